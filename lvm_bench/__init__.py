@@ -1,0 +1,25 @@
+"""lvm-bench: the benchmark of latent generative models. What a plug-in imports stands here."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Method": "lvm_bench.contract",
+    "Spec": "lvm_bench.contract",
+    "Epoch": "lvm_bench.contract",
+    "method": "lvm_bench.contract",
+    "dataset": "lvm_bench.data.images",
+    "network": "lvm_bench.networks",
+    "metric": "lvm_bench.metrics.arrays",
+    "extractor": "lvm_bench.features",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Names resolve on first use (PEP 562), so that importing the package does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

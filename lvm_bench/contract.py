@@ -1,0 +1,136 @@
+"""What a method is: the mathematics of one model. The trainer owns device, batches, optimisers and seeds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from lvm_bench.registry import METHODS
+
+Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
+
+
+def method(name: str) -> Callable[[type["Method"]], type["Method"]]:
+    """Register a Method subclass under `name`."""
+    return METHODS.register(name)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a method may know of its task."""
+
+    shape: tuple[int, int, int]  # c, h, w
+    value_range: tuple[float, float]  # (0, 1) or (-1, 1): the range of x and of decode(z)
+    latent: int  # l
+    n_train: int
+    batch_size: int
+    likelihood: Likelihood
+
+
+def to_float(images: UInt8[Tensor, "b c h w"], value_range: tuple[float, float]) -> Float[Tensor, "b c h w"]:
+    """Pixels 0..255 mapped linearly to the value range of the data set."""
+    low, high = value_range
+    return images.float().mul_((high - low) / 255).add_(low)
+
+
+@dataclass
+class Epoch:
+    """One pass over the training images: its number, and the right to leave images out of its minibatches."""
+
+    index: int
+    images: UInt8[Tensor, "n c h w"]
+    value_range: tuple[float, float]
+    generator: torch.Generator
+    held_out: Int[Tensor, " m"] = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+
+    def draw(self, m: int) -> Int[Tensor, " m"]:
+        """Indices of m training images, drawn without replacement; ValueError unless 0 < m < n."""
+        n = len(self.images)
+        if not 0 < m < n:
+            raise ValueError(f"cannot hold {m} of {n} training images out of an epoch; choose 0 < m < {n}")
+        return torch.randperm(n, generator=self.generator)[:m]
+
+    def hold_out(self, indices: Int[Tensor, " m"]) -> None:
+        """Leave these training images out of this epoch's minibatches."""
+        self.held_out = indices
+
+    def batches(self, indices: Int[Tensor, " m"], size: int = 1000) -> Iterator[Float[Tensor, "b c h w"]]:
+        """The images at `indices`, as floats on the training device, in order."""
+        for chunk in indices.to(self.images.device).split(size):
+            yield to_float(self.images[chunk], self.value_range)
+
+
+class Method(nn.Module):
+    """Base of every method. A subclass gives `losses`; the rest has defaults for a deterministic encoder.
+
+    Keyword-only arguments of `__init__` are the hyper-parameters. Random numbers come from `self.generator`
+    alone, which the trainer sets. Whatever is learned is a parameter or a buffer.
+    """
+
+    heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
+    monitor: ClassVar[str] = "loss"  # the validation entry that schedule and best checkpoint watch
+    adversary: nn.Module | None = None  # trained by an optimiser of its own on `adversary_losses`
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, spec: Spec):
+        super().__init__()
+        self.encoder, self.decoder, self.spec = encoder, decoder, spec
+        self.generator = torch.Generator()
+
+    @classmethod
+    def declines(cls, spec: Spec) -> str | None:
+        """The reason why this method cannot run on a task, or None."""
+        return None
+
+    def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """Scalars of one batch: every entry is logged, `loss` is minimised over encoder and decoder."""
+        raise NotImplementedError(f"{type(self).__name__} must define losses(x)")
+
+    def adversary_losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """Scalars of one batch for the adversary, after the model's own step: `adversary_loss` is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has an adversary and must define adversary_losses(x)")
+
+    def posterior(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
+        """(mu, log_var) of q(z|x) = N(mu, diag exp log_var); only for `heads = 2`."""
+        mu, log_var = self.encoder(x).chunk(2, dim=1)
+        # exp(20) is a variance of 5e8: beyond it float32 squares overflow, and no useful model goes there.
+        return mu, log_var.clamp(-20, 20)
+
+    def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
+        """The code of an image: z, or the posterior mean where the encoder is Gaussian."""
+        return self.posterior(x)[0] if self.heads == 2 else self.encoder(x)
+
+    def squash(self, raw: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The decoder's raw output mapped to the value range: sigmoid for [0, 1], tanh for [-1, 1]."""
+        return torch.sigmoid(raw) if self.spec.value_range[0] == 0 else torch.tanh(raw)
+
+    def decode(self, z: Float[Tensor, "b l"]) -> Float[Tensor, "b c h w"]:
+        """The image of a code, in the value range."""
+        return self.squash(self.decoder(z))
+
+    def noise(self, *shape: int) -> Float[Tensor, "..."]:
+        """Standard normal draws from the method's own generator, on its device."""
+        return torch.randn(*shape, generator=self.generator, device=self.generator.device)
+
+    def prior(self, n: int) -> Float[Tensor, "n l"]:
+        """n draws from what the method samples codes from; N(0, I) unless a method says otherwise."""
+        return self.noise(n, self.spec.latent)
+
+    @property
+    def target_variance(self) -> float:
+        """Variance per axis that the aggregate posterior converges to by design; 1 for N(0, I)."""
+        return 1.0
+
+    def start_epoch(self, epoch: Epoch) -> None:
+        """Called before an epoch's batches are drawn (may hold images out), in train mode, with gradients off."""
+
+    def start_step(self, step: int) -> None:
+        """Called before each step of an epoch, counted from 0, in train mode, with gradients off."""
+
+    def validated(self, means: dict[str, float]) -> None:
+        """Called with the mean of every loss over the validation images: before training and after each epoch."""
+
+    def finish(self, codes: Float[Tensor, "n l"]) -> None:
+        """Called once after training with the codes of all training images (eval mode), for ex-post fits."""
