@@ -1,0 +1,26 @@
+# Each target sets up everything it needs from a bare checkout with Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quick test lint
+
+quick: .venv/ready
+	$(BIN)/lvm-bench run --suite quick
+	$(BIN)/lvm-bench report --suite quick
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/lint: .venv/ready
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@

@@ -1,0 +1,230 @@
+"""The command line: run, report, list, data, check. No logic, and no torch before it is needed."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lvm_bench import __version__
+from lvm_bench.errors import RunError, UserError
+
+
+class Command(click.Command):
+    """A command whose UserError is printed as sentences: exit code 2, and 1 for a RunError."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (UserError, RunError) as error:
+            click.echo(f"Error: {error}" if "\n" not in str(error) else f"Errors:\n{error}", err=True)
+            ctx.exit(2 if isinstance(error, UserError) else 1)
+
+
+class Group(click.Group):
+    """A group whose commands are Commands."""
+
+    command_class = Command
+
+
+Group.group_class = Group
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="A bench.toml [default: ./bench.toml, else the packaged one]."
+)
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
+    help="Folder that holds one folder per suite.",
+)  # fmt: skip
+data_option = click.option(
+    "--data", "data_folder", type=click.Path(path_type=Path),
+    help="Folder of the data sets [default: $LVM_BENCH_DATA, else the user's cache folder].",
+)  # fmt: skip
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lvm-bench")
+def main() -> None:
+    """The benchmark of latent generative models: train, measure and report under identical conditions.
+
+    \b
+    Example:
+      lvm-bench run --suite quick
+      lvm-bench report
+    """
+
+
+@main.command()
+@click.option("--suite", required=True, help="A suite of bench.toml (see `lvm-bench list suites`).")
+@click.option("--methods", multiple=True, help="Only this method (repeatable).")
+@click.option("--datasets", multiple=True, help="Only this data set (repeatable).")
+@click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable).")
+@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
+@results_option
+@data_option
+@config_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--extractor", help="Feature space of the distances between images: inception or classifier.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
+@click.option("--dry-run", is_flag=True, help="Print the jobs and their settings; run nothing.")
+def run(
+    suite: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    seeds: tuple[int, ...],
+    plugin: tuple[Path, ...],
+    results: Path,
+    data_folder: Path | None,
+    config: Path | None,
+    device: str,
+    extractor: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Train and measure every run of a suite; the same command again goes on where it stopped.
+
+    \b
+    Example:
+      lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
+    """
+    from lvm_bench import config as configuration
+
+    chosen = configuration.resolve(
+        configuration.config_file(config),
+        suite,
+        methods=methods,
+        datasets=datasets,
+        seeds=seeds,
+        plugins=plugin,
+        extractor=extractor,
+        settings=settings,
+    )
+    click.echo("Methods loaded from: " + ", ".join(map(_shown, chosen.loaded)), err=True)
+    if dry_run:
+        for job in chosen.jobs:
+            values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
+            click.echo(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items()))
+        click.echo(f"{len(chosen.jobs)} runs.", err=True)
+        return
+    from lvm_bench.data.files import data_root
+    from lvm_bench.progress import Progress
+    from lvm_bench.runner import resolve_device
+    from lvm_bench.runner import run as run_suite
+
+    failed = run_suite(chosen, results, data_root(data_folder), resolve_device(device), Progress())
+    if failed:
+        click.echo(f"{failed} of {len(chosen.jobs)} runs failed; the others are kept.", err=True)
+        sys.exit(1)
+    click.echo(f"Now type: lvm-bench report --suite {suite}", err=True)
+
+
+@main.command()
+@click.option("--suite", help="Only this suite [default: every suite with results].")
+@click.option("--tables", multiple=True, help="Only this table, or `bandwidth` for Tables I and II (repeatable).")
+@click.option("--against", help="A published source to set beside each cell: avae-2024.")
+@results_option
+def report(suite: str | None, tables: tuple[str, ...], against: str | None, results: Path) -> None:
+    """Write a suite's tables (CSV, LaTeX) and pictures, and print the tables.
+
+    \b
+    Example:
+      lvm-bench report --suite mnist-small --against avae-2024
+    """
+    from rich.console import Console
+
+    from lvm_bench.report import report as write_report
+
+    sys.exit(write_report(results, suite, list(tables), against, Console()))
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(["methods", "datasets", "metrics", "suites"]))
+@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
+@config_option
+def list_(what: str, plugin: tuple[Path, ...], config: Path | None) -> None:
+    """List methods, data sets, metrics or suites: one line each, with the paper.
+
+    \b
+    Example:
+      lvm-bench list methods
+    """
+    from lvm_bench import catalogue
+
+    rows = catalogue.rows(what, config, plugin)
+    width = max(map(len, rows), default=0)
+    for name, description in rows.items():
+        click.echo(f"{name:<{width}}  {description}".rstrip())
+
+
+@main.group(name="data", invoke_without_command=True)
+@data_option
+@click.pass_context
+def data_(context: click.Context, data_folder: Path | None) -> None:
+    """List the data files: what is there, what is missing, sizes and licences; `fetch` downloads.
+
+    \b
+    Example:
+      lvm-bench data
+      lvm-bench data fetch mnist
+    """
+    if context.invoked_subcommand is None:
+        _guarded(context, lambda: _print_inventory(data_folder))
+
+
+@data_.command()
+@click.argument("names", nargs=-1, required=True)
+@data_option
+@click.pass_context
+def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None) -> None:
+    """Download data sets (or `inception`, the weights) and verify their checksums.
+
+    \b
+    Example:
+      lvm-bench data fetch mnist cifar10 inception
+    """
+    from lvm_bench.data import files
+
+    root = files.data_root(data_folder or (context.parent.params.get("data_folder") if context.parent else None))
+    for name in names:
+        files.fetch(name, root)
+        click.echo(f"{name}: complete in {root}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def check(files: tuple[Path, ...]) -> None:
+    """Check that the methods of a file keep the contract: a minute of tests on small data.
+
+    \b
+    Example:
+      lvm-bench check my_method.py
+    """
+    from lvm_bench.check import check_files
+
+    sys.exit(check_files(files, click.echo))
+
+
+def _shown(file: Path) -> str:
+    """A path as short as it can be said."""
+    relative = os.path.relpath(file)
+    return str(file) if relative.startswith("..") else relative
+
+
+def _guarded(context: click.Context, action: Callable[[], None]) -> None:
+    """A group's own action, with a Command's treatment of errors."""
+    try:
+        action()
+    except UserError as error:
+        click.echo(f"Error: {error}", err=True)
+        context.exit(2)
+
+
+def _print_inventory(folder: Path | None) -> None:
+    from lvm_bench.data import files
+
+    root = files.data_root(folder)
+    click.echo(f"Data folder: {root}")
+    for row in files.inventory(root):
+        click.echo("  ".join(str(cell) for cell in row))

@@ -1,0 +1,264 @@
+"""Evidence: what metrics may ask for, each computed once; and the loop that scores a run with every metric."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from lvm_bench import metrics, store
+from lvm_bench.contract import Method
+from lvm_bench.data.images import Data
+from lvm_bench.features import Extractor, cached_features
+from lvm_bench.registry import METRICS
+from lvm_bench.seeding import derive, generator
+from lvm_bench.train import encode
+
+Scores = dict[str, float]
+
+
+class Settings(Protocol):
+    """What the evaluation reads of a job's settings."""
+
+    protocol: str
+    samples: int
+
+
+class Absent(Exception):
+    """This model or data set has no such evidence, so a metric that asks for it does not apply."""
+
+
+class Evidence:
+    """What metrics may ask for of one run. A metric's parameter names say what it needs (see `provide`)."""
+
+    def __init__(self, data: Data, extractor: Extractor, settings: Any, seed: int, device: str):
+        self.data, self.extractor, self.settings, self.seed, self.device = data, extractor, settings, seed, device
+        heldout = data.validation if settings.protocol == "avae-paper" else data.test
+        self.splits = {"train": _tensor(data.train.pixels), "heldout": _tensor(heldout.pixels)}
+        self.n = min(settings.samples, len(heldout), len(data.train))
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def once(self, kind: str, what: str, make: Callable[[], Any]) -> Any:
+        """The result of `make`, computed at the first call only."""
+        if (kind, what) not in self._made:
+            self._made[kind, what] = make()
+        return self._made[kind, what]
+
+    def provide(self, parameter: str, variant: str) -> Any:
+        """The value of a metric's parameter for one variant; Absent when this run has none."""
+        match parameter:
+            case "real":
+                return self.unit(self.real(variant))
+            case "recon":
+                return self.recon(variant)
+            case "fake":
+                return self.unit(self.images(variant))
+            case "reference_features":
+                return self.reference_features()
+            case "real_features":
+                return self.reference_features()[: self.n]
+            case "fake_features":
+                return self.features(variant)
+            case "codes":
+                return self.codes(variant)
+            case "posterior":
+                return self.posterior()
+            case "target_variance":
+                return self.target_variance()
+            case "seed":
+                return self.seed
+        return getattr(self.settings, parameter)
+
+    def real(self, split: str) -> UInt8[Tensor, "n c h w"]:
+        """The first n images of a split."""
+        return self.splits[split][: self.n]
+
+    def unit(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Pixels as float32 in [0, 1]."""
+        return images.float() / 255
+
+    def reference_features(self) -> Float[Tensor, "N d"]:
+        """Features of all training images: the reference of every distance between image sets."""
+        return self.once(
+            "features",
+            "reference",
+            lambda: cached_features(self.extractor, self.splits["train"], self.data.fingerprint),
+        )
+
+    def features(self, what: str) -> Float[Tensor, "n d"]:
+        """Features of one set of made images."""
+        return self.once("features", what, lambda: self.extractor.features(self.images(what)))
+
+    def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
+        """One set of images as uint8."""
+        if what == "real":
+            return self.real("heldout")
+        raise Absent
+
+    def recon(self, split: str) -> Float[Tensor, "n c h w"]:
+        """Reconstructions of a split, not quantised, in [0, 1]."""
+        raise Absent
+
+    def codes(self, what: str) -> Float[Tensor, "n l"]:
+        """Held-out codes: `mean`, or `sampled` from a Gaussian posterior."""
+        raise Absent
+
+    def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
+        """(mu, log_var) of the held-out images, for Gaussian encoders."""
+        raise Absent
+
+    def target_variance(self) -> float:
+        """Variance per axis of the codes' target."""
+        raise Absent
+
+
+class ModelEvidence(Evidence):
+    """Evidence of a trained model."""
+
+    def __init__(self, method: Method, *context: Any):
+        super().__init__(*context)
+        self.method = method.eval()
+
+    def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
+        if what in ("real", "recon"):
+            return super().images(what) if what == "real" else self.quantise(self.recon("heldout"))
+        makers = {"fake": self._prior_codes, "expost": self._expost_codes, "interpolated": self._midpoints}
+        if what not in makers:
+            raise Absent
+        return self.once("images", what, lambda: self.quantise(self.decode(makers[what]())))
+
+    def quantise(self, images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+        """Pixels in [0, 1] as uint8: rounded, or truncated as the paper's own scripts do."""
+        scaled = images.clamp(0, 1) * 255
+        return (scaled if self.settings.protocol == "avae-paper" else scaled.round()).to(torch.uint8)
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "n l"], size: int = 500) -> Float[Tensor, "n c h w"]:
+        """Decoded images in [0, 1], on the CPU."""
+        low, high = self.method.spec.value_range
+        return torch.cat(
+            [((self.method.decode(chunk.to(self.device)) - low) / (high - low)).cpu() for chunk in z.split(size)]
+        )
+
+    def recon(self, split: str) -> Float[Tensor, "n c h w"]:
+        return self.once("recon", split, lambda: self.decode(self.split_codes(split)[: self.n]))
+
+    def split_codes(self, split: str) -> Float[Tensor, "n l"]:
+        """Codes of a split's images: all of the training split (for ex-post fits), n of the held-out one."""
+        images = self.splits[split] if split == "train" else self.real(split)
+        return self.once("codes", split, lambda: encode(self.method, images.to(self.device)).cpu())
+
+    def codes(self, what: str) -> Float[Tensor, "n l"]:
+        if what == "mean":
+            return self.split_codes("heldout")
+        if what != "sampled":
+            raise Absent
+        mu, log_var = self.posterior()
+        return mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=generator(self.seed, "posterior"))
+
+    def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
+        if self.method.heads != 2:
+            raise Absent
+        return self.once("posterior", "heldout", self._posterior)
+
+    @torch.no_grad()
+    def _posterior(self) -> tuple[Tensor, Tensor]:
+        low, high = self.method.spec.value_range
+        batches = self.unit(self.real("heldout")).mul(high - low).add(low).split(500)
+        pairs = [self.method.posterior(x.to(self.device)) for x in batches]
+        return torch.cat([mu.cpu() for mu, _ in pairs]), torch.cat([log_var.cpu() for _, log_var in pairs])
+
+    def target_variance(self) -> float:
+        return float(self.method.target_variance)
+
+    @torch.no_grad()
+    def _prior_codes(self) -> Float[Tensor, "n l"]:
+        self.method.generator.manual_seed(derive(self.seed, "samples"))
+        return self.method.prior(self.n)
+
+    def _expost_codes(self) -> Float[Tensor, "n l"]:
+        """Draws from a full Gaussian fitted to the training codes: the same correction for every method."""
+        codes = self.split_codes("train").double()
+        values, vectors = torch.linalg.eigh(codes.T.cov())
+        root = vectors * values.clamp(min=0).sqrt()
+        noise = torch.randn(self.n, codes.shape[1], generator=generator(self.seed, "ex post"), dtype=torch.float64)
+        return (codes.mean(0) + noise @ root.T).float()
+
+    def _midpoints(self) -> Float[Tensor, "n l"]:
+        """Spherical midpoints of n random pairs of held-out codes, each code used exactly twice."""
+        z = self.split_codes("heldout")
+        order = torch.randperm(2 * len(z), generator=generator(self.seed, "interpolation")) % len(z)
+        return spherical_midpoint(z[order[: len(z)]], z[order[len(z) :]])
+
+
+class RealImages(Evidence):
+    """The floor of every image metric: held-out real images in the place of samples."""
+
+    def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
+        if what == "fake":
+            return self.real("heldout")
+        raise Absent
+
+
+class StandardNormal(Evidence):
+    """The floor of every latent metric: exact prior draws in the place of codes."""
+
+    def __init__(self, latent: int, *context: Any):
+        super().__init__(*context)
+        self.latent = latent
+
+    def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
+        raise Absent
+
+    def codes(self, what: str) -> Float[Tensor, "n l"]:
+        if what != "mean":
+            raise Absent
+        return torch.randn(self.n, self.latent, generator=generator(self.seed, "standard normal"))
+
+    def target_variance(self) -> float:
+        return 1.0
+
+
+def spherical_midpoint(a: Float[Tensor, "n l"], b: Float[Tensor, "n l"]) -> Float[Tensor, "n l"]:
+    """slerp(a, b, 1/2) = sin(w/2)/sin(w) (a + b), w the angle between a and b; linear where sin w = 0."""
+    cosine = torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=1).clamp(-1, 1)
+    w = cosine.arccos()[:, None]
+    weight = torch.where(w.sin() > 1e-6, (w / 2).sin() / w.sin().clamp(min=1e-6), 0.5)
+    return (weight * (a.double() + b.double())).to(a.dtype)
+
+
+def evaluate(evidence: Evidence, partial: Path) -> Scores:
+    """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes."""
+    assert metrics  # importing the package fills METRICS
+    done: dict[str, Scores] = store.read_json(partial) if partial.is_file() else {}
+    for name, metric in METRICS.items():
+        parameters = inspect.signature(metric).parameters
+        for variant in metric.metric.of:
+            label = f"{name}.{variant}"
+            if label in done:
+                continue
+            try:
+                inputs = {parameter: evidence.provide(parameter, variant) for parameter in parameters}
+            except Absent:
+                continue
+            suffix = variant
+            if any(parameter.endswith("_features") for parameter in parameters):
+                suffix = f"{variant}@{evidence.extractor.name}"
+            done[label] = _keyed(name, suffix, metric(**inputs))
+            store.write_json(partial, done)
+    return {key: float(value) for scores in done.values() for key, value in scores.items()}
+
+
+def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:
+    """`<metric>.<variant>`, or `<metric>_<part>.<variant>` for each part of a dict (the part "" adds nothing)."""
+    parts = value if isinstance(value, dict) else {"": value}
+    return {f"{name}_{part}.{suffix}" if part else f"{name}.{suffix}": float(v) for part, v in parts.items()}
+
+
+def _tensor(pixels: Any) -> UInt8[Tensor, "n c h w"]:
+    import numpy as np
+
+    return torch.from_numpy(np.ascontiguousarray(pixels))

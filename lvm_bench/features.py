@@ -1,0 +1,148 @@
+"""Images -> feature vectors, by the name of the extractor; only Inception's Frechet distance is an FID."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from lvm_bench import store
+from lvm_bench.data.files import cache_folder, require
+from lvm_bench.data.images import Data
+from lvm_bench.errors import UserError
+from lvm_bench.registry import EXTRACTORS
+from lvm_bench.seeding import generator
+
+
+@dataclass
+class Extractor:
+    """A feature space: `features` maps uint8 images to float32 vectors; `note` goes into every caption."""
+
+    name: str
+    identity: str  # a digest of whatever changes the features
+    note: str
+    network: Callable[[Tensor], Tensor]
+    device: str
+
+    @torch.no_grad()
+    def features(self, images: UInt8[Tensor, "n c h w"], size: int = 100) -> Float[Tensor, "n d"]:
+        """Feature vectors of images, in order, on the CPU."""
+        return torch.cat([self.network(chunk.to(self.device)).float().cpu() for chunk in images.split(size)])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an extractor may need to set itself up."""
+
+    data: Data
+    root: Path  # of the data, where weights lie too
+    device: str
+    epochs: int  # of the `classifier`
+
+
+def extractor(name: str) -> Callable[[Callable[[Request], Extractor]], Callable[[Request], Extractor]]:
+    """Register a function from a Request to an Extractor under `name`."""
+    return EXTRACTORS.register(name)
+
+
+@extractor("inception")
+def inception(request: Request) -> Extractor:
+    """pool_3 (2,048) of TensorFlow's Inception of 2015, TensorFlow 1 bilinear resize. Heusel et al. 2017."""
+    weights = require("inception", request.root)[0]
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
+    ).to(request.device)
+
+    def pool_3(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
+        return network(images.expand(-1, 3, -1, -1).contiguous())[0]
+
+    note = "Inception pool_3 (2015-12-05), TensorFlow 1 bilinear resize to 299 x 299"
+    return Extractor("inception", "inception-2015-12-05-tf1-bilinear", note, pool_3, request.device)
+
+
+class Classifier(nn.Module):
+    """A small convolutional network; its 64 features are the input of its last layer."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        widths = (channels, 32, 64, 128)
+        blocks: list[nn.Module] = []
+        for a, b in zip(widths, widths[1:], strict=False):
+            blocks += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
+        self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(512, 64))
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, classes))
+
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 64"]:
+        return self.body(images.float().div(127.5).sub(1))
+
+
+@extractor("classifier")
+def classifier(request: Request) -> Extractor:
+    """64 features of a small network trained once per data set on the training split's labels."""
+    data = request.data
+    if data.train.labels is None or data.test.labels is None:
+        raise UserError(
+            f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. "
+            "Use --extractor inception."
+        )
+    settings = {"fingerprint": data.fingerprint, "epochs": request.epochs, "torch": torch.__version__}
+    identity = store.digest(["classifier-1", settings, torch.get_num_threads(), request.device])
+    file = cache_folder() / "classifier" / f"{identity}.safetensors"
+    classes = int(data.train.labels.max()) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # torch's own initial weights; the fork leaves the global generator as it was
+        network = Classifier(data.train.pixels.shape[1], classes)
+    network = network.to(request.device)
+    from safetensors.torch import load_file, save_file
+
+    if file.is_file():
+        network.load_state_dict(load_file(file))
+    else:
+        _fit(network, data, request.epochs, request.device)
+        store.write(file, lambda beside: save_file(network.state_dict(), beside))
+    network.eval()
+    made = Extractor("classifier", identity, "", network, request.device)
+    hits = network.head(made.features(torch.from_numpy(np.ascontiguousarray(data.test.pixels))).to(request.device))
+    accuracy = float((hits.argmax(1).cpu() == torch.from_numpy(data.test.labels)).double().mean())
+    made.note = f"classifier trained on this data set's labels, test accuracy {100 * accuracy:.1f} %"
+    return made
+
+
+def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
+    """Supervised training: Adam, one cosine cycle, batches of 100, everything from one seed."""
+    assert data.train.labels is not None
+    images = torch.from_numpy(np.ascontiguousarray(data.train.pixels)).to(device)
+    labels = torch.from_numpy(data.train.labels).to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    order = generator(0, "classifier")
+    steps = epochs * -(-len(images) // 100)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    network.train()
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(images), generator=order).split(100):
+            chosen = chosen.to(device)
+            loss = nn.functional.cross_entropy(network.head(network(images[chosen])), labels[chosen])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+
+
+def cached_features(made: Extractor, images: UInt8[Tensor, "n c h w"], fingerprint: str) -> Float[Tensor, "n d"]:
+    """Features of real images, computed once per data set and extractor; the file's name hashes its inputs."""
+    file = cache_folder() / "features" / f"{store.digest([made.identity, fingerprint, len(images)])}.npy"
+    if not file.is_file():
+        values = made.features(images).numpy()
+        store.write(file, lambda beside: _save(beside, values))
+    return torch.from_numpy(np.load(file))
+
+
+def _save(path: Path, values: Any) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, values)

@@ -1,0 +1,92 @@
+"""What every metric shares: arrays in, checked once, and the decorator that registers a metric."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from lvm_bench.errors import UserError
+from lvm_bench.registry import METRICS
+
+Array = np.ndarray | Tensor
+Function = Callable[..., float | dict[str, float]]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric's name, which direction is better, and the variants (`<metric>.<variant>`) it is computed for."""
+
+    name: str
+    better: Literal["lower", "higher", "none"]
+    of: tuple[str, ...]
+
+
+def metric(
+    name: str, *, better: Literal["lower", "higher", "none"], of: tuple[str, ...]
+) -> Callable[[Function], Function]:
+    """Register a function as a metric. Its parameter names say what it needs; a variant of `of` fills the last image.
+
+    A dict result gives one score per entry, `<name>_<part>`, or `<name>` for the part "".
+    """
+
+    def add(function: Function) -> Function:
+        setattr(function, "metric", MetricInfo(name, better, of))  # noqa: B010
+        return METRICS.register(name)(function)
+
+    return add
+
+
+def tensor(values: Array) -> Tensor:
+    """The values as a detached tensor on the device they are on."""
+    return values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
+
+
+def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Tensor, "n d"]:
+    """One row per sample, in float64; UserError unless it is 2-D, finite and has at least `needs` rows."""
+    rows = tensor(values)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise UserError(
+            f"{metric}: {name} has shape {tuple(rows.shape)}; give one row per sample, [samples, dimensions]."
+        )
+    if len(rows) < needs:
+        raise UserError(
+            f"{metric}: {name} has {len(rows)} samples, and {needs} or more are needed; give more."
+        )
+    rows = rows.double()
+    broken = len(rows) - int(rows.isfinite().all(dim=1).sum())
+    if broken:
+        raise UserError(
+            f"{metric}: {name} has NaN or infinite values in {broken} of {len(rows)} rows; "
+            f"only finite values can be measured, so look for where the model diverged."
+        )
+    return rows
+
+
+def images(values: Array, name: str, metric: str) -> Tensor:
+    """Images [n c h w], as they are; UserError unless they are 4-D, at least one, and finite."""
+    pixels = tensor(values)
+    if pixels.ndim != 4 or pixels.numel() == 0:
+        raise UserError(
+            f"{metric}: {name} has shape {tuple(pixels.shape)}; give images as [samples, channels, height, width]."
+        )
+    broken = sum(int((~chunk.isfinite().flatten(1).all(dim=1)).sum()) for chunk in pixels.split(1000))
+    if broken:
+        raise UserError(
+            f"{metric}: {name} has NaN or infinite values in {broken} of {len(pixels)} images; "
+            f"only finite values can be measured, so look for where the model diverged."
+        )
+    return pixels
+
+
+def same_shape(real: Any, other: Any, name: str, metric: str, axis: int | None = None) -> None:
+    """UserError unless two arrays agree in shape, or in the length of one axis."""
+    ours, theirs = tuple(real.shape), tuple(other.shape)
+    if (ours != theirs) if axis is None else (ours[axis] != theirs[axis]):
+        raise UserError(
+            f"{metric}: real has shape {ours} and {name} has shape {theirs}; they must agree"
+            + ("." if axis is None else f" in axis {axis} (counted from 0).")
+        )

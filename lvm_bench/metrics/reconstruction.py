@@ -1,0 +1,62 @@
+"""How near reconstructions are to their originals, and how sharp images are. Images in [0, 1]."""
+
+import math
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from lvm_bench.errors import UserError
+from lvm_bench.metrics.arrays import Array, images, metric, same_shape
+
+_GREY = (0.2989, 0.5870, 0.1140)
+_CHUNK = 1000
+
+
+def _squared_error(real: Array, recon: Array, name: str) -> float:
+    """Sum over all images and values of (real - recon)^2."""
+    real, recon = images(real, "real", name), images(recon, "recon", name)
+    same_shape(real, recon, "recon", name)
+    pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
+    return sum(float((x.double() - y.double()).square().sum()) for x, y in pairs)
+
+
+@metric("mse", better="lower", of=("train", "heldout"))
+def mse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
+    """Squared error per value, mean over values and images in [0, 1]; lower is better."""
+    return _squared_error(real, recon, "mse") / math.prod(real.shape)
+
+
+@metric("sse", better="lower", of=("train", "heldout"))
+def sse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
+    """Squared error per image, sum over values, mean over images in [0, 1]; lower is better."""
+    return _squared_error(real, recon, "sse") / len(real)
+
+
+def _grey(x: Float[Tensor, "n c h w"]) -> Float64[Tensor, "n h w"]:
+    if x.shape[1] == 1:
+        return x[:, 0].double()
+    return torch.einsum("nchw,c->nhw", x.double(), torch.tensor(_GREY, dtype=torch.float64, device=x.device))
+
+
+def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
+    """Convolution with [[0,1,0],[1,-4,1],[0,1,0]] without padding."""
+    around = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]
+    return around - 4 * x[:, 1:-1, 1:-1]
+
+
+@metric("sharpness", better="higher", of=("real", "recon", "fake"))
+def sharpness(fake: Float[Array, "n c h w"]) -> float:
+    """Pixel variance of the Laplace-filtered grey image, mean over images in [0, 1]; higher is sharper (arXiv:1711.01558).
+
+    UserError unless the images have 1 or 3 channels and at least 3 x 3 pixels.
+    """
+    pixels = images(fake, "fake", "sharpness")
+    _, c, h, w = pixels.shape
+    if c not in (1, 3) or min(h, w) < 3:
+        raise UserError(
+            f"sharpness: the images have {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, blue) "
+            f"channels of at least 3 x 3 pixels."
+        )
+    responses = [_laplace(_grey(chunk)).flatten(1) for chunk in pixels.split(_CHUNK)]
+    return float(torch.cat([response.var(dim=1, unbiased=False) for response in responses]).mean())

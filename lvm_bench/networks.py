@@ -1,0 +1,188 @@
+"""Encoder and decoder pairs by name, and discriminators: Tables VIII and X of the AVAE paper.
+
+A decoder returns its raw output: the last sigmoid or tanh is `Method.squash`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lvm_bench.contract import Spec
+from lvm_bench.errors import UserError
+from lvm_bench.registry import NETWORKS
+
+Shape = tuple[int, int, int]
+Pair = tuple[nn.Module, nn.Module]
+Network = Callable[[Shape, int, int, float], Pair]
+
+
+def network(name: str) -> Callable[[Network], Network]:
+    """Register `network(shape, latent, heads, width) -> (encoder, decoder)` under `name`."""
+    return NETWORKS.register(name)
+
+
+class Centre(nn.Module):
+    """Maps [0, 1] to [-1, 1]."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return 2 * x - 1
+
+
+class SameSizeTransposed(nn.ConvTranspose2d):
+    """A 4x4 transposed convolution of stride 1 that keeps h and w."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(channels_in, channels_out, kernel_size=4)
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "b d h w"]:
+        h, w = x.shape[-2:]
+        # No symmetric padding keeps the size; TensorFlow's "same" crops one row and column first, two last.
+        return super().forward(x, output_size)[..., 1 : 1 + h, 1 : 1 + w]
+
+
+def scaled(width: float, *channels: int) -> list[int]:
+    """Channel counts times `width`, rounded, at least 1."""
+    return [max(1, round(width * count)) for count in channels]
+
+
+def downs(*channels: int) -> list[nn.Module]:
+    """For each step between channel counts: a convolution halving h and w, batch norm, ReLU."""
+    return [
+        layer
+        for a, b in pairwise(channels)
+        for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+    ]
+
+
+def ups(*channels: int) -> list[nn.Module]:
+    """For each step between channel counts: a transposed convolution doubling h and w, batch norm, ReLU."""
+    return [
+        layer
+        for a, b in pairwise(channels)
+        for layer in (nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+    ]
+
+
+def _expect_size(name: str, shape: Shape, size: int) -> None:
+    if shape[1:] != (size, size):
+        raise UserError(
+            f"The network {name!r} is made for images of {size}x{size} pixels, not {shape[1]}x{shape[2]}. "
+            "Choose a network made for this size, or add one with @network."
+        )
+
+
+@network("mnist")
+def mnist(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """Table VIII, MNIST: 64-128-256-512 down to 2x2 and back to 32x32, inputs in [0, 1]."""
+    _expect_size("mnist", shape, 32)
+    c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
+    encoder = nn.Sequential(Centre(), *downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
+    decoder = nn.Sequential(
+        nn.Linear(latent, e * 4),
+        nn.Unflatten(1, (e, 2, 2)),
+        *ups(e, d, b, a),
+        nn.ConvTranspose2d(a, c, 4, 2, 1),
+    )
+    return encoder, decoder
+
+
+@network("celeba")
+def celeba(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """Table VIII, CelebA: 64-128-256-512 down to 4x4, from 8x8 back to 64x64, inputs in [-1, 1]."""
+    _expect_size("celeba", shape, 64)
+    c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
+    # The authors' code maps x to 2x - 1 here too, although CelebA is in [-1, 1] already: left out.
+    encoder = nn.Sequential(*downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 16, heads * latent))
+    return encoder, _from_8x8(c, latent, e, d, b, a)
+
+
+@network("cifar10")
+def cifar10(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """Table VIII, CIFAR10: 128-256-512-1024 down to 2x2, from 8x8 back to 32x32, inputs in [0, 1]."""
+    _expect_size("cifar10", shape, 32)
+    c, (a, b, d, e) = shape[0], scaled(width, 128, 256, 512, 1024)
+    encoder = nn.Sequential(Centre(), *downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
+    return encoder, _from_8x8(c, latent, e, d, b)
+
+
+def _from_8x8(c: int, latent: int, *channels: int) -> nn.Module:
+    # With stride 2 in the last layer, as the other layers have, the images would come out twice as large.
+    return nn.Sequential(
+        nn.Linear(latent, channels[0] * 64),
+        nn.Unflatten(1, (channels[0], 8, 8)),
+        *ups(*channels),
+        SameSizeTransposed(channels[-1], c),
+    )
+
+
+@network("digits")
+def digits(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """A small pair for 8x8 images in [0, 1]: 32-64 down to 2x2 and back, 7e4 parameters at latent 8."""
+    _expect_size("digits", shape, 8)
+    c, (a, b) = shape[0], scaled(width, 32, 64)
+    encoder = nn.Sequential(Centre(), *downs(c, a, b), nn.Flatten(), nn.Linear(b * 4, heads * latent))
+    decoder = nn.Sequential(
+        nn.Linear(latent, b * 4), nn.Unflatten(1, (b, 2, 2)), *ups(b, a), nn.ConvTranspose2d(a, c, 4, 2, 1)
+    )
+    return encoder, decoder
+
+
+def discriminator(latent: int, hidden: Sequence[int]) -> nn.Module:
+    """Codes [b l] -> logits [b]: dense layers with LeakyReLU 0.2 between (Table X prints no slope).
+
+    Drawn from torch's default generator, which the trainer seeds while it builds a method.
+    """
+    sizes = [latent, *hidden]
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+    net = nn.Sequential(*layers, nn.Linear(sizes[-1], 1), nn.Flatten(0))
+    initialise(net, torch.default_generator)
+    return net
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw every layer's first weights as the AVAE authors' Keras code does.
+
+    Convolutions: HeNormal; dense layers and the last transposed convolution: Glorot-uniform; biases 0;
+    batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
+    """
+    layers = list(module.modules())
+    outputs = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
+    for layer in layers:
+        if isinstance(layer, nn.Linear) or layer in outputs:
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            # Keras stores a transposed kernel as (h, w, out, in) and takes the next-to-last axis for fan_in:
+            # the output channels. torch stores (in, out, h, w) and takes axis 1, which is the same number.
+            fan_in = layer.weight.shape[1] * layer.weight[0, 0].numel()
+            # Cut at two standard deviations a normal keeps .8796 of its spread; Keras widens it beforehand.
+            std = math.sqrt(2 / fan_in) / 0.87962566103423978
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.momentum, layer.eps = 0.01, 1e-3
+            layer.reset_running_stats()
+            nn.init.ones_(layer.weight)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def build(name: str, spec: Spec, heads: int, width: float, generator: torch.Generator) -> Pair:
+    """The pair called `name`: encoder -> [b heads*l], decoder -> raw [b c h w]; drawn from `generator`.
+
+    UserError for an unknown name or an image size that the network is not made for.
+    """
+    make: Network = NETWORKS[name]
+    with torch.random.fork_rng(devices=[]):
+        # Layers that `initialise` does not know keep torch's own first weights, from this generator too.
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        encoder, decoder = make(spec.shape, spec.latent, heads, width)
+    initialise(encoder, generator)
+    initialise(decoder, generator)
+    return encoder, decoder

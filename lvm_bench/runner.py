@@ -1,0 +1,336 @@
+"""Jobs -> train -> evaluate -> store. What is finished is skipped; a failing run does not stop the others."""
+
+import datetime
+import importlib.metadata
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from lvm_bench import __version__, store
+from lvm_bench.config import Job, Suite
+from lvm_bench.contract import Method, Spec
+from lvm_bench.data.images import Data, load
+from lvm_bench.errors import RunError, UserError
+from lvm_bench.evaluate import Evidence, ModelEvidence, RealImages, StandardNormal, evaluate
+from lvm_bench.features import Extractor, Request
+from lvm_bench.progress import Progress
+from lvm_bench.registry import EXTRACTORS, METHODS, source_file, where
+from lvm_bench.train import build, encode, fixed_numerics, train
+
+CONTROLS = ("real-images", "standard-normal")
+PICTURES = 16  # images of each kind kept for the figures
+
+
+def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress) -> int:
+    """Run every job of a suite that is not finished; returns how many runs failed.
+
+    Raises UserError before any work when the folder holds runs with other settings.
+    """
+    folder = results / suite.name
+    store.check_writable(folder)
+    todo = [job for job in suite.jobs if not finished(job, results)]
+    progress.start(len(suite.jobs), len(todo))
+    failed = len(suite.broken)
+    for method, reason in suite.broken.items():
+        progress.failed(method, reason)
+    facts = About(suite, folder)
+    for dataset in dict.fromkeys(job.dataset for job in suite.jobs):
+        jobs = [job for job in suite.jobs if job.dataset == dataset]
+        waiting = [job for job in todo if job.dataset == dataset]
+        if not waiting and all(_control_done(jobs[0], results, control, job.seed) for control in CONTROLS for job in jobs):
+            continue
+        first = jobs[0]
+        with fixed_numerics(first.training.threads):
+            data = load_data(first, root)
+            extractor = EXTRACTORS[first.evaluation.extractor](
+                Request(data, root, device, first.evaluation.classifier_epochs)
+            )
+            facts.add(first, data, extractor)
+            facts.write(results, suite.jobs)
+            for seed in dict.fromkeys(job.seed for job in jobs):
+                run_controls(next(job for job in jobs if job.seed == seed), results, data, extractor, device)
+                for job in waiting:
+                    if job.seed == seed:
+                        failed += not run_job(job, results, data, extractor, device, progress)
+    facts.write(results, suite.jobs)
+    progress.stop()
+    return failed
+
+
+def finished(job: Job, results: Path) -> bool:
+    """Whether a run is done with these settings; UserError naming the difference when it has others."""
+    folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
+    if not (folder / "job.json").is_file():
+        return False
+    record = store.read_json(folder / "job.json")
+    if record["digest_scores"] != store.digest(job.scores_settings()):
+        before, now = record["settings"], job.scores_settings()
+        differing = [
+            f"{key} = {store.canonical(before.get(key))} then, {store.canonical(now.get(key))} now"
+            for key in sorted({*before, *now})
+            if store.canonical(before.get(key)) != store.canonical(now.get(key))
+        ]
+        raise UserError(
+            f"{folder}: was run with other settings ({'; '.join(differing)}). "
+            "Use another folder with --results, or delete this one to run it again."
+        )
+    return record["status"] == "declined" or (record["status"] == "done" and (folder / "scores.json").is_file())
+
+
+def load_data(job: Job, root: Path) -> Data:
+    """The data of a job, limited as its settings say."""
+    training = job.training
+    return load(
+        job.dataset_base,
+        root,
+        options=job.options,
+        train_images=_limit(training.train_images),
+        validation_images=_limit(training.validation_images),
+        test_images=_limit(job.evaluation.test_images),
+    )
+
+
+def _limit(count: int | str) -> int | None:
+    return None if count == "all" else int(count)
+
+
+def spec_of(job: Job, data: Data) -> Spec:
+    """What a job's method may know of its task."""
+    c, h, w = (int(size) for size in data.train.pixels.shape[1:])
+    training = job.training
+    return Spec(
+        (c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood
+    )
+
+
+def run_job(
+    job: Job, results: Path, data: Data, extractor: Extractor, device: str, progress: Progress
+) -> bool:
+    """Train and score one run; False when it failed, with the reason kept in job.json."""
+    folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
+    record = describe(job, data, device)
+    started = time.perf_counter()
+    spec = spec_of(job, data)
+    reason = METHODS[job.method_base].declines(spec)
+    if reason:
+        store.write_json(folder / "job.json", {**record, "status": "declined", "reason": reason})
+        progress.declined(job, reason)
+        return True
+    try:
+        method = trained(job, folder, data, spec, device, progress, record)
+        record["seconds_training"] = round(time.perf_counter() - started, 3)
+        progress.scoring(job)
+        evidence = ModelEvidence(method, data, extractor, job.evaluation, job.seed, device)
+        partial = folder / "scores.partial.json"
+        scores = evaluate(evidence, partial)
+        store.write(folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
+        store.write_json(folder / "scores.json", scores)
+        partial.unlink(missing_ok=True)
+        record["seconds"] = round(time.perf_counter() - started, 3)
+        store.write_json(folder / "job.json", {**record, "status": "done"})
+        progress.done(job, record["seconds"])
+        return True
+    except Exception as error:
+        known = isinstance(error, RunError | UserError)
+        reason = str(error) if known else _where(error, job)
+        store.write_json(
+            folder / "job.json",
+            {**record, "status": "failed", "reason": reason, "traceback": traceback.format_exc()},
+        )
+        progress.failed(job.name, reason)
+        return False
+
+
+def trained(
+    job: Job, folder: Path, data: Data, spec: Spec, device: str, progress: Progress, record: dict[str, Any]
+) -> Method:
+    """The trained method: its weights read where a run with the same settings left them, else trained now."""
+    cls, training = METHODS[job.method_base], job.training
+    method = build(cls, job.arguments, spec, training.network, training.width, job.seed, device)
+    record["parameters"] = sum(p.numel() for p in method.parameters())
+    files = {"last": folder / "model.safetensors", "best": folder / "best.safetensors"}
+    header = {"job": store.canonical(job.weights_settings())}
+    images = torch.from_numpy(np.array(data.train.pixels)).to(device)
+    if not all(file.is_file() for file in (*files.values(), folder / "history.csv")):
+        validation = torch.from_numpy(np.array(data.validation.pixels)).to(device)
+        result = train(method, images, validation, training, job.seed, lambda tick: progress.tick(job, tick))
+        last = {key: value.clone() for key, value in method.state_dict().items()}
+        for name, weights in (("best", result.best), ("last", last)):
+            method.load_state_dict(weights)
+            method.finish(encode(method, images))
+            state = {key: value.contiguous().cpu() for key, value in method.state_dict().items()}
+            store.write(files[name], lambda beside, state=state: save_file(state, beside, metadata=header))
+        store.write_text(folder / "history.csv", _csv(result.history))
+    method.load_state_dict(load_file(files[job.evaluation.weights]))
+    return method
+
+
+def run_controls(job: Job, results: Path, data: Data, extractor: Extractor, device: str) -> None:
+    """Score the controls of a data set for one seed: real images as samples, exact prior draws as codes."""
+    context = (data, extractor, job.evaluation, job.seed, device)
+    makers: dict[str, Callable[[], Evidence]] = {
+        "real-images": lambda: RealImages(*context),
+        "standard-normal": lambda: StandardNormal(job.training.latent, *context),
+    }
+    for control in CONTROLS:
+        if _control_done(job, results, control, job.seed):
+            continue
+        folder = store.run_folder(results, job.suite, job.dataset, control, job.seed)
+        scores = evaluate(makers[control](), folder / "scores.partial.json")
+        store.write_json(folder / "scores.json", scores)
+        (folder / "scores.partial.json").unlink(missing_ok=True)
+        settings = control_settings(job)
+        store.write_json(
+            folder / "job.json",
+            {
+                "dataset": job.dataset,
+                "method": control,
+                "seed": job.seed,
+                "status": "done",
+                "settings": settings,
+                "digest_scores": store.digest(settings),
+                "fingerprint": data.fingerprint,
+            },
+        )
+
+
+def control_settings(job: Job) -> dict[str, Any]:
+    """What changes a control's scores: the data and the evaluation, no method."""
+    keys = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
+    weights = job.weights_settings()
+    return {**{key: weights[key] for key in keys}, **job.evaluation.model_dump()}
+
+
+def _control_done(job: Job, results: Path, control: str, seed: int) -> bool:
+    folder = store.run_folder(results, job.suite, job.dataset, control, seed)
+    if not (folder / "job.json").is_file():
+        return False
+    settings = {**control_settings(job), "seed": seed}
+    return store.read_json(folder / "job.json")["digest_scores"] == store.digest(settings)
+
+
+def describe(job: Job, data: Data, device: str) -> dict[str, Any]:
+    """What job.json keeps of a run besides its outcome."""
+    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
+    return {
+        "suite": job.suite,
+        "dataset": job.dataset,
+        "method": job.method,
+        "seed": job.seed,
+        "settings": job.scores_settings(),
+        "digest_weights": store.digest(job.weights_settings()),
+        "digest_scores": store.digest(job.scores_settings()),
+        "fingerprint": data.fingerprint,
+        "versions": {
+            "lvm-bench": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "host": platform.node(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str | None:
+    """The git commit of the working folder, '+' when it has changes; None outside a repository."""
+    try:
+        git = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _where(error: Exception, job: Job) -> str:
+    """`file, line n: Error: text` for an exception out of a method's own file."""
+    place = where(error, Path(source_file(METHODS[job.method_base])))
+    return f"{place}: {type(error).__name__}: {error}"
+
+
+def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
+    kinds = ("real", "recon", "interpolated", "fake")
+    with path.open("wb") as stream:
+        np.savez(stream, **{kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds})
+
+
+def _csv(rows: Iterable[dict[str, float]]) -> str:
+    """Rows as CSV with full precision: equal numbers give equal bytes."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [",".join(columns)]
+    lines += [",".join(repr(row[key]) if key in row else "" for key in columns) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+class About:
+    """What the tables' captions say of a suite, kept in about.json beside the scores."""
+
+    def __init__(self, suite: Suite, folder: Path):
+        self.suite, self.file = suite, folder / "about.json"
+        self.facts: dict[str, Any] = store.read_json(self.file) if self.file.is_file() else {}
+
+    def add(self, job: Job, data: Data, extractor: Extractor) -> None:
+        """Note the facts of one data set, before its runs start."""
+        avae = job.evaluation.protocol == "avae-paper"
+        heldout = len(data.validation if avae else data.test)
+        samples = min(job.evaluation.samples, heldout, len(data.train))
+        self.facts.setdefault("datasets", {})[job.dataset] = {
+            "base": job.dataset_base,
+            "latent": job.training.latent,
+            "likelihood": job.training.likelihood,
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "heldout": heldout,
+            "heldout_split": "validation split" if avae else "official test split",
+            "reference": len(data.train),
+            "reference_split": "training split",
+            "samples": samples,
+            "kid_subsets": job.evaluation.kid_subsets,
+            "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
+            "neighbours": job.evaluation.neighbours,
+            "extractor_note": extractor.note,
+        }
+        self.facts["extractor"], self.facts["protocol"] = extractor.name, job.evaluation.protocol
+
+    def write(self, results: Path, jobs: list[Job]) -> None:
+        """Update about.json with the suite's methods, seeds, and what was declined or failed."""
+        outcomes: dict[str, dict[str, str]] = {"declined": {}, "failed": {}}
+        for job in jobs:
+            file = store.run_folder(results, job.suite, job.dataset, job.method, job.seed) / "job.json"
+            record = store.read_json(file) if file.is_file() else {"status": ""}
+            if record["status"] == "declined":
+                outcomes["declined"][f"{job.dataset}/{job.method}"] = record["reason"]
+            if record["status"] == "failed":
+                outcomes["failed"][f"{job.dataset}/{job.method}/{job.seed}"] = record["reason"]
+        for kind, found in outcomes.items():
+            ran = {f"{job.dataset}/{job.method}" for job in jobs}
+            old = self.facts.get(kind, {})
+            kept = {key: text for key, text in old.items() if "/".join(key.split("/")[:2]) not in ran}
+            self.facts[kind] = kept | found
+        self.facts |= {
+            "suite": self.suite.name,
+            "description": self.suite.description,
+            "methods": list(dict.fromkeys([*self.facts.get("methods", []), *self.suite.methods])),
+            "seeds": sorted({*self.facts.get("seeds", []), *self.suite.seeds}),
+        }
+        store.write_json(self.file, self.facts)
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one; UserError when CUDA is asked for and absent."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no CUDA device that torch can use. Use --device cpu.")
+    return name
+
+

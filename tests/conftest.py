@@ -1,0 +1,40 @@
+"""What every test shares: shapes checked at run time, no cache or data of the user's, a way to call the CLI."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from jaxtyping import install_import_hook
+
+install_import_hook("lvm_bench", "beartype.beartype")
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "--set=epochs=2", "--set=train_images=400", "--set=test_images=100", "--set=classifier_epochs=1",
+    "--set=datasets.digits.latent=4",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from or written to the user's cache or data folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("LVM_BENCH_DATA", None)
+
+
+@pytest.fixture
+def lvm_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`lvm_bench("run", "--suite", "quick")` in an empty working folder: exit_code, stdout, stderr."""
+    from lvm_bench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="lvm-bench")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call

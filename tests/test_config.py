@@ -1,0 +1,147 @@
+"""bench.toml: one rule of precedence, and every mistake reported at once with its path and the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from lvm_bench import config
+from lvm_bench.errors import UserError
+
+PACKAGED = config.defaults_folder() / "bench.toml"
+
+TOML = """
+packages = ["{packages}"]
+[train]
+width = 1.0
+train_images = "all"
+validation_images = "all"
+batch_size = 100
+learning_rate = 5e-4
+patience = 5
+factor = 0.5
+threshold = 1e-4
+threads = 1
+epochs = 1
+[evaluate]
+extractor = "classifier"
+protocol = "official-test"
+weights = "last"
+test_images = "all"
+samples = 100
+kid_subsets = 10
+kid_subset_size = 50
+neighbours = 5
+classifier_epochs = 1
+[datasets.digits]
+network = "digits"
+latent = 8
+likelihood = "sse"
+epochs = 2
+[methods.vae]
+beta = 1.0
+epochs = 3
+[methods.vae.digits]
+epochs = 4
+[methods.vae-strong]
+base = "vae"
+beta = 9.0
+[suites.s]
+methods = ["vae", "vae-strong", "ae"]
+datasets = ["digits"]
+seeds = [7]
+{suite}
+"""
+
+
+def write(folder: Path, suite: str = "") -> Path:
+    file = folder / "bench.toml"
+    packages = (config.defaults_folder() / "baselines").as_posix()
+    file.write_text(TOML.format(packages=packages, suite=suite))
+    return file
+
+
+def epochs(suite: config.Suite) -> dict[str, int]:
+    return {job.method: job.training.epochs for job in suite.jobs}
+
+
+def test_special_tables_win_over_general_ones_and_variants_inherit(tmp_path: Path) -> None:
+    suite = config.resolve(write(tmp_path), "s")
+    assert epochs(suite) == {"vae": 4, "vae-strong": 4, "ae": 2}
+    assert {job.method: job.arguments.get("beta") for job in suite.jobs} == {"vae": 1.0, "vae-strong": 9.0, "ae": None}
+    assert {job.method_base for job in suite.jobs} == {"vae", "ae"}
+
+
+def test_a_suites_own_tables_win_and_set_wins_over_all(tmp_path: Path) -> None:
+    file = write(tmp_path, "[suites.s.train]\nepochs = 5\n[suites.s.method.vae]\nepochs = 6\n")
+    assert epochs(config.resolve(file, "s")) == {"vae": 6, "vae-strong": 6, "ae": 5}
+    assert set(epochs(config.resolve(file, "s", settings=("epochs=8",))).values()) == {8}
+    dotted = config.resolve(file, "s", settings=("methods.ae.epochs=9",))
+    assert epochs(dotted) == {"vae": 6, "vae-strong": 6, "ae": 9}
+
+
+def test_the_packaged_suites_resolve_and_state_every_value() -> None:
+    for name in config.suite_names(PACKAGED):
+        suite = config.resolve(PACKAGED, name)
+        assert len(suite.jobs) == len(suite.methods) * len(suite.datasets) * len(suite.seeds)
+    paper = config.resolve(PACKAGED, "paper")
+    assert len(paper.jobs) == 90
+    settings = {(job.dataset, job.method): job for job in paper.jobs}
+    assert settings["mnist", "vae"].training.epochs == 100
+    assert settings["mnist", "avae"].training.epochs == 50
+    assert settings["celeba", "avae"].arguments["m"] == 20000
+    assert settings["cifar10", "rae-l2"].arguments == {
+        "beta": 1e-3, "decoder_l2": 1e-6, "density": "gaussian", "penalise_dense": False,
+    }  # fmt: skip
+    assert {s.training.latent for (d, _), s in settings.items() if d == "cifar10"} == {128}
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
+    mistakes = (
+        '[suites.s.train]\nepochz = 5\nbatch_size = "ten"\nfactor = 2.0\n'
+        '[suites.s.method.vae]\nbetta = 1.0\n[suites.s.dataset.digits]\nnetwork = "digit"\n'
+    )
+    with pytest.raises(UserError) as caught:
+        config.resolve(write(tmp_path, mistakes), "s")
+    text = str(caught.value)
+    for part in (
+        "suites.s.train.epochz: unknown key. Did you mean 'epochs'?",
+        "suites.s.train.batch_size: 'ten' is not valid: input should be a valid integer",
+        "suites.s.train.factor: 2.0 is not valid: input should be less than 1",
+        "suites.s.method.vae.betta: unknown key. Did you mean 'beta'?",
+    ):
+        assert part in text
+    assert len(text.splitlines()) == len(set(text.splitlines()))
+
+
+def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    for arguments, answer in (
+        ({"suite": "t"}, "unknown suite 't'"),
+        ({"suite": "s", "methods": ("vea",)}, "unknown method 'vea'. Did you mean 'vae'?"),
+        ({"suite": "s", "datasets": ("digit",)}, "unknown data set 'digit'. Did you mean 'digits'?"),
+        ({"suite": "s", "extractor": "incep"}, "unknown feature extractor 'incep'"),
+        ({"suite": "s", "settings": ("epoch=3",)}, "Did you mean 'epochs'?"),
+        ({"suite": "s", "settings": ("epochs",)}, "write key=value"),
+        ({"suite": "s", "settings": ('network="digit"',)}, "unknown network 'digit'. Did you mean 'digits'?"),
+    ):
+        with pytest.raises(UserError) as caught:
+            config.resolve(file, **arguments)
+        assert answer in str(caught.value)
+
+
+def test_a_broken_toml_and_a_missing_file_are_sentences(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text("[train\n")
+    with pytest.raises(UserError, match=r"not valid TOML: .*line 1"):
+        config.read(tmp_path / "bench.toml")
+    with pytest.raises(UserError, match="there is no such configuration file"):
+        config.config_file(tmp_path / "other.toml")
+
+
+def test_a_plugin_joins_the_suite_and_a_broken_one_does_not_stop_it(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text('from lvm_bench import Method, method\n\n@method("good")\nclass Good(Method):\n    """Good."""\n')
+    bad.write_text('from lvm_bench import method\nx = 1 / 0\n@method("bad")\nclass Bad:\n    """Bad."""\n')
+    suite = config.resolve(write(tmp_path), "s", plugins=(good, bad))
+    assert [job.method for job in suite.jobs] == ["vae", "vae-strong", "ae", "good"]
+    assert "bad.py, line 2: raised ZeroDivisionError" in suite.broken["bad"]
+    assert good.resolve() in suite.loaded
