@@ -17,4 +17,5 @@ class Autoencoder(Method):
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         raw = self.decoder(self.encode(x))
-        return {"loss": nll(x, raw, self.squash(raw), self.spec).mean()}
+        recon = nll(x, raw, self.squash(raw), self.spec).mean()
+        return {"loss": recon, "recon": recon}

@@ -28,7 +28,7 @@ class BetaTCVAE(Method):
 
     `objective`: the estimate that is minimised. "dlib" (Locatello et al. 2019) takes the KL in closed form
     and the total correlation up to a constant; "weighted" and "stratified" are the two of the paper. The
-    logged mi, tc and dwkl are always stratified: the other two shift them by a constant.
+    logged mi, tc and dwkl are always stratified: the other two are off by large constants.
     """
 
     heads = 2

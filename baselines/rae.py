@@ -48,12 +48,12 @@ class RAE(Method):
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         z = self.encode(x)
         raw = self.decoder(z)
-        # Means over values and axes and no 1/2, as in the authors' code: beta and decoder_l2 belong to these.
-        recon = nll(x, raw, self.squash(raw), self.spec).mean() / x[0].numel()
+        recon = nll(x, raw, self.squash(raw), self.spec).mean()
         code = z.square().mean()
         # An explicit term: weight decay would reach biases and batch norm too, and Adam would rescale it.
         decoder = sum((layer.weight.square().sum() for layer in self._penalised), start=z.new_zeros(()))
-        loss = recon + self.beta * code + self.decoder_l2 * decoder
+        # Means over values and axes and no 1/2, as in the authors' code: beta and decoder_l2 belong to these.
+        loss = recon / x[0].numel() + self.beta * code + self.decoder_l2 * decoder
         return {"loss": loss, "recon": recon, "code_l2": code, "decoder_l2": decoder}
 
     def finish(self, codes: Float[Tensor, "n l"]) -> None:

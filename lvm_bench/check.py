@@ -96,7 +96,7 @@ def losses_are_finite_scalars(case: Case) -> None:
         require(name in losses, f"losses(x) has no entry {name!r}; it has {', '.join(losses)}")
     for name, value in losses.items():
         require(isinstance(value, Tensor) and value.numel() == 1, f"losses(x)[{name!r}] is not a scalar tensor")
-        require(bool(torch.isfinite(value)), f"losses(x)[{name!r}] is {float(value)} on the first batch")
+        require(bool(torch.isfinite(value)), f"losses(x)[{name!r}] is {float(value.detach())} on the first batch")
 
 
 def loss_reaches_encoder_and_decoder(case: Case) -> None:

@@ -242,7 +242,7 @@ class _Resolver:
                 where = f"methods.{method}.{name}" if name in arguments else f"datasets.{dataset}.{name}"
                 self.error(where, "has no value and no default. Add it to the table.")
         models = [self._model(model, values, dataset) for model in (Training, Evaluation)]
-        if len(self.errors) > count:
+        if len(self.errors) > count or None in models:
             return None
         return Job(
             self.suite,

@@ -72,11 +72,12 @@ class Method(nn.Module):
 
     heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
     monitor: ClassVar[str] = "loss"  # the validation entry that schedule and best checkpoint watch
-    adversary: nn.Module | None = None  # trained by an optimiser of its own on `adversary_losses`
+    adversary: nn.Module | None  # trained by an optimiser of its own on `adversary_losses`
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, spec: Spec):
         super().__init__()
         self.encoder, self.decoder, self.spec = encoder, decoder, spec
+        self.adversary = None  # here, because a class attribute would hide the module that a subclass sets
         self.generator = torch.Generator()
 
     @classmethod

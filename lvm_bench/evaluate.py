@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -20,6 +20,7 @@ from lvm_bench.train import encode
 Scores = dict[str, float]
 
 
+@runtime_checkable
 class Settings(Protocol):
     """What the evaluation reads of a job's settings."""
 
@@ -34,7 +35,7 @@ class Absent(Exception):
 class Evidence:
     """What metrics may ask for of one run. A metric's parameter names say what it needs (see `provide`)."""
 
-    def __init__(self, data: Data, extractor: Extractor, settings: Any, seed: int, device: str):
+    def __init__(self, data: Data, extractor: Extractor, settings: Settings, seed: int, device: str):
         self.data, self.extractor, self.settings, self.seed, self.device = data, extractor, settings, seed, device
         heldout = data.validation if settings.protocol == "avae-paper" else data.test
         self.splits = {"train": _tensor(data.train.pixels), "heldout": _tensor(heldout.pixels)}

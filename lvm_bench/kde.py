@@ -1,14 +1,14 @@
 """Gaussian kernel density estimates and their bandwidth, for the AVAE's objective and the entropy metric.
 
-The constant -l/2 log(2 pi) is left out of every log-density here, so log N(0; 0, I) counts as 0. It cancels in
-a KL divergence, and the entropy of N(0, I) becomes l/2.
+The constant -l/2 log(2 pi) is left out of every log-density here, so log N(0; 0, I) counts as 0. It cancels
+in a KL divergence, and the entropy of N(0, I) becomes l/2.
 """
 
 import math
 from functools import cache
 
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float64
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import gammaincinv
 from torch import Tensor
@@ -30,8 +30,7 @@ PAPER_BANDWIDTHS = {
     (90, 10_000): 1.09,
     (128, 10_000): 1.12,
 }
-_SEARCH = (0.1, 2.5)  # h0 is .2 to 1.2 for l = 2 to 128 and m = 50 to 20,000
-_PAIRS_PER_BLOCK = 4_000_000
+_SEARCH = (0.1, 2.5)  # h0 is .2 to 1.3 for l = 2 to 128 and m = 50 to 20,000
 
 
 def squared_distances(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"]) -> Float[Tensor, "n m"]:
@@ -40,9 +39,9 @@ def squared_distances(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"]) -> Float
     return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
 
 
-def row_blocks(n: int, columns: int) -> list[slice]:
-    """Slices that cover n rows, so that each block of rows times `columns` fits in memory."""
-    step = max(1, _PAIRS_PER_BLOCK // columns)
+def row_blocks(n: int, columns: int, size: int = 2**20) -> list[slice]:
+    """Slices that cover n rows, in blocks of about `size` values, so that no block strains the memory."""
+    step = max(1, size // columns)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
@@ -72,10 +71,8 @@ def leave_one_out_log_density(z: Float[Tensor, "n l"], h: float) -> Float64[Tens
     return torch.cat(blocks) - (math.log(n - 1) + l * math.log(h))
 
 
-def _mean_log_density(
-    blocks: list[Float32[Tensor, "b m"]], nearest: float, m: int, l: int, h: float
-) -> float:
-    """Mean over queries of log q_h, from squared distances less each query's smallest, whose mean is `nearest`."""
+def _mean_log_density(blocks: list[Tensor], nearest: float, m: int, l: int, h: float) -> float:
+    """Mean of log q_h over queries, from squared distances less each query's smallest, of mean `nearest`."""
     scale = -1 / (2 * h * h)
     logs = [torch.mul(block, scale).exp_().sum(1, dtype=torch.float64).log() for block in blocks]
     return nearest * scale + float(torch.cat(logs).mean()) - math.log(m) - l * math.log(h)
@@ -87,14 +84,14 @@ def _bandwidth_trial(l: int, m: int, seed: int) -> float:
     queries = min(max(40_000_000 // m, 4_000), 20_000)
     centres = torch.randn(m, l, generator=stream)
     z = torch.randn(queries, l, generator=stream)
-    # Distances in float32 move h0 by less than 1e-4; they are kept, so that each h costs one exponential a pair.
+    # Distances are kept, so that each h costs one exponential a pair; in float32 they move h0 by under 1e-4.
     blocks = [squared_distances(z[rows], centres) for rows in row_blocks(queries, m)]
     smallest = [block.amin(1, keepdim=True) for block in blocks]
     nearest = float(torch.cat(smallest).mean(dtype=torch.float64))
     for block, least in zip(blocks, smallest, strict=True):
         block.sub_(least)
     found = minimize_scalar(
-        lambda h: -_mean_log_density(blocks, nearest, m, l, h),
+        lambda h: -_mean_log_density(blocks, nearest, m, l, float(h)),
         bounds=_SEARCH,
         method="bounded",
         options={"xatol": 1e-3},
@@ -105,15 +102,15 @@ def _bandwidth_trial(l: int, m: int, seed: int) -> float:
 def bandwidth_trials(l: int, m: int) -> list[float]:
     """Three independent estimates of h0 for m KDE points in l dimensions.
 
-    h0 maximises E[log q_h(z)] over z ~ N(0, I): this reproduces Table I of the AVAE paper, whereas its eq. 10 as
-    printed, E[q_h(z)], grows without end as h -> 0.
+    h0 maximises E[log q_h(z)] over z ~ N(0, I), which reproduces Table I of the AVAE paper; the mean density
+    of its eq. 10 as printed is largest at h -> 0.
     """
     return [_bandwidth_trial(l, m, seed) for seed in range(3)]
 
 
 @cache
 def optimal_bandwidth(l: int, m: int) -> float:
-    """h0(l, m): the mean of three trials; the spread between trials is below .005 for l >= 6."""
+    """h0(l, m): the mean of three trials, whose standard deviation is below .005 for l >= 6."""
     trials = bandwidth_trials(l, m)
     return sum(trials) / len(trials)
 
@@ -126,16 +123,16 @@ def corrected_bandwidth(h0: float) -> float:
 def log_floor(l: int, h: float, c: float) -> float:
     """log of the density floor: one kernel, not averaged, at the c-quantile of its own chi distribution.
 
-    c = 1 is no floor (-inf). The floor stands in the authors' code; their paper does not mention it.
+    c = 1 is no floor (-inf). The floor is part of the authors' code, not of their paper.
     """
     return -float(gammaincinv(l / 2, c)) - l * math.log(h)
 
 
 @cache
 def calibrated_level(l: int, m: int, h0: float) -> float:
-    """The level c at which N(0, (1 - h^2) I) is an equilibrium of the floored KDE objective; 1 if no floor is needed.
+    """The level c that makes N(0, (1 - h^2) I) an equilibrium of the KDE objective; 1 if it needs no floor.
 
-    There the outward push of codes from the KDE balances the prior's pull under a common scaling of all codes.
+    There the outward push from the KDE and the prior's pull balance when all codes are scaled together.
     """
     h = corrected_bandwidth(h0)
     alpha = math.sqrt(1 - h * h)

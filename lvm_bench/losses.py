@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lvm_bench.contract import Spec
 from lvm_bench.errors import UserError
+from lvm_bench.kde import squared_distances
 
 IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -65,14 +66,12 @@ def imq_mmd(
 
 def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float) -> Float[Tensor, ""]:
     """Sum of the seven kernels over all pairs, in chunks of rows so that 10,000 codes fit into memory."""
-    return torch.stack([_imq_chunk(rows, b, base) for rows in a.split(1000)]).sum()
-
-
-def _imq_chunk(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float) -> Float[Tensor, ""]:
-    products = a @ b.T
-    # |a|^2 + |b|^2 - 2ab is rounded to just below 0 for equal codes.
-    distances = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * products).clamp(min=0)
-    return sum(((s * base) / (s * base + distances)).sum() for s in IMQ_SCALES)  # type: ignore[return-value]
+    total = a.new_zeros(())
+    for rows in a.split(1000):
+        distances = squared_distances(rows, b)
+        for scale in IMQ_SCALES:
+            total = total + (scale * base / (scale * base + distances)).sum()
+    return total
 
 
 def pairwise_log_density(

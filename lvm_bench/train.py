@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +17,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.seeding import derive, generator
 
 
+@runtime_checkable
 class Settings(Protocol):
     """What the loop reads of a job's training settings."""
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from jaxtyping import install_import_hook
 
-install_import_hook("lvm_bench", "beartype.beartype")
+install_import_hook("lvm_bench", "typechecker.check")
 
 ROOT = Path(__file__).parent.parent
 TINY = (

@@ -18,7 +18,7 @@ Function = Callable[..., float | dict[str, float]]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric's name, which direction is better, and the variants (`<metric>.<variant>`) it is computed for."""
+    """A metric's name, the better direction, and the variants (`<metric>.<variant>`) it is computed for."""
 
     name: str
     better: Literal["lower", "higher", "none"]
@@ -28,9 +28,9 @@ class MetricInfo:
 def metric(
     name: str, *, better: Literal["lower", "higher", "none"], of: tuple[str, ...]
 ) -> Callable[[Function], Function]:
-    """Register a function as a metric. Its parameter names say what it needs; a variant of `of` fills the last image.
+    """Register a function as a metric, whose parameter names say what it needs.
 
-    A dict result gives one score per entry, `<name>_<part>`, or `<name>` for the part "".
+    A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "".
     """
 
     def add(function: Function) -> Function:
@@ -71,7 +71,7 @@ def images(values: Array, name: str, metric: str) -> Tensor:
     pixels = tensor(values)
     if pixels.ndim != 4 or pixels.numel() == 0:
         raise UserError(
-            f"{metric}: {name} has shape {tuple(pixels.shape)}; give images as [samples, channels, height, width]."
+            f"{metric}: {name} has shape {tuple(pixels.shape)}; give [samples, channels, height, width]."
         )
     broken = sum(int((~chunk.isfinite().flatten(1).all(dim=1)).sum()) for chunk in pixels.split(1000))
     if broken:

@@ -1,4 +1,4 @@
-"""Whether generated features fill the real ones (recall) and stay among them (precision): PRD and k-NN balls."""
+"""Do generated features stay among the real ones (precision) and fill them (recall)? PRD and k-NN balls."""
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from lvm_bench.seeding import derive
 
 _ANGLES = np.linspace(1e-10, np.pi / 2 - 1e-10, 1001)
 _CLUSTERS, _RUNS = 20, 10
+_PAIRS = 2**22  # distances per block: with thousands of dimensions smaller blocks are slow
 
 
 def prd_curve(
     real: Float64[np.ndarray, " c"], fake: Float64[np.ndarray, " c"]
 ) -> tuple[Float64[np.ndarray, "1001"], Float64[np.ndarray, "1001"]]:
-    """(precision, recall) over 1001 slopes between two distributions on c bins. Sajjadi et al. 2018, eq. 7."""
+    """(precision, recall) at 1001 slopes, for two distributions on c bins. Sajjadi et al. 2018, eq. 7."""
     slopes = np.tan(_ANGLES)
     precision = np.minimum(slopes[:, None] * real, fake).sum(1)
     return precision.clip(0, 1), (precision / slopes).clip(0, 1)
@@ -48,8 +49,8 @@ def _cluster_histograms(
     return (second, first) if swap else (first, second)
 
 
-def prd(real: Float[Array, "n d"], fake: Float[Array, "n d"], seed: int = 0) -> dict[str, float]:
-    """{"precision", "recall"} = maxima of F_1/8 and F_8 of the PRD curve averaged over 10 clusterings; in [0, 1].
+def prd(real: Float[Array, "n d"], fake: Float[Array, "m d"], seed: int = 0) -> dict[str, float]:
+    """{"precision": max F_1/8, "recall": max F_8} of the PRD curve averaged over 10 clusterings; in [0, 1].
 
     20 k-means clusters of the union. UserError unless both sets have the same size. Sajjadi et al. 2018.
     """
@@ -78,7 +79,7 @@ def prd_score(
 def _squared_radii(points: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " n"]:
     """Squared distance of each point to its k-th nearest other point."""
     radii = []
-    for rows in row_blocks(len(points), len(points)):
+    for rows in row_blocks(len(points), len(points), _PAIRS):
         distances = squared_distances(points[rows], points)
         distances[:, rows].fill_diagonal_(torch.inf)
         radii.append(distances.kthvalue(k, dim=1).values)
@@ -86,10 +87,10 @@ def _squared_radii(points: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " 
 
 
 def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dict[str, float]:
-    """{"precision", "recall", "density", "coverage"} from balls that reach each sample's k-th neighbour; density can
-    exceed 1, the others are shares. Strict <, as in the authors' code. Naeem et al. 2020, eqs. 1, 2, 6, 7.
+    """{"precision", "recall", "density", "coverage"} from open balls up to each sample's k-th neighbour.
 
-    UserError for fewer than k + 1 samples.
+    Shares in [0, 1], except that density can exceed 1. UserError for fewer than k + 1 samples.
+    Naeem et al. 2020, sec. 2 and 3.
     """
     real, fake = matrix(real, "real", "knn", k + 1), matrix(fake, "fake", "knn", k + 1)
     same_shape(real, fake, "fake", "knn", axis=1)
@@ -99,7 +100,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dic
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
     real_balls = torch.zeros(len(fake), dtype=torch.int64, device=real.device)
     recalled, covered = 0, 0
-    for rows in row_blocks(len(real), len(fake)):
+    for rows in row_blocks(len(real), len(fake), _PAIRS):
         distances = squared_distances(real[rows], fake)
         inside = distances < real_radii[rows, None]
         real_balls += inside.sum(0)
@@ -115,5 +116,5 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dic
 
 @metric("knn", better="higher", of=("fake", "expost"))
 def knn_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"]) -> dict[str, float]:
-    """k-NN precision, recall, density and coverage with k = 5; higher is better (arXiv:2002.09797, eqs. 1, 2, 6, 7)."""
+    """k-NN precision, recall, density and coverage, k = 5; higher is better (arXiv:2002.09797, sec. 2, 3)."""
     return knn(real_features, fake_features)

@@ -20,10 +20,10 @@ def _covariance_factor(
 
 
 def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> float:
-    """Squared 2-Wasserstein distance between Gaussian fits (n - 1 covariances); 0 for equal sets, lower is better.
+    """|mu_r - mu_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2) of the Gaussian fits; 0 for equal sets.
 
-    |mu_r - mu_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2), where the last trace is the nuclear norm of R_r R_f^T
-    for any S = R^T R. Heusel et al. 2017, eq. 6. UserError for fewer than 2 samples.
+    Covariances with n - 1. The last trace is the nuclear norm of R_r R_f^T for any S = R^T R. UserError for
+    fewer than 2 samples. Heusel et al. 2017, eq. 6.
     """
     real, fake = matrix(real, "real", "frechet_distance"), matrix(fake, "fake", "frechet_distance")
     same_shape(real, fake, "fake", "frechet_distance", axis=1)
@@ -37,7 +37,7 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> fl
 
 @metric("frechet", better="lower", of=("recon", "interpolated", "fake", "expost"))
 def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"]) -> float:
-    """Frechet distance to the training images' features, squared feature units; lower is better (arXiv:1706.08500, eq. 6)."""
+    """Frechet distance to the training images, squared units; lower is better (arXiv:1706.08500, eq. 6)."""
     return frechet_distance(reference_features, fake_features)
 
 
@@ -58,9 +58,9 @@ def kernel_distances(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> Float64[Tensor, " subsets"]:
-    """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, drawn without replacement from each set.
+    """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, each drawn without replacement.
 
-    UserError if a set has fewer than `subset_size` samples. Binkowski et al. 2018, sec. 3.
+    UserError if a set has fewer than `subset_size` samples. Binkowski et al. 2018, sec. 4.
     """
     needs = max(2, subset_size)
     real = matrix(real, "real", "kernel_distance", needs)
@@ -90,7 +90,7 @@ def kernel_distance(
 def kid(
     reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], seed: int
 ) -> dict[str, float]:
-    """Kernel distance, mean and population std over 100 subsets of at most 1000; lower is better (arXiv:1801.01401)."""
+    """Kernel distance, mean and std over 100 subsets of at most 1000; lower is better (arXiv:1801.01401)."""
     size = min(1000, len(reference_features), len(fake_features))
     values = kernel_distances(reference_features, fake_features, subset_size=size, seed=seed)
     return {"": float(values.mean()), "std": float(values.std(unbiased=False))}

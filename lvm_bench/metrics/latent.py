@@ -1,4 +1,4 @@
-"""How near the codes are to their prior: Gaussian KL, entropy beyond second moments, collapse, MMD, ELBO parts."""
+"""How near codes are to their prior: Gaussian KL, entropy, collapsed axes, MMD, the parts of the KL term."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from lvm_bench.kde import (
     optimal_bandwidth,
     row_blocks,
 )
-from lvm_bench.losses import imq_mmd
+from lvm_bench.losses import gaussian_kl_to_standard, imq_mmd
 from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
 from lvm_bench.seeding import generator
 
@@ -42,7 +42,7 @@ def gaussian_kl(codes: Float[Array, "n l"], variance: float = 1.0) -> float:
     rows = matrix(codes, "codes", "gaussian_kl")
     l = rows.shape[1]
     mean = rows.mean(0)
-    # Eigenvalues rather than slogdet: rounding turns the determinant of a singular covariance into a finite number.
+    # Eigenvalues rather than slogdet, which rounding makes finite for a singular covariance.
     spectrum = torch.linalg.eigvalsh(torch.atleast_2d(rows.T.cov()))
     if not bool(_alive(spectrum).all()):
         return math.inf
@@ -58,13 +58,13 @@ def gaussian_kl_prior(codes: Float[Array, "n l"]) -> float:
 
 @metric("gaussian_kl_target", better="lower", of=("mean", "sampled"))
 def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> float:
-    """KL of the codes' Gaussian fit to the method's own target N(0, target_variance I), nats; lower is better."""
+    """KL of the codes' Gaussian fit to the method's target N(0, target_variance I), nats; lower is better."""
     return gaussian_kl(codes, target_variance)
 
 
 @metric("gaussian_kl_floor", better="none", of=("mean",))
 def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
-    """What gaussian_kl is on average for n draws of N(0, I) itself: (l + l(l+1)/2) / 2n nats, to first order."""
+    """The mean of gaussian_kl for n draws of N(0, I) itself, to first order: (l + l(l+1)/2) / 2n nats."""
     n, l = codes.shape
     return (l + l * (l + 1) / 2) / (2 * n)
 
@@ -81,7 +81,7 @@ def _whiten(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
 
 
 def _whiten_as_paper(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """As the authors' code: second moments about 0 instead of the covariance, 1e-4 added to the eigenvalues."""
+    """As in the authors' code: second moments about 0, not centred, with 1e-4 added to their eigenvalues."""
     spectrum, axes = torch.linalg.eigh(rows.T @ rows / (len(rows) - 1))
     return (rows @ axes / (spectrum.clamp(min=0) + 1e-4).sqrt()) @ axes.T
 
@@ -110,11 +110,12 @@ def gaussian_entropy(n: int, l: int) -> float:
 
 
 def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """Leave-one-out KDE entropy of whitened codes in nats, without l/2 log(2 pi): N(0, I) has l/2 exactly.
+    """Leave-one-out KDE entropy of whitened codes in nats, without l/2 log(2 pi): that of N(0, I) is l/2.
 
-    "raw": bandwidth h0(l, n), no floor; "gap": raw less its value for N(0, I); negative is clustered, positive has
-    heavy tails. "paper": the authors' form (bandwidth alpha h0, density floor), which cannot exceed "cap".
-    Directions without variance stay 0 and count as clustered. AVAE paper, eq. 12 with the log and sign it lacks.
+    "raw": bandwidth h0(l, n); "gap": raw less its value for N(0, I), negative for clusters and heavy
+    tails, positive for a hollow shell; "paper": the authors' form (bandwidth alpha h0, density floor), at
+    most "cap". Directions without variance stay 0 and count as clustered. AVAE paper, eq. 12, which lacks
+    the log and the sign.
     """
     rows = matrix(codes, "codes", "whitened_entropy")
     n, l = rows.shape
@@ -125,7 +126,7 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("entropy", better="higher", of=("mean", "sampled"))
 def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """KDE entropy of whitened codes, nats: raw, gap to a Gaussian, the paper's form and its cap; higher is better."""
+    """KDE entropy of whitened codes, nats: raw, gap to N(0, I), paper's form, its cap; higher is better."""
     return whitened_entropy(codes)
 
 
@@ -134,7 +135,7 @@ def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("collapsed_variance", better="lower", of=("mean",))
 def collapsed_variance(codes: Float[Array, "n l"]) -> float:
-    """Number of axes whose code varies by at most .01 (variance); lower is better (arXiv:1509.00519, sec. 5)."""
+    """Number of axes whose code has a variance of at most .01; lower is better (arXiv:1509.00519, sec. 5)."""
     return float((matrix(codes, "codes", "collapsed_variance").var(0) <= _COLLAPSED).sum())
 
 
@@ -148,15 +149,14 @@ def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"],
 def collapsed_kl(posterior: Posterior) -> float:
     """Number of axes with a mean KL of at most .01 nats between posterior and prior; lower is better."""
     mu, log_var = _posterior(posterior, "collapsed_kl")
-    kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).mean(0)
-    return float((kl <= _COLLAPSED).sum())
+    return float((gaussian_kl_to_standard(mu, log_var).mean(0) <= _COLLAPSED).sum())
 
 
 # MMD
 
 
 def mmd(codes: Float[Array, "n l"], variance: float = 1.0, seed: int = 0) -> float:
-    """Unbiased MMD^2 between codes and as many draws of N(0, variance I), sum of seven IMQ kernels; 0 expected for equal.
+    """Unbiased MMD^2 between codes and as many draws of N(0, variance I), seven IMQ kernels summed.
 
     At most 5,000 codes, drawn at random, which bounds the memory. Tolstikhin et al. 2018, sec. 4.
     """
@@ -175,7 +175,7 @@ def mmd_prior(codes: Float[Array, "n l"], seed: int) -> float:
 
 @metric("mmd_target", better="lower", of=("mean", "sampled"))
 def mmd_target(codes: Float[Array, "n l"], target_variance: float, seed: int) -> float:
-    """MMD^2 of the codes to the method's own target N(0, target_variance I); lower is better (arXiv:1711.01558)."""
+    """MMD^2 of the codes to N(0, target_variance I), seven kernels; lower is better (arXiv:1711.01558)."""
     return mmd(codes, target_variance, seed)
 
 
@@ -235,20 +235,20 @@ class _Draws:
 
 @metric("mutual_information", better="none", of=("posterior",))
 def mutual_information(posterior: Posterior, seed: int = 0) -> float:
-    """E[log q(z|x) - log q(z)] in nats, q(z) the mean of all n posteriors; at most log n. Chen et al. 2018, eq. 2."""
+    """E[log q(z|x) - log q(z)] in nats, at most log n; neither is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "mutual_information")
     return float((draws.log_posterior() - draws.log_aggregate()).mean())
 
 
 @metric("total_correlation", better="lower", of=("posterior",))
 def total_correlation(posterior: Posterior, seed: int = 0) -> float:
-    """E[log q(z) - sum_j log q(z_j)] in nats; 0 for independent axes. Chen et al. 2018, eq. 2."""
+    """E[log q(z) - sum_j log q(z_j)], nats, 0 for independent axes; lower is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "total_correlation")
     return float((draws.log_aggregate() - draws.log_marginals()).mean())
 
 
 @metric("dimension_wise_kl", better="lower", of=("posterior",))
 def dimension_wise_kl(posterior: Posterior, seed: int = 0) -> float:
-    """E[sum_j log q(z_j) - log p(z)] in nats; 0 if every axis is N(0, 1). Chen et al. 2018, eq. 2."""
+    """E[sum_j log q(z_j) - log p(z)], nats, 0 if each is N(0, 1); lower is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "dimension_wise_kl")
     return float((draws.log_marginals() - draws.log_prior()).mean())

@@ -47,7 +47,7 @@ def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
 
 @metric("sharpness", better="higher", of=("real", "recon", "fake"))
 def sharpness(fake: Float[Array, "n c h w"]) -> float:
-    """Pixel variance of the Laplace-filtered grey image, mean over images in [0, 1]; higher is sharper (arXiv:1711.01558).
+    """Variance of Laplace-filtered images, mean over images in [0, 1]; higher is better (arXiv:1711.01558).
 
     UserError unless the images have 1 or 3 channels and at least 3 x 3 pixels.
     """
@@ -55,8 +55,8 @@ def sharpness(fake: Float[Array, "n c h w"]) -> float:
     _, c, h, w = pixels.shape
     if c not in (1, 3) or min(h, w) < 3:
         raise UserError(
-            f"sharpness: the images have {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, blue) "
-            f"channels of at least 3 x 3 pixels."
+            f"sharpness: the images have {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, "
+            f"blue) channels of at least 3 x 3 pixels."
         )
     responses = [_laplace(_grey(chunk)).flatten(1) for chunk in pixels.split(_CHUNK)]
     return float(torch.cat([response.var(dim=1, unbiased=False) for response in responses]).mean())

@@ -1,0 +1,182 @@
+"""Where data files lie, whether they are whole, and how to get them."""
+
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError
+
+from lvm_bench import store
+from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.registry import DATASETS
+
+CHUNK = 1 << 20
+TIMEOUT = 30.0  # seconds without a byte before a download is given up
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that can be downloaded; the first folder of its path is the name to fetch it by."""
+
+    path: str  # relative to the data root
+    url: str
+    checksum: str  # "sha256:..." or "md5:...", in hexadecimal
+    size: int  # bytes
+    note: str = ""  # a sentence on what else can be done where it is missing
+
+    @property
+    def owner(self) -> str:
+        return self.path.split("/")[0]
+
+
+WEIGHTS = RemoteFile(
+    "inception/pt_inception-2015-12-05-6726825d.pth",
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    95_628_359,
+    "Without it, --extractor classifier goes on.",
+)
+WEIGHTS_LICENCE = "Apache 2.0"
+
+
+class Row(NamedTuple):
+    """One line of the inventory."""
+
+    owner: str
+    file: str
+    state: str  # present, missing or damaged
+    size: str
+    licence: str
+
+
+def data_root(option: Path | None = None) -> Path:
+    """The folder of the data sets: `--data`, else $LVM_BENCH_DATA, else a folder in the user's cache."""
+    chosen = option or os.environ.get("LVM_BENCH_DATA") or _user_cache() / "data"
+    return Path(chosen).expanduser()
+
+
+def cache_folder() -> Path:
+    """The folder of whatever can be computed again: processed images, features of real images."""
+    return _user_cache() / "cache"
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvm-bench"
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The digest of a file in hexadecimal, by the name of the algorithm: sha256 or md5."""
+    with path.open("rb") as stream:
+        # md5 is what some releases publish; it guards against damage, not against an attacker.
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def difference(file: RemoteFile, path: Path) -> str | None:
+    """How the file at `path` differs from what `file` promises, or None."""
+    algorithm, expected = file.checksum.split(":")
+    actual = checksum(path, algorithm)
+    return None if actual == expected else f"its {algorithm} is {actual}, not {expected}"
+
+
+def verify(file: RemoteFile, root: Path) -> Path:
+    """The path of a file that is there and whole; UserError with what to do where it is damaged."""
+    path = root / file.path
+    try:
+        wrong = difference(file, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+    if wrong:
+        raise UserError(
+            f"{path}: {wrong}, so it is damaged or truncated. "
+            f"Delete it and run `lvm-bench data fetch {file.owner}`."
+        )
+    return path
+
+
+def require(name: str, root: Path) -> list[Path]:
+    """The verified files of a data set, or of `inception`, in the order of their declaration.
+
+    Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
+    """
+    files = fetchable()[name]
+    missing = [file for file in files if not (root / file.path).is_file()]
+    if missing:
+        raise UserError("\n".join(_missing(file, root / file.path) for file in missing))
+    return [verify(file, root) for file in files]
+
+
+def _missing(file: RemoteFile, path: Path) -> str:
+    return (
+        f"{path} is missing: run `lvm-bench data fetch {file.owner}`, or download {file.url} "
+        f"and put it there ({file.checksum.replace(':', ' ')}). {file.note}"
+    ).rstrip()
+
+
+def fetchable() -> dict[str, tuple[RemoteFile, ...]]:
+    """Whatever `fetch` can download, by name: the data sets that have files, and the Inception weights."""
+    sets = {name: function.info.files for name, function in DATASETS.items() if function.info.files}
+    return {**sets, WEIGHTS.owner: (WEIGHTS,)}
+
+
+def fetch(name: str, root: Path) -> None:
+    """Download the files of `name` that are missing or damaged; only a verified file gets its name.
+
+    Raises UserError with the address, the place and the checksum where that fails.
+    """
+    known = fetchable()
+    if name not in known:
+        raise UserError(f"There is nothing to download by the name {name!r}.{did_you_mean(name, known)}")
+    for file in known[name]:
+        path = root / file.path
+        try:
+            if not path.is_file() or difference(file, path):
+                store.write(path, partial(_download, file))
+        except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it is the server's answer too, and holds the connection
+            raise UserError(
+                f"{file.url} could not be downloaded ({error}): get the file in another way and "
+                f"put it at {path} ({file.checksum.replace(':', ' ')}). {file.note}".rstrip()
+            ) from error
+
+
+def _download(file: RemoteFile, beside: Path) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    request = urllib.request.Request(file.url, headers={"User-Agent": "lvm-bench"})
+    with (
+        Progress(console=console, disable=not console.is_terminal) as progress,
+        urllib.request.urlopen(request, timeout=TIMEOUT) as response,
+        beside.open("wb") as stream,
+    ):
+        bar = progress.add_task(Path(file.path).name, total=file.size)
+        while stream.tell() <= file.size and (chunk := response.read(CHUNK)):
+            stream.write(chunk)
+            progress.advance(bar, len(chunk))
+    # A server that is full or moved often answers with a page of text: that is not the file either.
+    if wrong := difference(file, beside):
+        raise OSError(f"of the {beside.stat().st_size:,} bytes that came, {wrong}")
+
+
+def inventory(root: Path) -> list[Row]:
+    """Every file of the data sets and extractors: present, missing, or damaged as its size alone can tell."""
+    licences = {name: function.info.licence for name, function in DATASETS.items()}
+    rows = []
+    for owner, files in fetchable().items():
+        for file in files:
+            path = root / file.path
+            size = path.stat().st_size if path.is_file() else None
+            state = "missing" if size is None else "present" if size == file.size else "damaged"
+            licence = licences.get(owner, WEIGHTS_LICENCE)
+            rows.append(Row(owner, file.path, state, _bytes(file.size if size is None else size), licence))
+    return rows
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

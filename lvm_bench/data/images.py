@@ -1,0 +1,171 @@
+"""Images in memory: uint8, channels first, with labels where they exist; and the splits of a data set."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from lvm_bench.data.files import RemoteFile
+from lvm_bench.errors import UserError
+from lvm_bench.registry import DATASETS
+from lvm_bench.seeding import generator
+
+OWN_SPLIT = 6  # where the data have no splits of their own, one in six images becomes another split
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Pixels 0..255 (an array, or a memory-mapped file where that is large) and class labels, if any."""
+
+    pixels: UInt8[np.ndarray, "n c h w"]
+    labels: Int64[np.ndarray, " n"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"pixels are {self.pixels.dtype} {self.pixels.shape}, not uint8 of shape (n, c, h, w)"
+            )
+        if self.labels is not None and (
+            self.labels.dtype != np.int64 or self.labels.shape != self.pixels.shape[:1]
+        ):
+            raise ValueError(
+                f"labels are {self.labels.dtype} {self.labels.shape}, not int64 ({len(self.pixels)},)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, which: slice | Int64[np.ndarray, " m"]) -> "Images":
+        """The images at a slice (a view) or at indices (a copy), in that order."""
+        return Images(self.pixels[which], None if self.labels is None else self.labels[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What a data-set function returns; `validation` is None where the official release has no such split."""
+
+    train: Images
+    test: Images
+    validation: Images | None = None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What `@dataset` is told: the value range that networks see, the files to download, their licence."""
+
+    name: str
+    value_range: tuple[float, float]
+    files: tuple[RemoteFile, ...]
+    licence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The images of a run; `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits."""
+
+    name: str
+    train: Images
+    validation: Images
+    test: Images
+    value_range: tuple[float, float]
+    fingerprint: str
+
+
+Loader = Callable[..., Splits]
+
+
+def dataset(
+    name: str,
+    *,
+    value_range: tuple[float, float] = (0, 1),
+    files: Sequence[RemoteFile] = (),
+    licence: str = "",
+) -> Callable[[Loader], Loader]:
+    """Register a function from the data root to Splits under `name`.
+
+    Its keyword-only arguments are the options that bench.toml may set.
+    """
+
+    def add(function: Loader) -> Loader:
+        function.info = Info(name, value_range, tuple(files), licence)  # type: ignore[attr-defined]
+        return DATASETS.register(name)(function)
+
+    return add
+
+
+def load(
+    name: str,
+    root: Path,
+    *,
+    options: dict[str, Any],
+    train_images: int | None = None,
+    validation_images: int | None = None,
+    test_images: int | None = None,
+) -> Data:
+    """The first images of each split of a data set; None takes all of them.
+
+    Without an official validation split, the last `validation_images` (None: a sixth) of the training images
+    become one, before `train_images` are taken. Raises UserError where there are fewer images than asked for.
+    """
+    function = DATASETS[name]
+    splits: Splits = function(root, **options)
+    train, validation = splits.train, splits.validation
+    if validation is None:
+        count = len(train) // OWN_SPLIT if validation_images is None else validation_images
+        if not 0 < count < len(train):
+            raise UserError(
+                f"The data set {name!r} has {len(train):,} training images, from which "
+                f"validation_images = {count} cannot be split off. Choose 1 to {len(train) - 1:,}."
+            )
+        train, validation = train.take(slice(None, -count)), train.take(slice(-count, None))
+    train = _first(name, "training", train, "train_images", train_images)
+    validation = _first(name, "validation", validation, "validation_images", validation_images)
+    test = _first(name, "test", splits.test, "test_images", test_images)
+    digest = fingerprint([train, validation, test])
+    return Data(name, train, validation, test, function.info.value_range, digest)
+
+
+def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:
+    if count is not None and not 0 < count <= len(images):
+        raise UserError(
+            f"The data set {name!r} has {len(images):,} {split} images, and {key} = {count}. "
+            f"Choose 1 to {len(images):,}."
+        )
+    return images.take(slice(count))
+
+
+def fingerprint(parts: Sequence[Images]) -> str:
+    """SHA-256, in hexadecimal, of the shapes, pixels and labels of some images, in order."""
+    total = hashlib.sha256()
+    for images in parts:
+        total.update(f"{images.pixels.shape} {images.labels is not None}".encode())
+        for start in range(0, len(images), 10_000):  # a memory-mapped split never comes into memory whole
+            total.update(np.ascontiguousarray(images.pixels[start : start + 10_000]).data)
+        if images.labels is not None:
+            total.update(images.labels.astype("<i8").tobytes())
+    return total.hexdigest()
+
+
+def shuffled(images: Images, name: str) -> Images:
+    """Images in a fixed random order, so that the first n of them are a fair sample of all."""
+    import torch
+
+    return images.take(torch.randperm(len(images), generator=generator(0, "order", name)).numpy())
+
+
+def own_splits(name: str, train: Images, test: Images | None) -> Splits:
+    """Splits of a user's own images, in a fixed random order; without test images, a sixth become them."""
+    train = shuffled(train, name)
+    if test is not None:
+        return Splits(train, shuffled(test, name))
+    count = len(train) // OWN_SPLIT
+    if count == 0:
+        raise UserError(
+            f"The data set {name!r} has {len(train)} images, too few to split a sixth off as test images. "
+            f"Give at least {OWN_SPLIT}, or test images of their own with test_path."
+        )
+    return Splits(train.take(slice(None, -count)), train.take(slice(-count, None)))

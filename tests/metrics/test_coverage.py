@@ -1,0 +1,131 @@
+"""PRD and k-NN precision and recall: hand-made cases, exchange of the sets, agreement with prdc."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from prdc import compute_prdc
+from sklearn.cluster import MiniBatchKMeans
+
+from lvm_bench.errors import UserError
+from lvm_bench.metrics import f_score, knn, prd, prd_curve
+from lvm_bench.seeding import derive
+
+
+def normal(n, d, seed, scale=1.0, shift=0.0):
+    return scale * np.random.default_rng(seed).normal(size=(n, d)) + shift
+
+
+def prd_of(real, fake):
+    curve = prd_curve(np.array(real, dtype=float), np.array(fake, dtype=float))
+    return f_score(*curve, 1 / 8), f_score(*curve, 8)
+
+
+def test_prd_of_equal_histograms_is_one_and_of_disjoint_ones_zero():
+    assert prd_of([0.5, 0.3, 0.2], [0.5, 0.3, 0.2]) == pytest.approx((1, 1), abs=1e-6)
+    assert prd_of([0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]) == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_prd_of_a_fake_that_misses_half_of_the_real_modes_has_precision_without_recall():
+    """P = (1/2, 1/2), Q = (1, 0): slope t gives min(t/2, 1), so (1, 1/2) is on the curve and bounds it."""
+    precision, recall = prd_of([0.5, 0.5], [1, 0])
+    assert precision == pytest.approx(65 * 0.5 / (1 + 64 * 0.5), abs=1e-3)
+    assert recall == pytest.approx(65 * 0.5 / (64 + 0.5), abs=1e-3)
+    assert precision > 0.98 > 0.51 > recall
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=20))
+def test_exchanging_histograms_exchanges_the_two_numbers(counts):
+    p, q = np.array(counts, dtype=float).T + 1e-3
+    p, q = p / p.sum(), q / q.sum()
+    precision, recall = prd_of(p, q)
+    assert prd_of(q, p) == pytest.approx((recall, precision), abs=1e-6)
+    assert 0 <= min(precision, recall) <= max(precision, recall) <= 1
+
+
+def test_prd_of_equal_and_of_disjoint_sets():
+    x = normal(300, 5, 0)
+    assert prd(x, x) == pytest.approx({"precision": 1, "recall": 1}, abs=1e-6)
+    assert prd(x, x + 100) == pytest.approx({"precision": 0, "recall": 0}, abs=1e-6)
+
+
+def test_exchanging_real_and_fake_exchanges_prd_precision_and_recall():
+    modes = normal(4, 5, 0, scale=20)
+    real = np.concatenate([mode + normal(75, 5, i) for i, mode in enumerate(modes)])
+    fake = np.concatenate([mode + normal(150, 5, 9 + i) for i, mode in enumerate(modes[:2])])
+    forth, back = prd(real, fake), prd(torch.from_numpy(fake), torch.from_numpy(real))
+    assert forth["precision"] > 0.85 > 0.6 > forth["recall"]
+    assert back["precision"] == pytest.approx(forth["recall"], abs=1e-8)
+    assert back["recall"] == pytest.approx(forth["precision"], abs=1e-8)
+
+
+def test_prd_equals_the_same_clusters_made_by_hand():
+    real, fake = normal(200, 3, 0), normal(200, 3, 1, scale=1.3)
+    union = np.concatenate([real, fake] if real.tobytes() <= fake.tobytes() else [fake, real])
+    is_real = np.isin(union[:, 0], real[:, 0])
+    curves = []
+    for run in range(10):
+        kmeans = MiniBatchKMeans(20, n_init=10, batch_size=1024, random_state=derive(3, "prd", run) % 2**32)
+        labels = kmeans.fit_predict(union)
+        p, q = (np.bincount(labels[side], minlength=20) / 200 for side in (is_real, ~is_real))
+        slopes = np.tan(np.linspace(1e-10, np.pi / 2 - 1e-10, 1001))
+        precision = np.array([np.minimum(slope * p, q).sum() for slope in slopes])
+        curves.append((precision, precision / slopes))
+    a, b = np.mean(curves, axis=0)
+    expected = [((1 + beta**2) * a * b / (beta**2 * a + b + 1e-10)).max() for beta in (1 / 8, 8)]
+    assert list(prd(real, fake, seed=3).values()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_prd_repeats_bit_for_bit_and_depends_on_its_seed():
+    real, fake = normal(150, 4, 0), normal(150, 4, 1, scale=1.5)
+    assert prd(real, fake, seed=1) == prd(real, fake, seed=1)
+    assert prd(real, fake, seed=1) != prd(real, fake, seed=2)
+
+
+def test_prd_refuses_sets_of_different_sizes():
+    with pytest.raises(UserError, match=r"^prd: real has 50 samples and fake has 49; .* cut the larger one"):
+        prd(normal(50, 2, 0), normal(49, 2, 1))
+
+
+@pytest.mark.parametrize(("n", "m", "d", "k"), [(300, 300, 8, 5), (120, 200, 3, 5), (50, 40, 64, 3)])
+def test_knn_agrees_with_prdc(n, m, d, k, capsys):
+    real, fake = normal(n, d, 0, shift=2.0), normal(m, d, 1, scale=1.2, shift=2.1)
+    expected = {name: float(value) for name, value in compute_prdc(real, fake, k).items()}
+    assert knn(real, fake, k) == pytest.approx(expected, rel=1e-12)
+    assert 0 < expected["precision"] < 1 or d == 64
+
+
+def test_exchanging_real_and_fake_exchanges_knn_precision_and_recall_and_nothing_else():
+    real, fake = normal(200, 4, 0, scale=2.0), normal(200, 4, 1)
+    forth, back = knn(real, fake), knn(fake, real)
+    assert forth["precision"] == 1 > forth["recall"]
+    assert (back["precision"], back["recall"]) == (forth["recall"], forth["precision"])
+    assert back["density"] != forth["density"]
+    assert back["coverage"] != forth["coverage"]
+
+
+def test_knn_on_a_line_by_hand():
+    """Real 0, 1, 3, 7 have radii 1, 1, 2, 4 at k = 1; fakes 0.5 and 20 and 3 have 2.5, 17 and 2.5."""
+    real = np.array([[0.0], [1.0], [3.0], [7.0]])
+    fake = np.array([[0.5], [20.0], [3.0]])
+    scores = knn(real, fake, k=1)
+    # 0.5 lies in the balls of 0 and 1 alone; 3 in its own, not on the open edges of 1 and 7's balls.
+    assert scores["precision"] == pytest.approx(2 / 3)
+    assert scores["density"] == pytest.approx(3 / 3)
+    assert scores["coverage"] == pytest.approx(3 / 4)
+    assert scores["recall"] == 1
+
+
+def test_knn_of_disjoint_sets_is_zero_and_needs_a_neighbour_more_than_k():
+    real = normal(30, 2, 0)
+    assert set(knn(real, real + 1000).values()) == {0.0}
+    with pytest.raises(UserError, match=r"^knn: fake has 5 samples, and 6 or more are needed"):
+        knn(real, normal(5, 2, 1))
+
+
+def test_knn_over_several_blocks_equals_one_block(monkeypatch):
+    real, fake = normal(90, 3, 0), normal(70, 3, 1)
+    whole = knn(real, fake)
+    monkeypatch.setattr("lvm_bench.metrics.coverage._PAIRS", 900)
+    assert knn(real, fake) == whole

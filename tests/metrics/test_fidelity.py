@@ -1,0 +1,113 @@
+"""Frechet and kernel distance: closed forms, and agreement with pytorch-fid and torch-fidelity."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from pytorch_fid.fid_score import calculate_frechet_distance
+from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
+
+from lvm_bench.errors import UserError
+from lvm_bench.metrics import frechet_distance, kernel_distance, kernel_distances
+from lvm_bench.metrics.fidelity import kid
+
+
+def features(n, d, seed, mix=1.0, shift=0.0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) @ (np.eye(d) + mix * rng.normal(size=(d, d)) / d) + shift
+
+
+def moments(x):
+    return x.mean(0), np.cov(x, rowvar=False)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(("n", "m", "d"), [(400, 300, 24), (60, 500, 64), (40, 30, 64)])
+def test_frechet_distance_agrees_with_pytorch_fid(n, m, d):
+    real, fake = features(n, d, 0), features(m, d, 1, mix=2.0, shift=0.1)
+    expected = calculate_frechet_distance(*moments(real), *moments(fake))
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(400, 24), (60, 64)])
+def test_factors_agree_with_eigenvalues_and_with_matrix_roots(n, d):
+    real, fake = features(n, d, 0), features(n, d, 1, mix=2.0)
+    (mu_r, s_r), (mu_f, s_f) = moments(real), moments(fake)
+    values, vectors = np.linalg.eigh(s_r)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    by_eigenvalues = np.sqrt(np.linalg.eigvalsh(root @ s_f @ root).clip(0)).sum()
+    by_root = np.trace(scipy.linalg.sqrtm(s_r @ s_f)).real
+    assert by_eigenvalues == pytest.approx(by_root, rel=1e-5)
+    rest = ((mu_r - mu_f) ** 2).sum() + np.trace(s_r) + np.trace(s_f)
+    assert frechet_distance(real, fake) == pytest.approx(rest - 2 * by_eigenvalues, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d"), [(500, 16), (300, 512), (50, 64)])
+def test_frechet_distance_of_a_set_to_itself_is_zero(n, d):
+    x = features(n, d, 0).astype(np.float32)
+    assert frechet_distance(x, torch.from_numpy(x)) == pytest.approx(0, abs=1e-6)
+
+
+def test_frechet_distance_of_a_shift_and_a_scaling():
+    x = features(200, 8, 0, shift=3.0)
+    assert frechet_distance(x, x + 2) == pytest.approx(8 * 4, rel=1e-9)
+    assert frechet_distance(x[:, :1], x[:, :1] + 2) == pytest.approx(4, rel=1e-9)
+    centred = x - x.mean(0)
+    assert frechet_distance(centred, 3 * centred) == pytest.approx(4 * centred.var(0, ddof=1).sum(), rel=1e-9)
+
+
+def test_frechet_distance_with_dead_features_ignores_them_and_is_symmetric():
+    real, fake = features(200, 8, 0), features(150, 8, 1)
+    padded = [np.hstack([x, np.full((len(x), 3), 0.7)]) for x in (real, fake)]
+    assert frechet_distance(*padded) == pytest.approx(frechet_distance(real, fake), rel=1e-9)
+    assert frechet_distance(fake, real) == pytest.approx(frechet_distance(real, fake), rel=1e-9)
+
+
+def test_frechet_distance_over_several_blocks_equals_one_block():
+    real = features(20_500, 4, 0)
+    mu, s = moments(real)
+    fake = features(50, 4, 1)
+    mu_f, s_f = moments(fake)
+    root = np.trace(scipy.linalg.sqrtm(s @ s_f)).real
+    expected = ((mu - mu_f) ** 2).sum() + np.trace(s) + np.trace(s_f) - 2 * root
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_of_whole_sets_agrees_with_torch_fidelity():
+    real, fake = features(150, 12, 0), features(150, 12, 1, shift=0.3)
+    kernel = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_coef0": 1}
+    expected = kernel_mmd(real, fake, **kernel, kid_kernel_poly_gamma=None)
+    assert kernel_distance(real, fake, subsets=2, subset_size=150) == pytest.approx(expected, rel=1e-6)
+
+
+def test_kernel_distance_of_subsets_agrees_with_torch_fidelity_within_their_spread():
+    real, fake = features(800, 12, 0), features(800, 12, 1, shift=0.3)
+    theirs = kid_features_to_metric(
+        torch.from_numpy(real), torch.from_numpy(fake), kid_subsets=100, kid_subset_size=200, verbose=False
+    )
+    ours = kernel_distances(real, fake, subsets=100, subset_size=200)
+    std = theirs["kernel_inception_distance_std"]
+    assert float(ours.mean()) == pytest.approx(theirs["kernel_inception_distance_mean"], abs=std / 2)
+    assert float(ours.std(unbiased=False)) == pytest.approx(std, rel=0.5)
+
+
+def test_kernel_distance_is_unbiased_and_repeats_for_a_seed():
+    values = kernel_distances(features(2000, 6, 0, mix=0), features(2000, 6, 1, mix=0), subset_size=100)
+    assert abs(float(values.mean())) < 3 * float(values.std()) / 10
+    assert float(values.min()) < 0
+    x, y = features(120, 6, 0), features(100, 6, 1)
+    first = kernel_distances(x, y, subsets=5, subset_size=50, seed=1)
+    assert torch.equal(first, kernel_distances(x, y, subsets=5, subset_size=50, seed=1))
+    assert not torch.equal(first, kernel_distances(x, y, subsets=5, subset_size=50, seed=2))
+
+
+def test_kernel_distance_refuses_fewer_samples_than_a_subset():
+    with pytest.raises(UserError, match=r"^kernel_distance: fake has 99 samples, and 100 or more are needed"):
+        kernel_distance(features(100, 3, 0), features(99, 3, 1), subset_size=100)
+
+
+def test_the_kid_score_shrinks_its_subsets_and_gives_mean_and_std():
+    real, fake = features(300, 6, 0), features(80, 6, 1, shift=0.5)
+    values = kernel_distances(real, fake, subset_size=80, seed=4)
+    score = kid(real, fake, seed=4)
+    assert score == {"": float(values.mean()), "std": pytest.approx(float(np.std(values.numpy())))}

@@ -1,0 +1,228 @@
+"""Latent metrics: closed forms, the acceptance values of the entropy, collapse, MMD, parts of the KL."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from lvm_bench.kde import log_density
+from lvm_bench.metrics import (
+    collapsed_kl,
+    collapsed_variance,
+    dimension_wise_kl,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_kl_floor,
+    latent,
+    mmd,
+    mutual_information,
+    total_correlation,
+    whitened_entropy,
+)
+from lvm_bench.seeding import generator
+
+
+def normal(n, l, seed=0, scale=1.0):
+    return scale * torch.randn(n, l, generator=generator(seed, "test"), dtype=torch.float64)
+
+
+def test_gaussian_kl_equals_the_closed_form_of_the_moments():
+    codes = normal(500, 3) @ torch.tensor([[1.0, 0.5, 0], [0, 2, 0], [0.3, 0, 0.2]], dtype=torch.float64) + 1
+    mu, s = codes.numpy().mean(0), np.cov(codes.numpy(), rowvar=False)
+    for variance in (1.0, 0.6):
+        expected = 0.5 * (
+            np.trace(s) / variance + mu @ mu / variance - 3 - np.linalg.slogdet(s)[1] + 3 * math.log(variance)
+        )
+        assert gaussian_kl(codes.numpy(), variance) == pytest.approx(expected, rel=1e-10)
+        assert latent.gaussian_kl_target(codes, variance) == gaussian_kl(codes, variance)
+    assert latent.gaussian_kl_prior(codes) == gaussian_kl(codes)
+
+
+def test_gaussian_kl_of_a_standard_normal_is_its_noise_floor():
+    kl = [gaussian_kl(normal(10_000, 16, seed)) for seed in range(5)]
+    assert sum(kl) / 5 == pytest.approx(0.0076, abs=0.003)
+    assert gaussian_kl_floor(normal(10_000, 16)) == pytest.approx(0.0076)
+    assert gaussian_kl_floor(normal(500, 1)) == 2 / (2 * 500)
+
+
+@pytest.mark.parametrize(("l", "expected"), [(16, 0.61), (64, 6.50), (128, 16.4)])
+def test_gaussian_kl_of_the_shrunken_target_tells_it_from_the_standard_normal(l, expected):
+    variance = {16: 0.8115, 64: 0.7001, 128: 0.6660}[l] ** 2
+    codes = normal(10_000, l, scale=math.sqrt(variance))
+    assert gaussian_kl(codes) == pytest.approx(expected, rel=0.04)
+    assert gaussian_kl(codes, variance) == pytest.approx(gaussian_kl_floor(codes), rel=0.25)
+
+
+def test_gaussian_kl_of_codes_without_variance_in_a_direction_is_infinite():
+    codes = normal(200, 3)
+    for flat in (codes * torch.tensor([1.0, 0, 1]), torch.cat([codes, codes.sum(1, keepdim=True)], dim=1)):
+        assert gaussian_kl(flat) == math.inf
+    assert gaussian_kl(normal(10, 20)) == math.inf
+    assert math.isfinite(gaussian_kl(codes * torch.tensor([1.0, 1e-3, 1])))
+
+
+def test_entropy_of_a_standard_normal_in_sixteen_dimensions():
+    scores = whitened_entropy(normal(10_000, 16))
+    assert scores["raw"] == pytest.approx(8.85, abs=0.05)
+    assert scores["gap"] == pytest.approx(0, abs=0.05)
+    assert scores["paper"] == pytest.approx(8.78, abs=0.05)
+    assert scores["cap"] == pytest.approx(12.06, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("l", "raw", "tolerance", "paper", "cap"),
+    [(64, 41.06, 0.1, 32.37, 32.38), (128, 87.9, 0.3, 56.118, 56.118)],
+)
+def test_entropy_of_a_standard_normal_in_more_dimensions(monkeypatch, l, raw, tolerance, paper, cap):
+    monkeypatch.setattr(
+        latent, "gaussian_entropy", lambda n, l: raw
+    )  # five more estimates that are not looked at
+    scores = whitened_entropy(normal(10_000, l))
+    assert scores["raw"] == pytest.approx(raw, abs=tolerance)
+    assert scores["paper"] == pytest.approx(paper, abs=0.01 if l == 64 else 0.0005)
+    assert scores["cap"] == pytest.approx(cap, abs=0.005 if l == 64 else 0.0005)
+
+
+def test_raw_entropy_is_a_leave_one_out_sum_over_zca_whitened_codes():
+    codes = (
+        normal(60, 3) @ torch.randn(3, 3, dtype=torch.float64, generator=generator(1, "mix")) + 5
+    ).numpy()
+    centred = codes - codes.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(codes, rowvar=False))
+    white = torch.from_numpy(centred @ vectors / np.sqrt(values) @ vectors.T)
+    h = latent.optimal_bandwidth(3, 60)
+    others = [torch.cat([white[:i], white[i + 1 :]]) for i in range(60)]
+    logs = [float(log_density(white[i : i + 1], rest, h)) for i, rest in enumerate(others)]
+    assert whitened_entropy(codes)["raw"] == pytest.approx(-np.mean(logs), rel=1e-9)
+
+
+def test_entropy_ignores_shift_scale_and_rotation_except_in_the_paper_form():
+    codes = normal(300, 4)
+    mixed = codes @ torch.randn(4, 4, dtype=torch.float64, generator=generator(1, "mix")) * 3 + 7
+    one, other = whitened_entropy(codes), whitened_entropy(mixed)
+    assert other["raw"] == pytest.approx(one["raw"], rel=1e-9)
+    assert other["gap"] == other["raw"] - gaussian_entropy(300, 4)
+    # The authors' code does not centre: a shift takes variance from the other directions.
+    assert abs(other["paper"] - one["paper"]) > 0.05
+
+
+def test_the_entropy_gap_tells_clusters_heavy_tails_and_a_hollow_shell_from_a_gaussian():
+    gaussian = normal(1000, 16)
+    student = gaussian * (5 / normal(1000, 5, 1).square().sum(1, keepdim=True)).sqrt()
+    clusters = normal(10, 16, 2).repeat(100, 1) + 0.05 * gaussian
+    shell = gaussian / gaussian.norm(dim=1, keepdim=True)
+    gaps = [whitened_entropy(codes)["gap"] for codes in (clusters, student, gaussian, shell)]
+    assert gaps[0] < -3 < gaps[1] < -0.3 < gaps[2] < 0.1 < gaps[3]
+
+
+def test_the_paper_entropy_never_exceeds_its_cap():
+    codes = 10 ** normal(300, 6)
+    scores = whitened_entropy(codes)
+    assert scores["paper"] <= scores["cap"]
+
+
+@pytest.mark.parametrize(("n", "l"), [(50, 128), (50, 2), (64, 3)])
+def test_entropy_of_few_or_collapsed_codes_is_finite(n, l):
+    codes = normal(n, l)
+    codes[:, 0] = 0.25
+    scores = whitened_entropy(codes.float())
+    assert all(math.isfinite(value) for value in scores.values())
+    assert whitened_entropy(torch.zeros(n, l))["raw"] < scores["raw"]
+
+
+def test_the_gaussian_reference_is_the_mean_of_five_seeds_and_is_kept():
+    assert gaussian_entropy(200, 3) is gaussian_entropy(200, 3)
+    gap = [whitened_entropy(normal(200, 3, seed))["gap"] for seed in range(20)]
+    assert sum(gap) / 20 == pytest.approx(0, abs=0.05)
+
+
+def test_collapsed_axes_are_counted_by_variance_and_by_kl():
+    mu = normal(2000, 4) * torch.tensor([1.0, 0.05, 0.2, 0.0]) + torch.tensor([0.0, 0, 0, 3])
+    assert collapsed_variance(mu) == 2  # variances 1, .0025, .04, 0
+    log_var = torch.tensor([-3.0, 0.0, -0.1, 0.0]).expand(2000, 4)
+    assert collapsed_kl((mu, log_var)) == 1  # the last axis costs 4.5 nats for its mean of 3
+
+
+def test_mmd_of_a_standard_normal_is_zero_on_average_and_grows_with_a_shift():
+    draws = torch.tensor([mmd(normal(400, 4, seed), seed=seed) for seed in range(40)])
+    assert abs(float(draws.mean())) < 3 * float(draws.std()) / math.sqrt(40)
+    assert float(draws.min()) < 0
+    shifted = normal(2000, 4) + torch.tensor([1.0, 0, 0, 0])
+    assert mmd(shifted) > 10 * float(draws.std())
+    assert mmd(normal(500, 4) + 1e6) <= 14
+
+
+def test_mmd_to_a_target_scales_with_it():
+    codes = normal(400, 4)
+    scaled = latent.mmd_target(0.5 * codes, 0.25, seed=1)
+    assert scaled == pytest.approx(latent.mmd_prior(codes, seed=1), rel=1e-9)
+    assert latent.mmd_prior(0.5 * codes, seed=1) > scaled + 0.01
+
+
+def test_mmd_takes_at_most_five_thousand_codes(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        latent, "imq_mmd", lambda z, prior, variance: sizes.append((len(z), len(prior))) or 0.0
+    )
+    mmd(normal(5100, 2))
+    mmd(normal(300, 2))
+    assert sizes == [(5000, 5000), (300, 300)]
+
+
+def posterior(n=1500, l=3, seed=0):
+    mu = normal(n, l, seed) @ torch.tensor([[1.0, 0.7, 0], [0, 0.5, 0], [0, 0, 0.1]], dtype=torch.float64)
+    return mu, torch.tensor([-2.0, -1.0, -0.1], dtype=torch.float64).expand(n, l)
+
+
+def test_the_parts_add_up_to_the_mean_kl():
+    mu, log_var = posterior()
+    parts = [
+        part((mu, log_var), seed=2) for part in (mutual_information, total_correlation, dimension_wise_kl)
+    ]
+    kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(1)
+    assert sum(parts) == pytest.approx(float(kl.mean()), abs=0.1)
+    draws = latent._Draws.of((mu, log_var), 2, "test")
+    assert sum(parts) == pytest.approx(float((draws.log_posterior() - draws.log_prior()).mean()), rel=1e-9)
+
+
+def test_the_parts_agree_with_a_sum_over_pairs():
+    draws = latent._Draws.of(posterior(n=40), 0, "test")
+    z, mu, std = (x.numpy() for x in (draws.z, draws.all_mu, (draws.all_log_var / 2).exp()))
+    densities = norm(mu, std).pdf(z[:, None])  # [b n l]
+    half_log_2pi = 0.5 * math.log(2 * math.pi)
+    joint = np.log(densities.prod(2).mean(1)) + 3 * half_log_2pi
+    marginals = np.log(densities.mean(1)).sum(1) + 3 * half_log_2pi
+    np.testing.assert_allclose(draws.log_aggregate(), joint, rtol=1e-9)
+    np.testing.assert_allclose(draws.log_marginals(), marginals, rtol=1e-9)
+
+
+def test_the_total_correlation_of_a_gaussian_aggregate_is_minus_half_the_log_determinant():
+    mu, log_var = posterior(n=4000)
+    covariance = np.cov(mu.numpy(), rowvar=False) + np.diag(log_var[0].exp().numpy())
+    expected = 0.5 * (np.log(np.diag(covariance)).sum() - np.linalg.slogdet(covariance)[1])
+    assert total_correlation((mu, log_var)) == pytest.approx(expected, abs=0.03)
+
+
+def test_equal_posteriors_tell_nothing_and_far_ones_tell_log_n():
+    zeros = torch.zeros(100, 2)
+    for part in (mutual_information, total_correlation, dimension_wise_kl):
+        assert part((zeros, zeros)) == pytest.approx(0, abs=1e-9)
+    grid = 100 * torch.arange(100.0)[:, None].expand(100, 2)
+    assert mutual_information((grid, zeros)) == pytest.approx(math.log(100), rel=1e-9)
+    assert total_correlation((grid, zeros)) == pytest.approx(math.log(100), rel=1e-9)
+
+
+def test_the_dimension_wise_kl_of_one_gaussian_axis_is_its_integral():
+    zeros = torch.zeros(2000, 1)
+    log_var = torch.full((2000, 1), math.log(0.25))
+    q, p = norm(0, 0.5), norm(0, 1)
+    expected, _ = quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -5, 5)
+    assert dimension_wise_kl((zeros, log_var)) == pytest.approx(expected, abs=0.05)
+
+
+def test_the_parts_take_two_thousand_codes_and_all_posteriors():
+    draws = latent._Draws.of(posterior(n=2500), 0, "test")
+    assert (len(draws.z), len(draws.all_mu)) == (2000, 2500)

@@ -1,0 +1,51 @@
+"""Reconstruction error and sharpness against hand-made images."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import convolve
+
+from lvm_bench.errors import UserError
+from lvm_bench.metrics import mse, sharpness, sse
+
+LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def test_errors_of_a_constant_offset():
+    real = np.zeros((5, 3, 4, 2), dtype=np.float32)
+    assert mse(real, real + 0.5) == pytest.approx(0.25)
+    assert sse(real, real + 0.5) == pytest.approx(0.25 * 3 * 4 * 2)
+    assert mse(real, real) == sse(real, real) == 0
+
+
+def test_errors_over_several_chunks_equal_numpy():
+    real, recon = pixels(2300, 1, 3, 3), pixels(2300, 1, 3, 3, seed=1)
+    squares = (real.astype(np.float64) - recon) ** 2
+    assert mse(real, torch.from_numpy(recon)) == pytest.approx(squares.mean(), rel=1e-12)
+    assert sse(real, recon) == pytest.approx(squares.sum((1, 2, 3)).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sharpness_is_the_variance_of_the_laplace_response(channels):
+    images = pixels(4, channels, 7, 6)
+    weights = [1.0] if channels == 1 else [0.2989, 0.5870, 0.1140]
+    grey = np.einsum("nchw,c->nhw", images.astype(np.float64), weights)
+    expected = np.mean([convolve(image, LAPLACE)[1:-1, 1:-1].var() for image in grey])
+    assert sharpness(images) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_linear_ramp_has_no_sharpness_and_contrast_counts_squared():
+    ramp = np.linspace(0, 1, 8, dtype=np.float32) * np.ones((2, 1, 8, 1), dtype=np.float32)
+    assert sharpness(ramp) == pytest.approx(0, abs=1e-12)
+    images = pixels(3, 1, 8, 8)
+    assert sharpness(images * 0.5) == pytest.approx(sharpness(images) / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 8, 8), (2, 1, 2, 8)])
+def test_sharpness_refuses_other_channels_and_tiny_images(shape):
+    with pytest.raises(UserError, match=r"1 \(grey\) or 3"):
+        sharpness(pixels(*shape))

@@ -1,0 +1,307 @@
+"""The command line end to end, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import ROOT, TINY
+
+from lvm_bench import config
+
+METHODS = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")
+PLUGIN = '''
+from lvm_bench import Method, method
+from lvm_bench.losses import sse
+
+
+@method("mine")
+class Mine(Method):
+    """Mine: codes pulled towards the origin."""
+
+    def __init__(self, *nets, pull: float = 0.01):
+        super().__init__(*nets)
+        self.pull = pull
+
+    def losses(self, x):
+        z = self.encode(x)
+        recon = sse(x, self.decode(z)).mean()
+        return {"loss": recon + self.pull * z.square().sum(1).mean(), "recon": recon}
+'''
+Call = Callable[..., Result]
+RUN = ("run", "--suite", "quick", "--seeds", "0", *TINY)
+
+
+def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lvm_bench", *arguments],
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def folder(results: Path, method: str) -> Path:
+    return results / "quick" / "runs" / "digits" / method / "seed-0"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of the six methods, run in another process in the reverse order."""
+    place = tmp_path_factory.mktemp("finished")
+    names = [option for name in reversed(METHODS) for option in ("--methods", name)]
+    done = process(*RUN, *names, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place / "results"
+
+
+@pytest.mark.parametrize("name", ["history.csv", "model.safetensors", "best.safetensors", "scores.json"])
+def test_runs_are_the_same_bytes_in_another_process_and_order(
+    name: str, finished: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    again = request.config.cache  # the second run is made once for the four files
+    assert again is not None
+    place = _rerun(tmp_path_factory, finished)
+    for method in METHODS:
+        assert (folder(place, method) / name).read_bytes() == (folder(finished, method) / name).read_bytes(), method
+
+
+_RERUN: list[Path] = []
+
+
+def _rerun(factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """The same runs in this process, in the suite's own order, and AVAE alone once more first."""
+    from click.testing import CliRunner
+
+    from lvm_bench.cli import main
+
+    if not _RERUN:
+        alone, place = factory.mktemp("alone"), factory.mktemp("rerun")
+        for results, names in ((alone, ["--methods", "avae"]), (place, [])):
+            result = CliRunner().invoke(main, [*RUN, *names, "--results", str(results)])
+            assert result.exit_code == 0, result.output
+        for name in ("history.csv", "model.safetensors", "scores.json"):
+            assert (folder(alone, "avae") / name).read_bytes() == (folder(place, "avae") / name).read_bytes()
+        _RERUN.append(place)
+    return _RERUN[0]
+
+
+def test_the_same_command_again_does_nothing_and_says_so(finished: Path, lvm_bench: Call) -> None:
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*.safetensors")}
+    result = lvm_bench(*RUN, "--results", finished)
+    assert result.exit_code == 0
+    assert "6 of 6 runs are finished already." in result.stderr
+    assert "Nothing to do." in result.stderr
+    assert before == {file: file.stat().st_mtime_ns for file in finished.rglob("*.safetensors")}
+
+
+def test_other_settings_are_refused_and_named(finished: Path, lvm_bench: Call) -> None:
+    result = lvm_bench(*RUN, "--results", finished, "--set=epochs=3")
+    assert result.exit_code == 2
+    assert "was run with other settings (epochs = 2 then, 3 now)" in result.stderr
+    assert "Use another folder with --results" in result.stderr
+
+
+def test_scores_hold_every_metric_that_applies(finished: Path) -> None:
+    scores = {method: json.loads((folder(finished, method) / "scores.json").read_text()) for method in METHODS}
+    common = set.intersection(*map(set, scores.values()))
+    for key in (
+        "mse.train", "mse.heldout", "sse.heldout", "sharpness.fake", "gaussian_kl.mean", "gaussian_kl_target.mean",
+        "entropy_raw.mean", "entropy_gap.mean", "entropy_paper.mean", "collapsed_variance.mean", "mmd.mean",
+        *(f"{m}.{w}@classifier" for m in ("frechet", "kid") for w in ("recon", "interpolated", "fake", "expost")),
+        *(f"{m}.{w}@classifier" for m in ("prd_precision", "prd_recall", "knn_coverage") for w in ("fake", "expost")),
+    ):  # fmt: skip
+        assert key in common
+    assert "mutual_information.posterior" in scores["vae"]
+    assert "mutual_information.posterior" not in scores["avae"]
+    floor = json.loads((folder(finished, "real-images") / "scores.json").read_text())
+    assert floor["frechet.fake@classifier"] < min(s["frechet.fake@classifier"] for s in scores.values())
+    normal = json.loads((folder(finished, "standard-normal") / "scores.json").read_text())
+    assert normal["gaussian_kl.mean"] < 5 * normal["gaussian_kl_floor.mean"]
+
+
+def test_report_writes_and_prints_the_tables(finished: Path, lvm_bench: Call) -> None:
+    result = lvm_bench("report", "--suite", "quick", "--results", finished)
+    assert result.exit_code == 0, result.stderr
+    for label in ("β-TCVAE", "AVAE", "FD"):
+        assert label in result.stdout
+    assert "FID" not in result.stdout
+    made = {file.suffix for file in (finished / "quick").rglob("*") if "runs" not in file.parts}
+    assert {".csv", ".tex", ".png"} <= made
+
+
+def test_a_plugin_is_checked_run_and_reported_beside_the_others(
+    finished: Path, lvm_bench: Call, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(PLUGIN)
+    checked = lvm_bench("check", mine)
+    assert checked.exit_code == 0, checked.output
+    assert "The contract holds." in checked.stdout
+    result = lvm_bench(*RUN, "--results", finished, "--plugin", mine, "--methods", "mine", "--set=pull=0.5")
+    assert result.exit_code == 0, result.stderr
+    assert "mine.py" in result.stderr
+    assert json.loads((folder(finished, "mine") / "job.json").read_text())["settings"]["arguments"] == {"pull": 0.5}
+    assert "mine" in lvm_bench("report", "--suite", "quick", "--results", finished).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('"loss":', '"los":'), "losses(x) has no entry 'loss'"),
+        (("z = self.encode(x)", "z = self.encode(x) / 0"), "ZeroDivisionError|is nan|is inf|not finite"),
+        (("recon = sse", "raise RuntimeError('boom')\n        recon = sse"), "mine.py, line 17: RuntimeError: boom"),
+        (("z = self.encode(x)", "import torch; z = self.encode(x) + torch.rand(1)"), "global generator"),
+        (('    """Mine: codes pulled towards the origin."""\n', ""), "docstring"),
+        (("self.decode(z)", "self.decode(z).detach()"), "does not reach self.decoder"),
+    ],
+)
+def test_check_names_what_of_the_contract_is_broken(
+    change: tuple[str, str], complaint: str, lvm_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lvm_bench import registry
+
+    monkeypatch.setattr(registry.METHODS, "_entries", dict(registry.METHODS._entries))
+    registry.METHODS._entries.pop("mine", None)
+    mine = tmp_path / "mine.py"
+    assert change[0] in PLUGIN
+    mine.write_text(PLUGIN.replace(*change))
+    result = lvm_bench("check", mine)
+    assert result.exit_code == 1
+    assert any(part in result.stdout for part in complaint.split("|")), result.stdout
+
+
+def test_a_failing_method_does_not_stop_the_suite(lvm_bench: Call, tmp_path: Path) -> None:
+    raises, breaks = tmp_path / "raises.py", tmp_path / "breaks.py"
+    raises.write_text('from lvm_bench import method\nx = 1 / 0\n@method("raises")\nclass R:\n    """R."""\n')
+    breaks.write_text(
+        PLUGIN.replace('"mine"', '"breaks"').replace("z = self", "raise RuntimeError('boom')\n        z = self")
+    )
+    result = lvm_bench(*RUN, "--plugin", raises, "--plugin", breaks, "--methods", "raises", "--methods", "breaks",
+                       "--methods", "vae")  # fmt: skip
+    assert result.exit_code == 1
+    assert "raises.py, line 2: raised ZeroDivisionError" in result.stderr
+    assert "breaks.py, line 16: RuntimeError: boom" in result.stderr
+    record = json.loads((folder(tmp_path / "results", "breaks") / "job.json").read_text())
+    assert record["status"] == "failed"
+    assert "RuntimeError: boom" in record["traceback"]
+    assert (folder(tmp_path / "results", "vae") / "scores.json").is_file()
+
+
+def test_evaluation_resumes_and_gives_the_same_scores(finished: Path, lvm_bench: Call, tmp_path: Path) -> None:
+    import shutil
+
+    results = tmp_path / "results"
+    shutil.copytree(finished, results)
+    place = folder(results, "vae")
+    expected = (place / "scores.json").read_bytes()
+    (place / "scores.json").unlink()
+    weights = (place / "model.safetensors").stat().st_mtime_ns
+    assert lvm_bench(*RUN, "--methods", "vae", "--results", results).exit_code == 0
+    assert (place / "scores.json").read_bytes() == expected
+    assert (place / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_dry_run_prints_jobs_and_settings_and_runs_nothing(lvm_bench: Call, tmp_path: Path) -> None:
+    result = lvm_bench("run", "--suite", "paper", "--dry-run")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 90
+    assert "epochs=100" in next(line for line in lines if line.startswith("mnist/vae/seed-4 "))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("verb", [(), ("run",), ("report",), ("list",), ("data",), ("data", "fetch"), ("check",)])
+def test_every_help_shows_an_example(verb: tuple[str, ...], lvm_bench: Call) -> None:
+    result = lvm_bench(*verb, "--help")
+    assert result.exit_code == 0
+    assert "Example:\n    lvm-bench" in result.stdout
+
+
+def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
+    names = {}
+    for what in ("methods", "datasets", "metrics", "suites"):
+        result = lvm_bench("list", what)
+        assert result.exit_code == 0
+        rows = [line.split("  ", 1) for line in result.stdout.splitlines()]
+        assert all(len(row) == 2 and row[1].strip() for row in rows), rows
+        names[what] = {row[0] for row in rows}
+    assert names["methods"] >= {*METHODS, "ae"}
+    assert names["datasets"] == {"digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder"}
+    assert names["suites"] >= {"paper", "quick", "mnist-small"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"], ["list", "metrics"], ["data"], ["report", "-h"]])
+def test_commands_that_need_no_torch_do_not_import_it(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from lvm_bench.cli import main\n"
+        f"assert CliRunner().invoke(main, {arguments}).exit_code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["run", "--suite", "quik"], "unknown suite 'quik'. Did you mean 'quick'?"),
+        (["run", "--suite", "quick", "--methods", "vea"], "unknown method 'vea'. Did you mean 'vae'?"),
+        (["run", "--suite", "quick", "--datasets", "mnits"], "unknown data set 'mnits'. Did you mean 'mnist'?"),
+        (["run", "--suite", "quick", "--set", "batch_size=ten"], "'ten' is not valid: input should be a valid integer"),
+        (["run", "--suite", "quick", "--set", "epochs=0"], "0 is not valid: input should be greater than or equal to 1"),
+        (["run", "--suite", "quick", "--plugin", "none.py"], "none.py: cannot be read"),
+        (["run", "--suite", "quick", "--config", "none.toml"], "none.toml: there is no such configuration file"),
+        (["run", "--suite", "quick", "--extractor", "inceptoin"], "Did you mean 'inception'?"),
+        (["run", "--suite", "mnist-small", "--data", "nowhere"], "train-images-idx3-ubyte.gz"),
+        (["run", "--suite", "quick", "--extractor", "inception", "--data", "nowhere"], "pt_inception-2015-12-05"),
+        (["report", "--suite", "none"], "none"),
+        (["check", "none.py"], "none.py: cannot be read"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence_and_exit_code_2(arguments: list[str], answer: str, lvm_bench: Call) -> None:
+    result = lvm_bench(*arguments)
+    assert result.exit_code == 2
+    assert answer in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_missing_weights_point_to_the_classifier(lvm_bench: Call) -> None:
+    result = lvm_bench("run", "--suite", "quick", "--extractor", "inception", "--data", "nowhere")
+    assert "--extractor classifier" in result.stderr
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused_before_any_work(lvm_bench: Call, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file, not a folder")
+    result = lvm_bench(*RUN)
+    assert result.exit_code == 2
+    assert "the results folder cannot be written" in result.stderr
+
+
+def test_a_bench_toml_in_the_working_folder_wins(lvm_bench: Call, tmp_path: Path) -> None:
+    text = (config.defaults_folder() / "bench.toml").read_text()
+    packages = (config.defaults_folder() / "baselines").as_posix()
+    own = text.replace('packages = ["baselines"]', f'packages = ["{packages}"]') + '\n[suites.own]\nmethods = ["vae"]\n'
+    (tmp_path / "bench.toml").write_text(own + 'datasets = ["digits"]\nseeds = [3]\n')
+    result = lvm_bench("run", "--suite", "own", "--dry-run")
+    assert result.stdout.startswith("digits/vae/seed-3 ")
+
+
+def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+    wheels, site = tmp_path / "wheels", tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    for command in (
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)],
+        [*pip, "install", "--no-deps", "--target", str(site), "--find-links", str(wheels), "--no-index", "lvm-bench"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (site / "lvm_bench" / "defaults" / "bench.toml").is_file()
+    done = process(*RUN, "--methods", "avae", cwd=tmp_path, PYTHONPATH=str(site))
+    assert done.returncode == 0, done.stderr
+    assert str(Path("site", "lvm_bench", "defaults", "baselines", "avae.py")) in done.stderr
+    assert (folder(tmp_path / "results", "avae") / "scores.json").is_file()

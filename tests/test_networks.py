@@ -1,0 +1,172 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import convolve2d
+from torch import nn
+
+from lvm_bench.contract import Spec
+from lvm_bench.errors import UserError
+from lvm_bench.networks import SameSizeTransposed, build, discriminator
+from lvm_bench.registry import NETWORKS
+from lvm_bench.seeding import generator
+
+# Weights and biases of the encoder (one head), its batch norm, the decoder and its batch norm.
+TABLE_VIII = {
+    "mnist": ((1, 32, 32), 16, 2_787_280, 1_920, 2_788_801, 2 * (256 + 128 + 64)),
+    "celeba": ((3, 64, 64), 64, 3_280_896, 1_920, 4_885_955, 2 * (256 + 128 + 64)),
+    "cifar10": ((3, 32, 32), 128, 11_542_528, 3_840, 18_952_963, 2 * (512 + 256)),
+}
+
+
+def spec(shape, latent=8):
+    return Spec(shape, (0.0, 1.0), latent, 1000, 100, "sse")
+
+
+def pair(name, shape, latent=8, heads=1, width=1.0, seed=0):
+    return build(name, spec(shape, latent), heads, width, generator(seed, "weights"))
+
+
+def count(module, *kinds):
+    return sum(
+        p.numel() for layer in module.modules() if isinstance(layer, kinds) for p in layer.parameters()
+    )
+
+
+def state(*modules):
+    return [value for module in modules for value in module.state_dict().values()]
+
+
+@pytest.mark.parametrize("name", TABLE_VIII)
+def test_parameters_of_the_paper(name):
+    shape, latent, *expected = TABLE_VIII[name]
+    counts = []
+    for module in pair(name, shape, latent):
+        counts += [count(module, nn.Linear, nn.Conv2d, nn.ConvTranspose2d), count(module, nn.BatchNorm2d)]
+    assert counts == expected
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mnist", (1, 32, 32)), ("celeba", (3, 64, 64)), ("cifar10", (3, 32, 32)), ("digits", (1, 8, 8))],
+)
+def test_shapes(name, shape, heads):
+    encoder, decoder = pair(name, shape, latent=5, heads=heads, width=0.1)
+    assert encoder(torch.rand(2, *shape)).shape == (2, heads * 5)
+    raw = decoder(1e4 * torch.randn(2, 5, generator=generator(0, "codes")))
+    assert raw.shape == (2, *shape)
+    assert raw.abs().max() > 1  # neither sigmoid nor tanh has been applied
+
+
+def test_digits_is_small():
+    assert 1e4 < sum(p.numel() for module in pair("digits", (1, 8, 8)) for p in module.parameters()) < 1e5
+
+
+@pytest.mark.parametrize(("width", "channels"), [(0.25, [16, 32, 64, 128]), (0.001, [1, 1, 1, 1])])
+def test_width_scales_channels(width, channels):
+    encoder, decoder = pair("mnist", (1, 32, 32), width=width)
+    assert [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)] == channels
+    assert [layer.in_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == channels[::-1]
+
+
+@pytest.mark.parametrize("name", ["mnist", "celeba", "cifar10", "digits"])
+def test_declines_a_foreign_size_in_a_sentence(name):
+    with pytest.raises(UserError, match=rf"{name}.* not 28x30"):
+        pair(name, (1, 28, 30))
+
+
+def test_unknown_name_gets_a_hint():
+    with pytest.raises(UserError, match="Did you mean 'mnist'"):
+        pair("mnst", (1, 32, 32))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist", (1, 32, 32)), ("cifar10", (3, 32, 32))])
+def test_inputs_in_unit_range_are_centred(name, shape):
+    assert pair(name, shape, width=0.1)[0][0](torch.tensor([[[[0.0, 0.5, 1.0]]]])).flatten().tolist() == [
+        -1,
+        0,
+        1,
+    ]
+
+
+def test_celeba_is_not_centred_twice():
+    assert isinstance(pair("celeba", (3, 64, 64), width=0.1)[0][0], nn.Conv2d)
+
+
+def test_same_size_transposed_is_the_full_convolution_cropped_1_and_2():
+    layer = SameSizeTransposed(1, 1)
+    x = torch.randn(1, 1, 6, 5, generator=generator(0, "x"))
+    full = convolve2d(x[0, 0].numpy(), layer.weight[0, 0].detach().numpy(), mode="full")
+    assert full.shape == (9, 8)
+    expected = full[1:-2, 1:-2] + layer.bias.item()
+    np.testing.assert_allclose(layer(x)[0, 0].detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_depend_on_the_generator_alone():
+    made = []
+    for global_seed, seed in [(1, 0), (2, 0), (1, 1)]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(global_seed)
+            before = torch.get_rng_state()
+            made.append(pair("digits", (1, 8, 8), seed=seed))
+            assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = (state(*modules) for modules in made)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(made[0][0][-1].weight, made[2][0][-1].weight)
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_layers_of_other_kinds_depend_on_the_generator_alone_too(monkeypatch):
+    def odd(shape, latent, heads, width):
+        return nn.Bilinear(2, 2, heads * latent), nn.Bilinear(latent, 2, 4)
+
+    monkeypatch.setitem(NETWORKS._entries, "odd", odd)
+    made = []
+    for global_seed, seed in [(1, 0), (2, 0), (1, 1)]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(global_seed)
+            made.append(pair("odd", (1, 8, 8), seed=seed)[0].weight)
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+
+
+def test_first_weights():
+    encoder, decoder = pair("mnist", (1, 32, 32), latent=16)
+    convolutions = [layer for layer in encoder if isinstance(layer, nn.Conv2d)]
+    *transposed, last = [layer for layer in decoder if isinstance(layer, nn.ConvTranspose2d)]
+    # A 4x4 kernel: Keras's fan_in counts the input channels, of a transposed convolution the output channels.
+    for layer, fan_in in [(c, c.in_channels * 16) for c in convolutions] + [
+        (t, t.out_channels * 16) for t in transposed
+    ]:
+        std = math.sqrt(2 / fan_in)
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.05)
+        assert 1.9 * std / 0.8796 < layer.weight.abs().max().item() <= 2 * std / 0.8796 * 1.0001
+    for layer, fans in [(last, 65 * 16), (encoder[-1], 2048 + 16), (decoder[0], 16 + 2048)]:
+        limit = math.sqrt(6 / fans)
+        assert 0.95 * limit < layer.weight.abs().max().item() <= limit
+        assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.05)
+    layers = [*encoder, *decoder]
+    assert all(not layer.bias.any() for layer in layers if getattr(layer, "bias", None) is not None)
+    norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]
+    assert len(norms) == 7
+    for norm in norms:
+        assert (norm.momentum, norm.eps) == (0.01, 1e-3)
+        assert (norm.weight == 1).all()
+        assert not norm.running_mean.any()
+        assert (norm.running_var == 1).all()
+
+
+def test_discriminator():
+    net = discriminator(16, [100, 100, 100])
+    assert sum(p.numel() for p in net.parameters()) == 17 * 100 + 2 * 101 * 100 + 101
+    assert net(torch.randn(7, 16)).shape == (7,)
+    # LeakyReLU 0.2: with one hidden unit per layer the logit is the code times 1 or .2 per layer.
+    tiny = discriminator(1, [1, 1])
+    for layer in tiny:
+        if isinstance(layer, nn.Linear):
+            nn.init.ones_(layer.weight)
+    torch.testing.assert_close(tiny(torch.tensor([[3.0], [-3.0]])), torch.tensor([3.0, -3 * 0.2**2]))
+    # Glorot's limit, not the smaller one of torch's default.
+    assert net[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 200), rel=0.02)

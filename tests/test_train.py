@@ -1,0 +1,154 @@
+"""The one loop: what it does to batches, the schedule, weights and seeds, and what it says of NaN."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lvm_bench.contract import Epoch, Method, Spec
+from lvm_bench.errors import RunError
+from lvm_bench.seeding import generator
+from lvm_bench.train import minibatches, train
+
+SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
+
+
+class Settings:
+    network, width = "none", 1.0
+    epochs, batch_size, learning_rate = 3, 10, 1e-2
+    patience, factor, threshold = 2, 0.5, 1e-4
+
+    def __init__(self, **changes: Any):
+        vars(self).update(changes)
+
+
+class Linear(Method):
+    """A linear auto-encoder that remembers what it was shown."""
+
+    def __init__(self, spec: Spec = SPEC, hold: int = 0, validation: tuple[float, ...] = ()):
+        super().__init__(
+            nn.Sequential(nn.Flatten(), nn.Linear(4, 2)),
+            nn.Sequential(nn.Linear(2, 4), nn.Unflatten(1, (1, 2, 2))),
+            spec,
+        )
+        with torch.no_grad():
+            for i, p in enumerate(self.parameters()):
+                p.copy_(torch.linspace(-1, 1, p.numel()).reshape(p.shape) / (i + 1))
+        self.hold, self.sizes, self.shown = hold, [], []
+        self.scripted, self.told = list(validation), []
+
+    def start_epoch(self, epoch: Epoch) -> None:
+        assert not torch.is_grad_enabled()
+        if self.hold:
+            self.held = epoch.draw(self.hold)
+            epoch.hold_out(self.held)
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        if self.training:
+            self.sizes.append(len(x))
+            self.shown.append((x[:, 0, 0, 0] * 255).round().long())
+        loss = (x - self.decode(self.encode(x))).square().mean()
+        if not self.training and self.scripted:
+            loss = 0 * loss + self.scripted[len(self.told)]
+        return {"loss": loss, "recon": loss}
+
+    def validated(self, means: dict[str, float]) -> None:
+        self.told.append(means["loss"])
+
+
+def images(n: int) -> Tensor:
+    pixels = torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
+    pixels[:, 0, 0, 0] = torch.arange(n)
+    return pixels
+
+
+def run(method: Method, n: int = 25, **settings: Any) -> Any:
+    method.generator = generator(0, "noise")
+    return train(method, images(n), images(8), Settings(**settings), 0)
+
+
+def test_every_image_is_seen_once_an_epoch_and_the_partial_batch_is_kept() -> None:
+    method = Linear()
+    run(method)
+    assert method.sizes == [10, 10, 5] * 3
+    orders = torch.cat(method.shown).split(25)
+    assert all(sorted(order.tolist()) == list(range(25)) for order in orders)
+    assert orders[0].tolist() != orders[1].tolist()
+
+
+def test_a_last_batch_of_one_image_is_dropped() -> None:
+    assert [len(b) for b in minibatches(21, torch.empty(0, dtype=torch.int64), 10, generator(0))] == [10, 10]
+
+
+def test_images_held_out_are_in_no_minibatch() -> None:
+    method = Linear(hold=5)
+    run(method, epochs=1)
+    seen = set(torch.cat(method.shown).tolist())
+    assert seen == set(range(25)) - set(method.held.tolist())
+
+
+def test_the_first_validation_comes_before_training_and_one_after_each_epoch() -> None:
+    method = Linear()
+    result = run(method)
+    assert len(method.told) == 4
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert [row["val/loss"] for row in result.history] == method.told[1:]
+
+
+def test_the_rate_is_halved_after_patience_epochs_without_improvement_of_the_threshold() -> None:
+    # epoch 2 improves by less than the absolute threshold of 1e-4, epoch 5 by more
+    values = (9.0, 1.0, 0.99995, 0.99993, 0.9, 0.9, 0.9, 0.9)
+    result = run(Linear(validation=values), epochs=7)
+    rates = [row["learning_rate"] / 1e-2 for row in result.history]
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_the_best_weights_are_those_of_the_lowest_monitored_loss() -> None:
+    method = Linear(validation=(9.0, 3.0, 1.0, 2.0))
+    result = run(method)
+    reference = Linear(validation=(9.0, 3.0, 1.0, 2.0))
+    run(reference, epochs=2)
+    for key, value in reference.state_dict().items():
+        assert torch.equal(result.best[key], value)
+        assert not torch.equal(result.method.state_dict()[key], value)
+
+
+def test_nan_stops_the_run_and_names_the_term_that_broke_first() -> None:
+    class Breaks(Linear):
+        def losses(self, x: Tensor) -> dict[str, Tensor]:
+            losses = super().losses(x)
+            kl = losses["loss"] * (float("nan") if len(self.sizes) == 2 else 1.0)
+            return {"loss": losses["loss"] + kl, "recon": losses["recon"], "kl": kl}
+
+    with pytest.raises(RunError, match=r"The term 'kl' became NaN or infinite in epoch 1 \(training\)"):
+        run(Breaks())
+
+
+def test_an_adversary_is_trained_by_its_own_optimiser_on_its_own_loss() -> None:
+    class Adversarial(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.adversary = nn.Linear(2, 1)
+
+        def adversary_losses(self, x: Tensor) -> dict[str, Tensor]:
+            return {"adversary_loss": self.adversary(self.encode(x).detach()).square().mean()}
+
+    method = Adversarial()
+    before = copy.deepcopy(method.adversary.state_dict())
+    result = run(method)
+    assert not torch.equal(before["weight"], method.adversary.weight)
+    plain = run(Linear()).method
+    for a, b in zip(method.encoder.parameters(), plain.encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert "train/adversary_loss" in result.history[0]
+
+
+def test_an_epoch_refuses_to_hold_out_everything() -> None:
+    epoch = Epoch(0, images(5), (0, 1), generator(0))
+    with pytest.raises(ValueError, match="cannot hold 5 of 5"):
+        epoch.draw(5)
+    assert len(set(epoch.draw(4).tolist())) == 4
+    assert [x.shape[0] for x in epoch.batches(torch.arange(5), size=2)] == [2, 2, 1]
+    assert float(next(epoch.batches(torch.tensor([4]))).max()) == pytest.approx(4 / 255)

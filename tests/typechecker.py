@@ -1,0 +1,5 @@
+"""Shapes and types of every function in lvm_bench are checked while tests run; an int passes for a float."""
+
+from beartype import BeartypeConf, beartype
+
+check = beartype(conf=BeartypeConf(is_pep484_tower=True))
