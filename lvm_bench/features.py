@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lvm_bench import store
@@ -71,11 +72,11 @@ class Classifier(nn.Module):
 
     def __init__(self, channels: int, classes: int):
         super().__init__()
-        widths = (channels, 32, 64, 128)
+        widths = (channels, 16, 32, 64)
         blocks: list[nn.Module] = []
         for a, b in zip(widths, widths[1:], strict=False):
             blocks += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
-        self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(512, 64))
+        self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, 64))
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, classes))
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 64"]:
@@ -91,21 +92,20 @@ def classifier(request: Request) -> Extractor:
             f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. "
             "Use --extractor inception."
         )
-    settings = {"fingerprint": data.fingerprint, "epochs": request.epochs, "torch": torch.__version__}
-    identity = store.digest(["classifier-1", settings, torch.get_num_threads(), request.device])
-    file = cache_folder() / "classifier" / f"{identity}.safetensors"
     classes = int(data.train.labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # torch's own initial weights; the fork leaves the global generator as it was
         network = Classifier(data.train.pixels.shape[1], classes)
-    network = network.to(request.device)
-    from safetensors.torch import load_file, save_file
-
+    network = network.to(request.device, memory_format=torch.channels_last)
+    # Whatever decides the trained weights, bit for bit, decides the name of their file.
+    causes = [str(network), data.fingerprint, request.epochs, torch.__version__, torch.get_num_threads(), request.device]
+    identity = store.digest(causes)
+    file = cache_folder() / "classifier" / f"{identity}.safetensors"
     if file.is_file():
         network.load_state_dict(load_file(file))
     else:
         _fit(network, data, request.epochs, request.device)
-        store.write(file, lambda beside: save_file(network.state_dict(), beside))
+        store.write_weights(file, network.state_dict())
     network.eval()
     made = Extractor("classifier", identity, "", network, request.device)
     hits = network.head(made.features(torch.from_numpy(np.ascontiguousarray(data.test.pixels))).to(request.device))

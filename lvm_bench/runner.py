@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from lvm_bench import __version__, store
 from lvm_bench.config import Job, Suite
@@ -166,8 +166,7 @@ def trained(
         for name, weights in (("best", result.best), ("last", last)):
             method.load_state_dict(weights)
             method.finish(encode(method, images))
-            state = {key: value.contiguous().cpu() for key, value in method.state_dict().items()}
-            store.write(files[name], lambda beside, state=state: save_file(state, beside, metadata=header))
+            store.write_weights(files[name], method.state_dict(), header)
         store.write_text(folder / "history.csv", _csv(result.history))
     method.load_state_dict(load_file(files[job.evaluation.weights]))
     return method

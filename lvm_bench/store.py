@@ -77,6 +77,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n")
 
 
+def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | None = None) -> None:
+    """Create or replace a safetensors file at once. One header key at most: the order of several is not fixed."""
+    from safetensors.torch import save_file
+
+    packed = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write(path, lambda beside: save_file(packed, beside, metadata=header))
+
+
 def read_json(path: Path) -> Any:
     """The contents of a JSON file; RunError naming it when it is damaged."""
     try:

@@ -82,7 +82,7 @@ def _squared_radii(points: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " 
     for rows in row_blocks(len(points), len(points), _PAIRS):
         distances = squared_distances(points[rows], points)
         distances[:, rows].fill_diagonal_(torch.inf)
-        radii.append(distances.kthvalue(k, dim=1).values)
+        radii.append(distances.topk(k, dim=1, largest=False).values[:, -1])
     return torch.cat(radii)
 
 
@@ -115,6 +115,8 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dic
 
 
 @metric("knn", better="higher", of=("fake", "expost"))
-def knn_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"]) -> dict[str, float]:
+def knn_score(
+    real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], neighbours: int
+) -> dict[str, float]:
     """k-NN precision, recall, density and coverage, k = 5; higher is better (arXiv:2002.09797, sec. 2, 3)."""
-    return knn(real_features, fake_features)
+    return knn(real_features, fake_features, neighbours)

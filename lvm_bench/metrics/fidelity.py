@@ -88,9 +88,13 @@ def kernel_distance(
 
 @metric("kid", better="lower", of=("recon", "interpolated", "fake", "expost"))
 def kid(
-    reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], seed: int
+    reference_features: Float[Array, "n d"],
+    fake_features: Float[Array, "m d"],
+    kid_subsets: int,
+    kid_subset_size: int,
+    seed: int,
 ) -> dict[str, float]:
-    """Kernel distance, mean and std over 100 subsets of at most 1000; lower is better (arXiv:1801.01401)."""
-    size = min(1000, len(reference_features), len(fake_features))
-    values = kernel_distances(reference_features, fake_features, subset_size=size, seed=seed)
+    """Kernel distance, mean and std over random subsets; lower is better (arXiv:1801.01401)."""
+    size = min(kid_subset_size, len(reference_features), len(fake_features))
+    values = kernel_distances(reference_features, fake_features, kid_subsets, size, seed)
     return {"": float(values.mean()), "std": float(values.std(unbiased=False))}
