@@ -225,6 +225,9 @@ def _print_inventory(folder: Path | None) -> None:
     from lvm_bench.data import files
 
     root = files.data_root(folder)
+    rows = [("DATA SET", "FILE", "STATE", "SIZE", "LICENCE"), *files.inventory(root)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     click.echo(f"Data folder: {root}")
-    for row in files.inventory(root):
-        click.echo("  ".join(str(cell) for cell in row))
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo("digits comes with scikit-learn; npz and folder read files of your own (see bench.toml).")

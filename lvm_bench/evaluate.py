@@ -199,7 +199,7 @@ class RealImages(Evidence):
     """The floor of every image metric: held-out real images in the place of samples."""
 
     def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
-        if what == "fake":
+        if what in ("real", "fake"):
             return self.real("heldout")
         raise Absent
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from lvm_bench import __version__, store
 from lvm_bench.config import Job, Suite
 from lvm_bench.contract import Method, Spec
+from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data, load
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.evaluate import Evidence, ModelEvidence, RealImages, StandardNormal, evaluate
@@ -37,6 +38,7 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
     folder = results / suite.name
     store.check_writable(folder)
     todo = [job for job in suite.jobs if not finished(job, results)]
+    require_files(todo, root)
     progress.start(len(suite.jobs), len(todo))
     failed = len(suite.broken)
     for method, reason in suite.broken.items():
@@ -63,6 +65,19 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
     facts.write(results, suite.jobs)
     progress.stop()
     return failed
+
+
+def require_files(jobs: list[Job], root: Path) -> None:
+    """UserError naming every file that these jobs need and that is missing or damaged."""
+    named = {"inception"} & {job.evaluation.extractor for job in jobs}
+    problems = []
+    for name in sorted({job.dataset_base for job in jobs} & fetchable().keys() | named):
+        try:
+            require(name, root)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def finished(job: Job, results: Path) -> bool:

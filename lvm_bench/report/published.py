@@ -136,7 +136,9 @@ def judge(claim: Claim, scores: Scores, extractor: str = "inception") -> bool | 
     claimed = _holds(claim, scores, extractor, claim.methods)
     if claimed is not True or not claim.only:
         return claimed
-    return not any(_holds(claim, scores, extractor, (other,)) for other in COMPARED if other not in claim.methods)
+    return not any(
+        _holds(claim, scores, extractor, (other,)) for other in COMPARED if other not in claim.methods
+    )
 
 
 def _holds(claim: Claim, scores: Scores, extractor: str, methods: tuple[str, ...]) -> bool | None:
@@ -150,9 +152,7 @@ def _holds(claim: Claim, scores: Scores, extractor: str, methods: tuple[str, ...
     return all(seen) if seen else None
 
 
-def _one(
-    claim: Claim, scores: Scores, extractor: str, method: str, metric: str, dataset: str
-) -> bool | None:
+def _one(claim: Claim, scores: Scores, extractor: str, method: str, metric: str, dataset: str) -> bool | None:
     """A claim about one method, metric and data set; None where a number that it needs is missing."""
     key = _local(metric, extractor)
     own = scores.get((dataset, method, key))

@@ -72,7 +72,9 @@ def _read_run(folder: Path) -> list[list[Any]]:
     record = store.read_json(folder / "job.json") if (folder / "job.json").is_file() else {}
     scores = store.read_json(folder / "scores.json")
     if not isinstance(record, dict) or not isinstance(scores, dict):
-        raise RunError(f"{folder}: job.json or scores.json is not a table of names and values. Delete the folder.")
+        raise RunError(
+            f"{folder}: job.json or scores.json is not a table of names and values. Delete the folder."
+        )
     if record.get("status") != "done":
         return []
     for metric, value in scores.items():
@@ -82,7 +84,12 @@ def _read_run(folder: Path) -> list[list[Any]]:
                 f"Delete the folder {folder} to run it again."
             )
     return [
-        [*_identity(folder), metric, math.nan if value is None else float(value), record.get("digest_scores", "")]
+        [
+            *_identity(folder),
+            metric,
+            math.nan if value is None else float(value),
+            record.get("digest_scores", ""),
+        ]
         for metric, value in scores.items()
     ]
 
@@ -94,10 +101,14 @@ def _read_csv(file: Path, dtype: Any) -> pd.DataFrame:
     types = dtype if dtype is str else {"dataset": str, "method": str, "seed": int, **dtype}
     na = {column: [""] if column == "value" else [] for column in pd.read_csv(file, nrows=0).columns}
     try:
-        frame = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=na, float_precision="round_trip")
+        frame = pd.read_csv(
+            file, dtype=types, keep_default_na=False, na_values=na, float_precision="round_trip"
+        )
         return frame.astype({"seed": int})
     except (ValueError, KeyError) as error:
-        raise RunError(f"{file}: cannot be read as a table of scores ({error}). Restore it, or delete it.") from error
+        raise RunError(
+            f"{file}: cannot be read as a table of scores ({error}). Restore it, or delete it."
+        ) from error
 
 
 def _merge(committed: pd.DataFrame, *found: pd.DataFrame) -> pd.DataFrame:

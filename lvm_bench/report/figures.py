@@ -1,0 +1,104 @@
+"""Grids of real, reconstructed, interpolated and sampled images, as PNG files whose bytes depend on the images alone."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvm_bench import store
+from lvm_bench.report.scores import Complain
+from lvm_bench.report.tables import DATASETS, METHODS
+
+KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
+GAP = 2  # white pixels between images, after enlargement
+DPI = 100
+Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
+
+
+def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> list[Path]:
+    """One grid per data set and method from the lowest seed that kept images, and one per data set of them all."""
+    written = []
+    datasets = sorted({file.parts[-4] for file in suite.glob("runs/*/*/seed-*/images.npz")})
+    for dataset in datasets:
+        found = {}
+        for method in _ordered(suite / "runs" / dataset, about):
+            seeds = {
+                int(f.parent.name[5:]): f
+                for f in (suite / "runs" / dataset / method).glob("seed-*/images.npz")
+            }
+            try:
+                found[method] = (min(seeds), _read(seeds[min(seeds)]))
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                complain(
+                    f"{seeds[min(seeds)]}: no images can be read from it ({error}). Delete its folder to run it again."
+                )
+        for method, (seed, images) in found.items():
+            strips = [(label, strip(images[kind])) for kind, label in KINDS.items()]
+            title = f"{METHODS.get(method, method)} on {DATASETS.get(dataset, dataset)}, seed {seed}"
+            written.append(_write(suite / "figures" / f"{dataset}-{method}.png", title, strips))
+        if found:
+            seeds_shown = ", ".join(str(seed) for seed in sorted({seed for seed, _ in found.values()}))
+            title = f"{DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}, seed {seeds_shown}"
+            written.append(_write(suite / "figures" / f"{dataset}.png", title, _combined(found)))
+    return written
+
+
+def _ordered(folder: Path, about: dict[str, Any]) -> list[str]:
+    names = {file.parts[-3] for file in folder.glob("*/seed-*/images.npz")}
+    known = [name for name in about.get("methods", []) if name in names]
+    return known + sorted(names - {*known})
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file, allow_pickle=False) as arrays:
+        images = {kind: arrays[kind] for kind in KINDS}
+    for kind, array in images.items():
+        if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3):
+            raise ValueError(f"{kind} is {array.dtype} {array.shape}, not uint8 [n, 1 or 3, h, w]")
+    return images
+
+
+def strip(images: np.ndarray) -> np.ndarray:
+    """uint8 images [n c h w] side by side as one [H W 3], enlarged by a whole factor to about 64 pixels each."""
+    factor = max(1, 64 // max(images.shape[2:]))
+    large = images.repeat(factor, axis=2).repeat(factor, axis=3)
+    framed = np.pad(large, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
+    row = np.concatenate(list(framed), axis=2).transpose(1, 2, 0)
+    return np.broadcast_to(row, (*row.shape[:2], 3)) if row.shape[2] == 1 else row
+
+
+def _combined(found: dict[str, tuple[int, dict[str, np.ndarray]]]) -> list[Strip]:
+    """The real images once, then each method's reconstructions, interpolations and samples."""
+    first = next(iter(found.values()))[1]
+    strips: list[Strip] = [("real", strip(first["real"]))]
+    for method, (_, images) in found.items():
+        for kind, label in KINDS.items():
+            if kind != "real":
+                strips.append((f"{METHODS.get(method, method)}\n{label}", strip(images[kind])))
+    return strips
+
+
+def _write(file: Path, title: str, strips: list[Strip]) -> Path:
+    """Draw labelled strips pixel for pixel, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    left, top = 130, 34
+    height = top + sum(pixels.shape[0] for _, pixels in strips)
+    width = left + max(pixels.shape[1] for _, pixels in strips)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    y = height - top
+    figure.text(
+        8 / width, 1 - top / 2 / height, title, va="center", fontsize=11, weight="bold", parse_math=False
+    )
+    for label, pixels in strips:
+        y -= pixels.shape[0]
+        figure.figimage(pixels, left, y, origin="upper")
+        middle = (y + pixels.shape[0] / 2) / height
+        figure.text((left - 8) / width, middle, label, ha="right", va="center", fontsize=10, parse_math=False)
+    store.write(
+        file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+    )
+    return file

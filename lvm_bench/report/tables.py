@@ -1,0 +1,498 @@
+"""A suite's scores as the paper's tables: what stands in each cell. How a table is written stands in writers."""
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lvm_bench import registry
+from lvm_bench.report import published
+
+METHODS = {
+    "vae": "VAE",
+    "beta-tcvae": "β-TCVAE",
+    "rae-l2": "RAE-L2",
+    "aae": "AAE",
+    "wae-mmd": "WAE-MMD",
+    "avae": "AVAE",
+    "ae": "AE",
+}
+DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "celeba": "CelebA"}
+CONTROLS = ("real-images", "standard-normal")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score: its heading and key, `@` at whose end stands for the suite's extractor.
+
+    `better` is the registered direction unless given ("zero": nearest to 0); `minus` is a second key,
+    subtracted run by run; `scale` multiplies what is shown.
+    """
+
+    label: str
+    key: str
+    better: str = ""
+    minus: str = ""
+    scale: float = 1.0
+
+    @property
+    def metric(self) -> str:
+        """The key as it stands in written tables."""
+        return f"{self.key}-{self.minus}" if self.minus else self.key
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table shows: columns for every data set, then rows of controls below the methods."""
+
+    name: str
+    number: str  # of the paper's table; "" for ours
+    title: str
+    columns: tuple[Column, ...]
+    controls: tuple[tuple[str, str], ...] = ()  # (row, label)
+    covers: tuple[str, ...] = ()  # keys that are shown as a row, not as a column
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean and population standard deviation over n runs; marked `best`, `second` or not."""
+
+    mean: float
+    std: float
+    n: int
+    mark: str = ""
+    published: "Cell | None" = None
+    bound: str = ""  # ">" where only a bound was published
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method or a control, with the footnotes of its empty or incomplete cells by data set."""
+
+    name: str
+    label: str
+    control: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table: cells by (row, data set, metric key); absent ones are dashes."""
+
+    name: str
+    caption: list[str]
+    datasets: dict[str, str]  # name: heading
+    columns: list[Column]
+    rows: list[Row]
+    cells: dict[tuple[str, str, str], Cell]
+    footnotes: dict[str, str]  # letter: text
+    against: str = ""
+
+
+REAL = (("real-images", "real images"),)
+NORMAL = (("standard-normal", "standard normal (exact draws)"),)
+_KINDS = (("REC", "recon"), ("INT", "interpolated"), ("N", "fake"), ("N ex-post", "expost"))
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            "frechet",
+            "III",
+            "{distance} of reconstructions (REC), interpolations (INT), samples (N) and ex-post samples, drawn "
+            "from a Gaussian fitted to the training codes; lower is better",
+            tuple(Column(label, f"frechet.{kind}@") for label, kind in _KINDS),
+            REAL,
+        ),
+        Layout(
+            "precision-recall",
+            "IV",
+            "PRD precision (F1/8) and recall (F8) of samples and of ex-post samples; higher is better",
+            tuple(
+                Column(f"{part}{tail}", f"prd_{part}.{kind}@")
+                for tail, kind in (("", "fake"), (" ex-post", "expost"))
+                for part in ("precision", "recall")
+            ),
+            REAL,
+        ),
+        Layout(
+            "kl",
+            "V",
+            "KL divergence in nats from the Gaussian fit of the codes to N(0, I) and to the method's own "
+            "target; lower is better. The noise floor, (l + l(l+1)/2)/(2n), is what n exact draws score on average",
+            (Column("to N(0, I)", "gaussian_kl.mean"), Column("to target", "gaussian_kl_target.mean")),
+            (("noise-floor", "noise floor"), *NORMAL),
+            ("gaussian_kl_floor.mean",),
+        ),
+        Layout(
+            "entropy",
+            "VI",
+            "Entropy of the whitened codes in nats without l/2 log(2 pi): raw, its gap to Gaussian draws (0 is "
+            "Gaussian, negative is clustered), and in the paper's form, which cannot exceed its cap; higher is "
+            "better, for the gap nearer to 0",
+            (
+                Column("raw", "entropy_raw.mean"),
+                Column("gap", "entropy_gap.mean", better="zero"),
+                Column("paper's", "entropy_paper.mean"),
+                Column("cap", "entropy_cap.mean", better="none"),
+            ),
+            (("half-l", "standard normal (l/2)"), *NORMAL),
+        ),
+        Layout(
+            "reconstruction",
+            "",
+            "Reconstruction error in [0, 1], MSE per value and SSE per image, of training and held-out images and "
+            "their difference, which shows over-fitting; lower is better",
+            tuple(
+                column
+                for name, of in (("MSE", "mse"), ("SSE", "sse"))
+                for column in (
+                    Column(f"{name} train", f"{of}.train"),
+                    Column(f"{name} held-out", f"{of}.heldout"),
+                    Column(f"{name} difference", f"{of}.heldout", better="none", minus=f"{of}.train"),
+                )
+            ),
+        ),
+        Layout(
+            "fidelity",
+            "",
+            "KID and its standard deviation over subsets, both times 1,000 (lower is better), k-NN precision, recall, "
+            "density and coverage, and sharpness times 1,000 (higher is better)",
+            (
+                *(Column(f"KID {label}", f"kid.{kind}@", scale=1e3) for label, kind in _KINDS),
+                *(
+                    Column(f"KID std {label}", f"kid_std.{kind}@", "none", scale=1e3)
+                    for label, kind in _KINDS
+                ),
+                *(
+                    Column(f"{part}{tail}", f"knn_{part}.{kind}@")
+                    for tail, kind in (("", "fake"), (" ex-post", "expost"))
+                    for part in ("precision", "recall", "density", "coverage")
+                ),
+                Column("sharpness real", "sharpness.real", "none", scale=1e3),
+                Column("sharpness REC", "sharpness.recon", scale=1e3),
+                Column("sharpness N", "sharpness.fake", scale=1e3),
+            ),
+            REAL,
+        ),
+        Layout(
+            "latent",
+            "",
+            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD to N(0, I) and to the own target; "
+            "for Gaussian encoders the same measures of codes drawn from the posterior, and mutual information, "
+            "total correlation and dimension-wise KL in nats",
+            (
+                Column("collapsed (variance)", "collapsed_variance.mean"),
+                Column("collapsed (KL)", "collapsed_kl.mean"),
+                Column("MMD", "mmd.mean"),
+                Column("MMD target", "mmd_target.mean"),
+                Column("drawn: KL", "gaussian_kl.sampled"),
+                Column("drawn: KL target", "gaussian_kl_target.sampled"),
+                Column("drawn: entropy raw", "entropy_raw.sampled"),
+                Column("drawn: gap", "entropy_gap.sampled", better="zero"),
+                Column("drawn: paper's", "entropy_paper.sampled"),
+                Column("drawn: cap", "entropy_cap.sampled", better="none"),
+                Column("drawn: MMD", "mmd.sampled"),
+                Column("drawn: MMD target", "mmd_target.sampled"),
+                Column("MI", "mutual_information.posterior"),
+                Column("TC", "total_correlation.posterior"),
+                Column("DWKL", "dimension_wise_kl.posterior"),
+            ),
+            NORMAL,
+        ),
+    )
+}
+OTHER = "other"  # scores that no table above shows, such as those of a new metric
+
+
+def build(name: str, frame: pd.DataFrame, about: dict[str, Any], against: str | None = None) -> Table:
+    """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
+    extractor = about.get("extractor", "")
+    layout = _other(frame, extractor) if name == OTHER else LAYOUTS[name]
+    columns = [_resolved(column, extractor) for column in layout.columns]
+    names = [*about.get("datasets", {}), *sorted({*frame["dataset"]} - {*about.get("datasets", {})})]
+    scores = frame.assign(dataset=frame["dataset"].astype(str))
+    cells = _cells(scores, columns) | _floors(layout, scores, about)
+    rows = _rows(layout, frame, about, names)
+    cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
+    cells |= _marks(cells, columns, names, [row.name for row in rows if not row.control])
+    cells |= _beside(cells, layout, columns, names, rows, against)
+    rows, footnotes = _footnotes(rows, names, cells, columns, about)
+    return Table(
+        layout.name,
+        _caption(layout, about, frame, names, columns, against),
+        {dataset: _heading(dataset, about) for dataset in names},
+        columns,
+        rows,
+        cells,
+        footnotes,
+        against or "",
+    )
+
+
+def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
+    """The keys of scores that no layout shows."""
+    shown = {
+        key.replace("@", f"@{extractor}")
+        for layout in LAYOUTS.values()
+        for key in (*(c.key for c in layout.columns), *layout.covers)
+    }
+    return sorted({*frame["metric"]} - shown)
+
+
+def _other(frame: pd.DataFrame, extractor: str) -> Layout:
+    columns = tuple(Column(key, key) for key in uncovered(frame, extractor))
+    return Layout(OTHER, "", "Further scores, by their keys", columns, (*REAL, *NORMAL))
+
+
+def _resolved(column: Column, extractor: str) -> Column:
+    key = f"{column.key}{extractor}" if column.key.endswith("@") else column.key
+    return replace(column, key=key, better=column.better or direction(key))
+
+
+@cache
+def _directions() -> dict[str, str]:
+    folder = Path(registry.__file__).parent / "metrics"
+    entries = registry.index_folder(folder, "metric")
+    return {name: entry.options.get("better", "none") for name, entry in entries.items()}
+
+
+def direction(key: str) -> str:
+    """The better direction of a score's key, `<metric>[_<part>].<variant>[@extractor]`, as its metric registers it."""
+    name = key.split(".")[0]
+    metrics = [metric for metric in _directions() if name == metric or name.startswith(f"{metric}_")]
+    return _directions()[max(metrics, key=len)] if metrics else "none"
+
+
+def _cell(values: pd.Series) -> Cell:
+    finite = all(map(math.isfinite, values))
+    return Cell(
+        float(values.mean(skipna=False)), float(values.std(ddof=0)) if finite else math.nan, len(values)
+    )
+
+
+def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
+    found = {}
+    for column in columns:
+        values = _values(scores, column.key)
+        if column.minus:
+            values = (values - _values(scores, column.minus)).dropna()
+        for (dataset, method), group in values.groupby(["dataset", "method"]):
+            found[str(method), str(dataset), column.metric] = _cell(group)
+    return found
+
+
+def _values(scores: pd.DataFrame, key: str) -> pd.Series:
+    return scores[scores["metric"] == key].set_index(["dataset", "method", "seed"])["value"]
+
+
+def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict[tuple[str, str, str], Cell]:
+    """The rows that are formulas: the KL's noise floor and the entropy l/2 of N(0, I)."""
+    found = {}
+    rows = {row for row, _ in layout.controls}
+    if "noise-floor" in rows:
+        for dataset, values in _values(scores, "gaussian_kl_floor.mean").groupby("dataset"):
+            found["noise-floor", str(dataset), "gaussian_kl.mean"] = Cell(float(values.iloc[0]), 0.0, 1)
+            found["noise-floor", str(dataset), "gaussian_kl_target.mean"] = Cell(
+                float(values.iloc[0]), 0.0, 1
+            )
+    if "half-l" in rows:
+        for dataset, facts in about.get("datasets", {}).items():
+            for key in ("entropy_raw.mean", "entropy_paper.mean"):
+                found["half-l", dataset, key] = Cell(facts["latent"] / 2, 0.0, 1)
+    return found
+
+
+def _rows(layout: Layout, frame: pd.DataFrame, about: dict[str, Any], datasets: list[str]) -> list[Row]:
+    known = list(about.get("methods", []))
+    names = [*known, *sorted({*frame["method"]} - {*known, *CONTROLS})]
+    rows = [Row(name, METHODS.get(name, name), notes=_outcome(name, about, datasets)) for name in names]
+    return rows + [Row(name, label, True) for name, label in layout.controls]
+
+
+def _outcome(method: str, about: dict[str, Any], datasets: list[str]) -> dict[str, str]:
+    """Why runs of a method are missing, by data set."""
+    notes = {}
+    for dataset in datasets:
+        texts = []
+        if reason := about.get("declined", {}).get(f"{dataset}/{method}"):
+            texts.append(f"declined: {reason}")
+        failed: dict[str, list[str]] = {}
+        for key, reason in about.get("failed", {}).items():
+            name, seed = key.rsplit("/", 1)
+            if name == f"{dataset}/{method}":
+                failed.setdefault(reason, []).append(seed)
+        texts += [f"seed {', '.join(sorted(seeds))} failed: {reason}" for reason, seeds in failed.items()]
+        if texts:
+            notes[dataset] = "; ".join(texts)
+    return notes
+
+
+def _marks(
+    cells: dict[tuple[str, str, str], Cell], columns: list[Column], datasets: list[str], methods: list[str]
+) -> dict[tuple[str, str, str], Cell]:
+    """The best and second-best methods of each column, by mean; nothing where all are equal."""
+    marked = {}
+    for dataset in datasets:
+        for column in columns:
+            rated = {
+                key: _badness(cells[key].mean, column.better)
+                for method in methods
+                if (key := (method, dataset, column.metric)) in cells and math.isfinite(cells[key].mean)
+            }
+            if column.better == "none" or len({*rated.values()}) < 2:
+                continue
+            for key, own in rated.items():
+                ahead = sum(other < own for other in rated.values())
+                if ahead < 2:
+                    marked[key] = replace(cells[key], mark=("best", "second")[ahead])
+    return marked
+
+
+def _badness(mean: float, better: str) -> float:
+    return {"lower": mean, "higher": -mean, "zero": abs(mean), "none": 0.0}[better]
+
+
+def _beside(
+    cells: dict[tuple[str, str, str], Cell],
+    layout: Layout,
+    columns: list[Column],
+    datasets: list[str],
+    rows: list[Row],
+    against: str | None,
+) -> dict[tuple[str, str, str], Cell]:
+    """The cells with the published number of the same data set, method and metric."""
+    if against is None:
+        return {}
+    frame = published.load(against)
+    printed = {
+        (row.dataset, row.method, re.sub("@.*", "", row.metric)): Cell(
+            float(row.mean), float(row.std), 0, bound=row.bound
+        )
+        for row in frame.itertuples()
+    }
+    empty = Cell(math.nan, math.nan, 0)
+    found = {}
+    for row in rows:
+        # The paper's "standard normal" is l/2, not what exact draws score.
+        name = {"half-l": "standard-normal", "standard-normal": ""}.get(row.name, row.name)
+        for dataset in datasets:
+            for column in columns:
+                key = (row.name, dataset, column.metric)
+                if (dataset, name, re.sub("@.*", "", column.metric)) in printed:
+                    number = printed[dataset, name, re.sub("@.*", "", column.metric)]
+                    found[key] = replace(cells.get(key, empty), published=number)
+    return found
+
+
+def _footnotes(
+    rows: list[Row],
+    datasets: list[str],
+    cells: dict[tuple[str, str, str], Cell],
+    columns: list[Column],
+    about: dict[str, Any],
+) -> tuple[list[Row], dict[str, str]]:
+    """Letters for the methods whose runs are missing or failed, and what they stand for."""
+    seeds = len(about.get("seeds", []))
+    letters: dict[str, str] = {}
+    noted = []
+    for row in rows:
+        notes = {}
+        for dataset in datasets:
+            counts = {
+                cells[key].n
+                for column in columns
+                if (key := (row.name, dataset, column.metric)) in cells and cells[key].n
+            }
+            text = row.notes.get(dataset, "")
+            if not row.control and counts and max(counts) != seeds and seeds:
+                text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
+            if text:
+                text = f"{row.label} on {DATASETS.get(dataset, dataset)}: {' '.join(text.split())}"
+                notes[dataset] = letters.setdefault(text, _letter(len(letters)))
+        noted.append(replace(row, notes=notes))
+    return noted, {letter: text for text, letter in letters.items()}
+
+
+def _letter(i: int) -> str:
+    return chr(ord("a") + i % 26) * (i // 26 + 1)
+
+
+def _heading(dataset: str, about: dict[str, Any]) -> str:
+    latent = about.get("datasets", {}).get(dataset, {}).get("latent")
+    return DATASETS.get(dataset, dataset) + (f" (l = {latent})" if latent else "")
+
+
+def _caption(
+    layout: Layout,
+    about: dict[str, Any],
+    frame: pd.DataFrame,
+    datasets: list[str],
+    columns: list[Column],
+    against: str | None,
+) -> list[str]:
+    """Sentences: what, over how many seeds, in which feature space, on which images."""
+    extractor = about.get("extractor", "")
+    distance = "FID" if extractor == "inception" else "FD (Fréchet distance, not an FID)"
+    seeds = about.get("seeds", sorted({*frame["seed"]}))
+    featured = any("@" in column.key for column in columns)
+    paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
+    text = [
+        f"{layout.title.format(distance=distance)}{paper}.",
+        f"Suite {about.get('suite', '')}: mean ± population standard deviation over {len(seeds)} "
+        f"seed{'' if len(seeds) == 1 else 's'}.",
+    ]
+    for dataset in datasets:
+        facts = about.get("datasets", {}).get(dataset)
+        if facts:
+            text.append(f"{DATASETS.get(dataset, dataset)}: {_sample_facts(facts, layout, featured)}.")
+    if against:
+        text += _comparison(against, extractor, datasets, columns, featured)
+    return text
+
+
+def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
+    """What was encoded, and for feature distances what it was compared with."""
+    parts = []
+    if featured and facts.get("extractor_note"):
+        parts.append(f"features of {facts['extractor_note']}")
+    if featured:
+        parts.append(f"reference {facts['reference']:,} images of the {facts['reference_split']}")
+    parts.append(
+        f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}"
+    )
+    if featured:
+        parts.append(f"{facts['samples']:,} samples")
+    if any(column.key.startswith("kid.") for column in layout.columns):
+        parts.append(f"KID from {facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}")
+        parts.append(f"k = {facts.get('neighbours', 5)} neighbours")
+    return ", ".join(parts)
+
+
+def _comparison(
+    against: str, extractor: str, datasets: list[str], columns: list[Column], featured: bool
+) -> list[str]:
+    """What has to be known of the published numbers beside ours."""
+    frame = published.load(against)
+    keys = {re.sub("@.*", "", column.metric) for column in columns}
+    mine = frame[[re.sub("@.*", "", metric) in keys for metric in frame["metric"]]]
+    if mine.empty:
+        return [f"{against} publishes nothing for this table."]
+    text = [f"In brackets: {against}, from the authors' own settings."]
+    missing = [name for name in datasets if name not in {*mine["dataset"]}]
+    if missing:
+        text.append(f"{against} publishes nothing for {', '.join(DATASETS.get(d, d) for d in missing)}.")
+    if featured and extractor != "inception":
+        text.append(
+            f"The published numbers were measured in Inception's feature space, ours in that of the {extractor}: "
+            "the two are not comparable in scale."
+        )
+    for (dataset, note), _ in mine[mine["dataset"].isin(datasets) & (mine["note"] != "")].groupby(
+        ["dataset", "note"]
+    ):
+        text.append(f"Published for {DATASETS.get(dataset, dataset)}: {note}.")
+    return text

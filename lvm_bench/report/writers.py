@@ -1,0 +1,220 @@
+"""A table as CSV, as LaTeX (booktabs) and on the terminal; every number is written by the same rule."""
+
+import csv
+import io
+import math
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lvm_bench.report.tables import Cell, Column, Row, Table
+
+CSV_COLUMNS = ["dataset", "column", "row", "metric", "mean", "std", "n", "mark"]
+PUBLISHED_COLUMNS = ["published", "published_mean", "published_std"]
+DASH = "–"
+LATEX_LEGEND = "The best method is bold, the second best underlined."
+TERMINAL_LEGEND = "* best method, ° second best."
+LATEX_COLUMNS = 12  # of numbers side by side in one tabular
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "∞": r"$\infty$",
+    "°": r"$^\circ$", "é": r"\'e", "×": r"$\times$", "−": "$-$", "[": "{[}", "]": "{]}", "*": "{*}",
+}  # fmt: skip
+
+
+def number(mean: float, std: float, n: int) -> str:
+    """`mean ± std` to two digits of the deviation, at most four of the mean; the mean alone if n = 1."""
+    if not math.isfinite(mean):
+        return "nan" if math.isnan(mean) else "∞" if mean > 0 else "−∞"
+    exponent = math.floor(math.log10(abs(mean))) if mean else 0
+    digits = max(0, 3 - exponent)
+    if std > 0 and n != 1:
+        digits = max(0, min(1 - math.floor(math.log10(std)), max(3 - exponent, 0)))
+    digits = min(digits, 8)
+    shown = _plain(mean, digits)
+    return shown if n == 1 or math.isnan(std) else f"{shown} ± {_plain(std, digits)}"
+
+
+def _plain(value: float, digits: int) -> str:
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def cell_text(cell: Cell | None, column: Column) -> str:
+    """What a cell shows of our own measurement: a dash where there is none."""
+    if cell is None or cell.n == 0:
+        return DASH
+    return number(cell.mean * column.scale, cell.std * column.scale, cell.n)
+
+
+def published_text(cell: Cell | None, column: Column) -> str:
+    """The published number of a cell in brackets; empty where there is none."""
+    if cell is None or cell.published is None:
+        return ""
+    theirs = cell.published
+    std = "" if math.isnan(theirs.std) else f" ± {theirs.std * column.scale:g}"
+    return f"({theirs.bound}{theirs.mean * column.scale:g}{std})"
+
+
+def to_csv(table: Table) -> str:
+    """One line per cell, unscaled and in full precision."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS + (PUBLISHED_COLUMNS if table.against else []))
+    for dataset in table.datasets:
+        for row in table.rows:
+            for column in table.columns:
+                cell = table.cells.get((row.name, dataset, column.metric))
+                if cell is None:
+                    continue
+                own = [repr(cell.mean), repr(cell.std), cell.n, cell.mark] if cell.n else ["", "", 0, ""]
+                line = [dataset, column.label, row.name, column.metric, *own]
+                if table.against:
+                    theirs = cell.published
+                    line += [table.against, theirs.mean, theirs.std] if theirs else ["", "", ""]
+                writer.writerow(line)
+    return stream.getvalue()
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX sets as it stands; a character that it might not know becomes a question mark."""
+    return "".join(
+        _LATEX.get(c, c if c.isascii() and c.isprintable() else " " if c.isspace() else "?") for c in text
+    )
+
+
+def to_latex(table: Table) -> str:
+    """A `table*` for `\\usepackage{booktabs,graphicx}`: the data sets side by side where they fit, else below."""
+    panels = _panels(table)
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs,graphicx}",
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{escape(' '.join([*table.caption, LATEX_LEGEND]))}}}",
+            rf"\label{{tab:{table.name}}}",
+            "\n\\medskip\n".join(_tabular(table, panel) for panel in panels),
+            *(
+                rf"\par\footnotesize $^{{{letter}}}$ {escape(text)}"
+                for letter, text in table.footnotes.items()
+            ),
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _panels(table: Table) -> list[list[tuple[str, Column]]]:
+    """The columns of each tabular: all data sets together if they fit, else one data set in equal parts."""
+    if len(table.datasets) * len(table.columns) <= LATEX_COLUMNS:
+        return [[(dataset, column) for dataset in table.datasets for column in table.columns]]
+    parts = -(-len(table.columns) // (LATEX_COLUMNS - 4))
+    size = -(-len(table.columns) // parts)
+    return [
+        [(dataset, column) for column in table.columns[start : start + size]]
+        for dataset in table.datasets
+        for start in range(0, len(table.columns), size)
+    ]
+
+
+def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
+    datasets = list(dict.fromkeys(dataset for dataset, _ in panel))
+    widths = [sum(dataset == name for name, _ in panel) for dataset in datasets]
+    starts = [2 + sum(widths[:i]) for i in range(len(widths))]
+    heads = " & ".join(
+        rf"\multicolumn{{{width}}}{{c}}{{{escape(table.datasets[dataset])}}}"
+        for dataset, width in zip(datasets, widths, strict=True)
+    )
+    rules = " ".join(
+        rf"\cmidrule(lr){{{a}-{a + width - 1}}}" for a, width in zip(starts, widths, strict=True)
+    )
+    lines = [
+        rf"\resizebox{{\ifdim\width>\textwidth\textwidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{l{'c' * len(panel)}}}",
+        r"\toprule",
+        rf" & {heads} \\",
+        rules,
+        f" & {' & '.join(escape(column.label) for _, column in panel)} \\\\",
+        r"\midrule",
+    ]
+    for position, row in enumerate(table.rows):
+        if row.control and position and not table.rows[position - 1].control:
+            lines.append(r"\midrule")
+        lines.append(
+            " & ".join([escape(row.label), *(_latex_cell(table, row, *where) for where in panel)]) + r" \\"
+        )
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])
+
+
+def _latex_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
+    cell = table.cells.get((row.name, dataset, column.metric))
+    text = escape(cell_text(cell, column))
+    if cell and cell.mark:
+        text = rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
+    if dataset in row.notes:
+        text += f"$^{{{row.notes[dataset]}}}$"
+    beside = escape(published_text(cell, column))
+    return f"{text} {beside}" if beside else text
+
+
+def to_terminal(table: Table, width: int) -> list[RichTable | Text]:
+    """The caption, then for each data set as many tables as `width` needs, then the footnotes."""
+    shown: list[RichTable | Text] = [
+        Text(table.name, style="bold"),
+        Text(" ".join([*table.caption, TERMINAL_LEGEND]), style="italic"),
+        Text(""),
+    ]
+    for dataset, heading in table.datasets.items():
+        labels = [Text(row.label) for row in table.rows]
+        columns = [
+            (column, [_terminal_cell(table, row, dataset, column) for row in table.rows])
+            for column in table.columns
+        ]
+        columns = [
+            (column, cells) for column, cells in columns if any(cell.plain[0] != DASH for cell in cells)
+        ]
+        first = max([len(heading), *(len(label) for label in labels)])
+        for part in _fitting(
+            [(_width(column, cells), (column, cells)) for column, cells in columns], width - first - 4
+        ):
+            view = RichTable(heading, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+            for column, _ in part:
+                view.add_column(Text(column.label), justify="right", no_wrap=True)
+            for position, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
+                if row.control and position and not table.rows[position - 1].control:
+                    view.add_row(Text("─" * first, style="dim"))
+                view.add_row(label, *(cells[position] for _, cells in part))
+            shown += [view, Text("")]
+    notes = [Text(f"{letter}: {text}") for letter, text in table.footnotes.items()]
+    return [*shown, *notes, *([Text("")] if notes else [])]
+
+
+def _width(column: Column, cells: list[Text]) -> int:
+    return 2 + max([len(column.label), *(len(line) for cell in cells for line in cell.plain.split("\n"))])
+
+
+def _fitting(
+    items: list[tuple[int, tuple[Column, list[Text]]]], width: int
+) -> list[list[tuple[Column, list[Text]]]]:
+    """Items in order, in groups whose widths sum to at most `width` (a wider item stands alone)."""
+    groups: list[list[tuple[Column, list[Text]]]] = []
+    left = -1
+    for size, item in items:
+        if not groups or size > left:
+            groups.append([])
+            left = width
+        groups[-1].append(item)
+        left -= size
+    return groups
+
+
+def _terminal_cell(table: Table, row: Row, dataset: str, column: Column) -> Text:
+    cell = table.cells.get((row.name, dataset, column.metric))
+    mark = cell.mark if cell else ""
+    text = Text(cell_text(cell, column), style={"best": "bold", "second": "underline", "": ""}[mark])
+    text.append({"best": "*", "second": "°", "": ""}[mark], style="not underline")
+    text.append(f" {row.notes[dataset]}" if dataset in row.notes else "")
+    beside = published_text(cell, column)
+    if beside:
+        text.append(f"\n{beside}", style="dim")
+    return text

@@ -1,0 +1,140 @@
+"""What evidence is: which images are encoded, how they are made and quantised, each thing computed once."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lvm_bench import store
+from lvm_bench.contract import Method, Spec
+from lvm_bench.data.images import Data, load
+from lvm_bench.evaluate import Absent, ModelEvidence, RealImages, StandardNormal, evaluate, spherical_midpoint
+from lvm_bench.features import Extractor
+
+
+@dataclass
+class Settings:
+    protocol: str = "official-test"
+    samples: int = 10_000
+    kid_subsets: int = 3
+    kid_subset_size: int = 40
+    neighbours: int = 5
+
+
+class Rotation(Method):
+    """Codes are the pixels themselves, halved and centred; nothing is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), Spec((1, 8, 8), (0, 1), 64, 300, 100, "sse"))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.flatten(1) - 0.5
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z.unflatten(1, (1, 8, 8)) + 0.5
+
+
+def digits() -> Data:
+    return load("digits", Path(), options={}, train_images=300, validation_images=60, test_images=100)
+
+
+def pixels(images: Tensor) -> Tensor:
+    return images.float().flatten(1)[:, :16]
+
+
+EXTRACTOR = Extractor("classifier", "pixels", "", pixels, "cpu")
+
+
+def evidence(**settings: object) -> ModelEvidence:
+    return ModelEvidence(Rotation(), digits(), EXTRACTOR, Settings(**settings), 0, "cpu")  # type: ignore[arg-type]
+
+
+def test_official_test_images_are_encoded_and_counts_shrink_with_them() -> None:
+    made, data = evidence(), digits()
+    assert torch.equal(made.images("real"), torch.from_numpy(data.test.pixels))
+    assert {len(made.images(what)) for what in ("recon", "interpolated", "fake", "expost")} == {100}
+    assert evidence(samples=30).images("fake").shape[0] == 30
+
+
+def test_the_papers_protocol_encodes_the_validation_slice_and_truncates() -> None:
+    made, data = evidence(protocol="avae-paper"), digits()
+    assert torch.equal(made.images("real"), torch.from_numpy(data.validation.pixels))
+    almost = torch.full((1, 1, 2, 2), 100.9 / 255)
+    assert made.quantise(almost).unique().tolist() == [100]
+    assert evidence().quantise(almost).unique().tolist() == [101]
+
+
+def test_a_lossless_model_reconstructs_every_pixel() -> None:
+    made = evidence()
+    assert torch.equal(made.images("recon"), made.images("real"))
+    scores = json.loads(json.dumps({k: made.provide("recon", k).shape[0] for k in ("train", "heldout")}))
+    assert scores == {"train": 100, "heldout": 100}
+
+
+def test_ex_post_samples_have_the_moments_of_the_training_codes() -> None:
+    made = evidence()
+    made.n = 20_000
+    codes, draws = made.split_codes("train").double(), made._expost_codes().double()
+    assert float((codes.mean(0) - draws.mean(0)).abs().max()) < 0.02
+    assert float((codes.T.cov() - draws.T.cov()).abs().max()) < 0.01
+
+
+def test_each_code_is_in_exactly_two_interpolation_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = evidence(), []
+    monkeypatch.setattr("lvm_bench.evaluate.spherical_midpoint", lambda a, b: seen.append((a, b)) or a)
+    made._midpoints()
+    (a, b) = seen[0]
+    used = torch.cat([a, b])
+    codes = made.split_codes("heldout")
+    counts = (used[:, None] == codes[None]).all(2).sum(0)
+    duplicates = (codes[:, None] == codes[None]).all(2).sum(0)
+    assert torch.equal(counts, 2 * duplicates)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 20))
+def test_the_spherical_midpoint_of_unit_vectors_is_the_unit_vector_between(seed: int, l: int) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    a, b = nn.functional.normalize(torch.randn(2, 4, l, generator=stream, dtype=torch.float64), dim=2)
+    middle = spherical_midpoint(a, b)
+    torch.testing.assert_close(middle.norm(dim=1), torch.ones(4, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close((middle * a).sum(1), (middle * b).sum(1), rtol=1e-6, atol=1e-6)
+
+
+def test_the_midpoint_of_a_code_with_itself_is_itself() -> None:
+    z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(spherical_midpoint(z, z), z)
+
+
+def test_controls_have_only_their_own_evidence() -> None:
+    context = (digits(), EXTRACTOR, Settings(), 0, "cpu")
+    real, normal = RealImages(*context), StandardNormal(4, *context)
+    assert torch.equal(real.images("fake"), real.images("real"))
+    assert normal.codes("mean").shape == (100, 4)
+    for made, what in ((real, "codes"), (normal, "fake_features"), (real, "posterior")):
+        with pytest.raises(Absent):
+            made.provide(what, "mean")
+
+
+def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) -> None:
+    whole = evaluate(evidence(), tmp_path / "whole.json")
+    kept = store.read_json(tmp_path / "whole.json")
+    first = dict(list(kept.items())[:3])
+    marked = {label: dict.fromkeys(scores, 123.0) for label, scores in first.items()}
+    store.write_json(tmp_path / "part.json", marked)
+    resumed = evaluate(evidence(), tmp_path / "part.json")
+    assert resumed.keys() == whole.keys()
+    for key, value in resumed.items():
+        done = any(key in scores for scores in first.values())
+        assert value == (123.0 if done else whole[key])
+
+
+def test_a_score_that_is_infinite_survives_the_resume(tmp_path: Path) -> None:
+    # 100 codes of 64 pixels, some of them always 0: the fitted Gaussian is singular, its KL infinite
+    first = evaluate(evidence(), tmp_path / "scores.json")
+    assert first["gaussian_kl.mean"] == float("inf")
+    assert evaluate(evidence(), tmp_path / "scores.json") == first
