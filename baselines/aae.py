@@ -21,9 +21,7 @@ class AAE(Method):
 
     codes: Tensor  # of the latest batch, detached
 
-    def __init__(
-        self, *nets: Any, beta: float, recon_scale: float = 0.05, hidden: Sequence[int] = (1024, 4096, 1024)
-    ):
+    def __init__(self, *nets: Any, beta: float, recon_scale: float = 0.05, hidden: Sequence[int] = (1024, 4096, 1024)):
         super().__init__(*nets)
         self.beta, self.recon_scale = beta, recon_scale
         self.adversary = discriminator(self.spec.latent, hidden)

@@ -53,9 +53,7 @@ class AVAE(Method):
         super().__init__(*nets)
         l, n = self.spec.latent, self.spec.n_train
         if not 0 < m < n:
-            raise UserError(
-                f"avae: m = {m} images cannot be set aside of {n} training images. Choose 0 < m < {n}."
-            )
+            raise UserError(f"avae: m = {m} images cannot be set aside of {n} training images. Choose 0 < m < {n}.")
         if (beta_rule == "fixed") != (beta is not None):
             raise UserError("avae: beta is given with beta_rule = 'fixed', and with that rule alone.")
         if bandwidth == "paper" and (l, m) not in PAPER_BANDWIDTHS:
@@ -71,9 +69,7 @@ class AVAE(Method):
         match floor:
             case "paper":
                 if max_cdf is None:
-                    raise UserError(
-                        "avae: floor = 'paper' needs a level for the data set: max_cdf = 0.999999."
-                    )
+                    raise UserError("avae: floor = 'paper' needs a level for the data set: max_cdf = 0.999999.")
                 level = max_cdf
             case "calibrated":
                 level = calibrated_level(l, m, self.h0)

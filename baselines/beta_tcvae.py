@@ -33,9 +33,7 @@ class BetaTCVAE(Method):
 
     heads = 2
 
-    def __init__(
-        self, *nets: Any, beta: float, objective: Literal["dlib", "weighted", "stratified"] = "dlib"
-    ):
+    def __init__(self, *nets: Any, beta: float, objective: Literal["dlib", "weighted", "stratified"] = "dlib"):
         super().__init__(*nets)
         self.beta, self.objective = beta, objective
 

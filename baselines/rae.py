@@ -62,9 +62,7 @@ class RAE(Method):
             weights, means, covariances = torch.ones(1), codes.mean(0)[None], torch.cov(codes.T)[None]
         else:
             seed = torch.randint(2**31, (), generator=self.generator, device=self.generator.device)
-            fit = GaussianMixture(len(self.weights), max_iter=2000, tol=1e-3, random_state=int(seed)).fit(
-                codes.numpy()
-            )
+            fit = GaussianMixture(len(self.weights), max_iter=2000, tol=1e-3, random_state=int(seed)).fit(codes.numpy())
             weights, means, covariances = map(torch.from_numpy, (fit.weights_, fit.means_, fit.covariances_))
         # Not a Cholesky factor, which an axis without variance would break.
         values, vectors = torch.linalg.eigh(covariances)
@@ -74,6 +72,4 @@ class RAE(Method):
 
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         part = torch.multinomial(self.weights, n, replacement=True, generator=self.generator)
-        return self.means[part] + torch.einsum(
-            "nij,nj->ni", self.roots[part], self.noise(n, self.spec.latent)
-        )
+        return self.means[part] + torch.einsum("nij,nj->ni", self.roots[part], self.noise(n, self.spec.latent))

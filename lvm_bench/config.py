@@ -326,7 +326,8 @@ def resolve(
     resolver = _Resolver(file, tables, suite, bare)
     for key in tables.keys() - {"packages", "train", "evaluate", "datasets", "methods", "suites"}:
         resolver.error(
-            key, f"unknown table.{did_you_mean(key, ['packages', 'train', 'evaluate', 'datasets', 'methods', 'suites'])}"
+            key,
+            f"unknown table.{did_you_mean(key, ['packages', 'train', 'evaluate', 'datasets', 'methods', 'suites'])}",
         )
     table = suites[suite]
     for key in table.keys() - (_SUITE_KEYS | {"method", "dataset"}):
@@ -393,4 +394,6 @@ def resolve(
 
 def _check_choice(resolver: _Resolver, job: Job, key: str, choices: registry.Registry, value: str) -> None:
     if value not in choices:
-        resolver.error(f"datasets.{job.dataset}.{key}", f"unknown {choices.kind} {value!r}.{did_you_mean(value, choices)}")
+        resolver.error(
+            f"datasets.{job.dataset}.{key}", f"unknown {choices.kind} {value!r}.{did_you_mean(value, choices)}"
+        )

@@ -24,8 +24,11 @@ Scores = dict[str, float]
 class Settings(Protocol):
     """What the evaluation reads of a job's settings."""
 
-    protocol: str
-    samples: int
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def samples(self) -> int: ...
 
 
 class Absent(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         super().__init__()
         widths = (channels, 16, 32, 64)
         blocks: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             blocks += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
         self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, 64))
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, classes))
@@ -96,9 +97,16 @@ def classifier(request: Request) -> Extractor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # torch's own initial weights; the fork leaves the global generator as it was
         network = Classifier(data.train.pixels.shape[1], classes)
-    network = network.to(request.device, memory_format=torch.channels_last)
+    network = network.to(request.device).to(memory_format=torch.channels_last)
     # Whatever decides the trained weights, bit for bit, decides the name of their file.
-    causes = [str(network), data.fingerprint, request.epochs, torch.__version__, torch.get_num_threads(), request.device]
+    causes = [
+        str(network),
+        data.fingerprint,
+        request.epochs,
+        torch.__version__,
+        torch.get_num_threads(),
+        request.device,
+    ]
     identity = store.digest(causes)
     file = cache_folder() / "classifier" / f"{identity}.safetensors"
     if file.is_file():

@@ -53,8 +53,7 @@ def log_density(z: Float[Tensor, "b l"], centres: Float[Tensor, "m l"], h: float
     """
     m, l = centres.shape
     blocks = [
-        torch.logsumexp(squared_distances(z[rows], centres) / (-2 * h * h), dim=1)
-        for rows in row_blocks(len(z), m)
+        torch.logsumexp(squared_distances(z[rows], centres) / (-2 * h * h), dim=1) for rows in row_blocks(len(z), m)
     ]
     return torch.cat(blocks) - (math.log(m) + l * math.log(h))
 

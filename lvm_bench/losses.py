@@ -43,9 +43,7 @@ def gaussian_kl_to_standard(mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b 
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var)
 
 
-def imq_mmd(
-    z: Float[Tensor, "n l"], z_prior: Float[Tensor, "n l"], prior_variance: float = 1.0
-) -> Float[Tensor, ""]:
+def imq_mmd(z: Float[Tensor, "n l"], z_prior: Float[Tensor, "n l"], prior_variance: float = 1.0) -> Float[Tensor, ""]:
     """Unbiased squared MMD between codes and draws from N(0, prior_variance I); at most 14, may be negative.
 
     The sum, not the mean, of seven inverse multiquadratic kernels. Tolstikhin et al. 2018, section 4.
@@ -53,9 +51,7 @@ def imq_mmd(
     """
     n, l = z.shape
     if n < 2:
-        raise UserError(
-            "The MMD needs at least 2 codes. Choose a batch size that leaves no batch of one image."
-        )
+        raise UserError("The MMD needs at least 2 codes. Choose a batch size that leaves no batch of one image.")
     base = 2 * l * prior_variance  # the expected squared distance of two draws from the prior
     # k(z, z) = 1 for each of the kernels: n of them stand on each diagonal.
     diagonal = n * len(IMQ_SCALES)
@@ -109,9 +105,7 @@ def aggregate_log_densities(
     return joint, marginals
 
 
-def total_correlation(
-    pairwise: Float[Tensor, "b b l"], log_weights: Float[Tensor, "b b"]
-) -> Float[Tensor, ""]:
+def total_correlation(pairwise: Float[Tensor, "b b l"], log_weights: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
     """Mean of log q(z) - sum_j log q(z_j), nats. Equal weights, of any size, give one gradient."""
     joint, marginals = aggregate_log_densities(pairwise, log_weights)
     return (joint - marginals).mean()

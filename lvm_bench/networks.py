@@ -38,9 +38,7 @@ class SameSizeTransposed(nn.ConvTranspose2d):
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, kernel_size=4)
 
-    def forward(
-        self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None
-    ) -> Float[Tensor, "b d h w"]:
+    def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b d h w"]:
         h, w = x.shape[-2:]
         # No symmetric padding keeps the size; TensorFlow's "same" crops one row and column first, two last.
         return super().forward(x, output_size)[..., 1 : 1 + h, 1 : 1 + w]

@@ -47,7 +47,9 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
     for dataset in dict.fromkeys(job.dataset for job in suite.jobs):
         jobs = [job for job in suite.jobs if job.dataset == dataset]
         waiting = [job for job in todo if job.dataset == dataset]
-        if not waiting and all(_control_done(jobs[0], results, control, job.seed) for control in CONTROLS for job in jobs):
+        if not waiting and all(
+            _control_done(jobs[0], results, control, job.seed) for control in CONTROLS for job in jobs
+        ):
             continue
         first = jobs[0]
         with fixed_numerics(first.training.threads):
@@ -121,14 +123,10 @@ def spec_of(job: Job, data: Data) -> Spec:
     """What a job's method may know of its task."""
     c, h, w = (int(size) for size in data.train.pixels.shape[1:])
     training = job.training
-    return Spec(
-        (c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood
-    )
+    return Spec((c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood)
 
 
-def run_job(
-    job: Job, results: Path, data: Data, extractor: Extractor, device: str, progress: Progress
-) -> bool:
+def run_job(job: Job, results: Path, data: Data, extractor: Extractor, device: str, progress: Progress) -> bool:
     """Train and score one run; False when it failed, with the reason kept in job.json."""
     folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
     record = describe(job, data, device)
@@ -189,10 +187,10 @@ def trained(
 
 def run_controls(job: Job, results: Path, data: Data, extractor: Extractor, device: str) -> None:
     """Score the controls of a data set for one seed: real images as samples, exact prior draws as codes."""
-    context = (data, extractor, job.evaluation, job.seed, device)
+    settings, seed = job.evaluation, job.seed
     makers: dict[str, Callable[[], Evidence]] = {
-        "real-images": lambda: RealImages(*context),
-        "standard-normal": lambda: StandardNormal(job.training.latent, *context),
+        "real-images": lambda: RealImages(data, extractor, settings, seed, device),
+        "standard-normal": lambda: StandardNormal(job.training.latent, data, extractor, settings, seed, device),
     }
     for control in CONTROLS:
         if _control_done(job, results, control, job.seed):
@@ -201,7 +199,7 @@ def run_controls(job: Job, results: Path, data: Data, extractor: Extractor, devi
         scores = evaluate(makers[control](), folder / "scores.partial.json")
         store.write_json(folder / "scores.json", scores)
         (folder / "scores.partial.json").unlink(missing_ok=True)
-        settings = control_settings(job)
+        causes = control_settings(job)
         store.write_json(
             folder / "job.json",
             {
@@ -209,8 +207,8 @@ def run_controls(job: Job, results: Path, data: Data, extractor: Extractor, devi
                 "method": control,
                 "seed": job.seed,
                 "status": "done",
-                "settings": settings,
-                "digest_scores": store.digest(settings),
+                "settings": causes,
+                "digest_scores": store.digest(causes),
                 "fingerprint": data.fingerprint,
             },
         )
@@ -272,8 +270,9 @@ def _where(error: Exception, job: Job) -> str:
 
 def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
     kinds = ("real", "recon", "interpolated", "fake")
+    pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
     with path.open("wb") as stream:
-        np.savez(stream, **{kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds})
+        np.savez(stream, **pictures)
 
 
 def _csv(rows: Iterable[dict[str, float]]) -> str:
@@ -346,5 +345,3 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device that torch can use. Use --device cpu.")
     return name
-
-

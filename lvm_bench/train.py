@@ -81,7 +81,7 @@ def build(
         torch.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
     # oneDNN and cuDNN convolve pixels-last images faster; the numbers that a layer computes are the same.
-    method = method.to(device, memory_format=torch.channels_last)
+    method = method.to(device).to(memory_format=torch.channels_last)
     method.generator = generator(seed, "noise", device=device)
     return method
 
@@ -182,9 +182,7 @@ def minibatches(n: int, held_out: Tensor, size: int, order: torch.Generator) -> 
 
 
 @torch.no_grad()
-def validate(
-    method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, epoch: int = 0
-) -> dict[str, float]:
+def validate(method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, epoch: int = 0) -> dict[str, float]:
     """The mean of every loss over the validation images, in eval mode."""
     method.eval()
     sums = Sums()

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("lvm_bench", "typechecker.check")
+
+# No absolute timing: a loaded machine is not a failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 TINY = (

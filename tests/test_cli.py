@@ -62,7 +62,6 @@ def test_runs_are_the_same_bytes_in_another_process_and_order(
     name: str, finished: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
 
-
     place = _rerun(tmp_path_factory, finished)
     for method in METHODS:
         assert (folder(place, method) / name).read_bytes() == (folder(finished, method) / name).read_bytes(), method
@@ -233,7 +232,9 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
     assert names["suites"] >= {"paper", "quick", "mnist-small"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"], ["list", "metrics"], ["data"], ["report", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "methods"], ["list", "metrics"], ["data"], ["report", "-h"]]
+)
 def test_commands_that_need_no_torch_do_not_import_it(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from click.testing import CliRunner; from lvm_bench.cli import main\n"
@@ -253,7 +254,10 @@ def test_commands_that_need_no_torch_do_not_import_it(arguments: list[str], tmp_
         (["run", "--suite", "quick", "--methods", "vea"], "unknown method 'vea'. Did you mean 'vae'?"),
         (["run", "--suite", "quick", "--datasets", "mnits"], "unknown data set 'mnits'. Did you mean 'mnist'?"),
         (["run", "--suite", "quick", "--set", "batch_size=ten"], "'ten' is not valid: input should be a valid integer"),
-        (["run", "--suite", "quick", "--set", "epochs=0"], "0 is not valid: input should be greater than or equal to 1"),
+        (
+            ["run", "--suite", "quick", "--set", "epochs=0"],
+            "0 is not valid: input should be greater than or equal to 1",
+        ),
         (["run", "--suite", "quick", "--plugin", "none.py"], "none.py: cannot be read"),
         (["run", "--suite", "quick", "--config", "none.toml"], "none.toml: there is no such configuration file"),
         (["run", "--suite", "quick", "--extractor", "inceptoin"], "Did you mean 'inception'?"),

@@ -71,7 +71,7 @@ def test_the_classifier_learns_is_cached_and_is_the_same_bits_afterwards() -> No
 def test_the_classifier_declines_data_without_labels() -> None:
     data = digits()
     bare = Data("bare", Images(data.train.pixels), data.validation, data.test, (0, 1), "x")
-    with pytest.raises(UserError, match="has none. Use --extractor inception"):
+    with pytest.raises(UserError, match=r"has none\. Use --extractor inception"):
         classifier(Request(bare, Path(), "cpu", 1))
 
 

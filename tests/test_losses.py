@@ -87,9 +87,7 @@ def brute_mmd(z, p, variance=1.0):
 @pytest.mark.parametrize("variance", [1.0, 0.4])
 def test_mmd_is_its_definition(variance):
     z, p = 1.5 * normal(7, 3), normal(7, 3, purpose="prior")
-    assert imq_mmd(z, p, variance).item() == pytest.approx(
-        brute_mmd(z.numpy(), p.numpy(), variance), rel=1e-10
-    )
+    assert imq_mmd(z, p, variance).item() == pytest.approx(brute_mmd(z.numpy(), p.numpy(), variance), rel=1e-10)
 
 
 def test_mmd_in_chunks_is_the_whole():

@@ -29,9 +29,7 @@ def pair(name, shape, latent=8, heads=1, width=1.0, seed=0):
 
 
 def count(module, *kinds):
-    return sum(
-        p.numel() for layer in module.modules() if isinstance(layer, kinds) for p in layer.parameters()
-    )
+    return sum(p.numel() for layer in module.modules() if isinstance(layer, kinds) for p in layer.parameters())
 
 
 def state(*modules):

@@ -91,8 +91,7 @@ def verify(file: RemoteFile, root: Path) -> Path:
         raise UserError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
     if wrong:
         raise UserError(
-            f"{path}: {wrong}, so it is damaged or truncated. "
-            f"Delete it and run `lvm-bench data fetch {file.owner}`."
+            f"{path}: {wrong}, so it is damaged or truncated. Delete it and run `lvm-bench data fetch {file.owner}`."
         )
     return path
 

@@ -19,9 +19,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 @dataset("folder")
-def folder(
-    root: Path, *, path: str, test_path: str | None = None, size: int = 64, crop: int | None = None
-) -> Splits:
+def folder(root: Path, *, path: str, test_path: str | None = None, size: int = 64, crop: int | None = None) -> Splits:
     """Your own image files, 3 x size x size: centre crop (`crop` pixels, else the largest square), LANCZOS.
 
     Files are found in sub-folders too. Where each lies in one, and there are two or more, the topmost is its
@@ -29,34 +27,24 @@ def folder(
     """
     for key, value in (("size", size), ("crop", crop)):
         if value is not None and value < 1:
-            raise UserError(
-                f"The data set 'folder' has {key} = {value}. Choose a number of pixels, 1 or more."
-            )
+            raise UserError(f"The data set 'folder' has {key} = {value}. Choose a number of pixels, 1 or more.")
     train, classes = _read(root / Path(path).expanduser(), "path", size, crop)
     if test_path is None:
         return own_splits("folder", Images(train, _labels(classes, classes)), None)
     test, test_classes = _read(root / Path(test_path).expanduser(), "test_path", size, crop)
     both = [*classes, *test_classes]
-    return own_splits(
-        "folder", Images(train, _labels(classes, both)), Images(test, _labels(test_classes, both))
-    )
+    return own_splits("folder", Images(train, _labels(classes, both)), Images(test, _labels(test_classes, both)))
 
 
-def _read(
-    home: Path, key: str, size: int, crop: int | None
-) -> tuple[UInt8[np.ndarray, "n 3 h w"], list[str]]:
+def _read(home: Path, key: str, size: int, crop: int | None) -> tuple[UInt8[np.ndarray, "n 3 h w"], list[str]]:
     """The images of a folder in the order of their paths, and the sub-folder of each ("" for none)."""
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
     files = sorted(
-        file.relative_to(home)
-        for file in home.rglob("*")
-        if file.is_file() and file.suffix.lower() in SUFFIXES
+        file.relative_to(home) for file in home.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES
     )
     if not files:
-        raise UserError(
-            f"{home}: holds no image ({', '.join(sorted(SUFFIXES))}). Set {key} to a folder of images."
-        )
+        raise UserError(f"{home}: holds no image ({', '.join(sorted(SUFFIXES))}). Set {key} to a folder of images.")
     pixels = np.empty((len(files), 3, size, size), np.uint8)
     for index, file in enumerate(progress(files, f"Reading {home.name}")):
         pixels[index] = _decode(home / file, size, crop)

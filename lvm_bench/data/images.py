@@ -26,15 +26,9 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
-            raise ValueError(
-                f"pixels are {self.pixels.dtype} {self.pixels.shape}, not uint8 of shape (n, c, h, w)"
-            )
-        if self.labels is not None and (
-            self.labels.dtype != np.int64 or self.labels.shape != self.pixels.shape[:1]
-        ):
-            raise ValueError(
-                f"labels are {self.labels.dtype} {self.labels.shape}, not int64 ({len(self.pixels)},)"
-            )
+            raise ValueError(f"pixels are {self.pixels.dtype} {self.pixels.shape}, not uint8 of shape (n, c, h, w)")
+        if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != self.pixels.shape[:1]):
+            raise ValueError(f"labels are {self.labels.dtype} {self.labels.shape}, not int64 ({len(self.pixels)},)")
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -49,20 +49,14 @@ def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images
             keys = content.files
             found = {name: content[name] for name in {images, labels} if name in keys}
     except FileNotFoundError as error:
-        raise UserError(
-            f"{file}: does not exist. Set path or test_path of the data set 'npz' to a file."
-        ) from error
+        raise UserError(f"{file}: does not exist. Set path or test_path of the data set 'npz' to a file.") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{file}: cannot be read as .npz ({error}). Write it again with numpy.savez."
-        ) from error
+        raise UserError(f"{file}: cannot be read as .npz ({error}). Write it again with numpy.savez.") from error
     for name in [images] if labels == LABELS else [images, labels]:
         if name not in found:
             raise UserError(f"{file}: has no array {name!r}; it has {', '.join(map(repr, keys))}.")
     pixels = channels_first(found[images], layout, f"{file}, array {images!r}")
-    return Images(
-        to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels)
-    )
+    return Images(to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels))
 
 
 def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.ndarray:
@@ -92,18 +86,13 @@ def to_bytes(array: np.ndarray, where: str) -> UInt8[np.ndarray, "n c h w"]:
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(
-            f"{where}: pixels are {array.dtype}. Valid: uint8 from 0 to 255, or floats from 0 to 1."
-        )
+        raise UserError(f"{where}: pixels are {array.dtype}. Valid: uint8 from 0 to 255, or floats from 0 to 1.")
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # NaN fails both comparisons
         raise UserError(
-            f"{where}: float pixels go from {low:g} to {high:g}. "
-            "Valid: 0 to 1, or uint8 from 0 to 255. Rescale them."
+            f"{where}: float pixels go from {low:g} to {high:g}. Valid: 0 to 1, or uint8 from 0 to 255. Rescale them."
         )
-    return np.rint(np.multiply(array, 255, dtype=np.result_type(array, np.float32))).astype(
-        np.uint8, order="C"
-    )
+    return np.rint(np.multiply(array, 255, dtype=np.result_type(array, np.float32))).astype(np.uint8, order="C")
 
 
 def _labels(array: Any, n: int, file: Path, name: str) -> Int64[np.ndarray, " n"] | None:

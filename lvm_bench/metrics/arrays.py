@@ -53,9 +53,7 @@ def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Ten
             f"{metric}: {name} has shape {tuple(rows.shape)}; give one row per sample, [samples, dimensions]."
         )
     if len(rows) < needs:
-        raise UserError(
-            f"{metric}: {name} has {len(rows)} samples, and {needs} or more are needed; give more."
-        )
+        raise UserError(f"{metric}: {name} has {len(rows)} samples, and {needs} or more are needed; give more.")
     rows = rows.double()
     broken = len(rows) - int(rows.isfinite().all(dim=1).sum())
     if broken:
@@ -70,9 +68,7 @@ def images(values: Array, name: str, metric: str) -> Tensor:
     """Images [n c h w], as they are; UserError unless they are 4-D, at least one, and finite."""
     pixels = tensor(values)
     if pixels.ndim != 4 or pixels.numel() == 0:
-        raise UserError(
-            f"{metric}: {name} has shape {tuple(pixels.shape)}; give [samples, channels, height, width]."
-        )
+        raise UserError(f"{metric}: {name} has shape {tuple(pixels.shape)}; give [samples, channels, height, width].")
     broken = sum(int((~chunk.isfinite().flatten(1).all(dim=1)).sum()) for chunk in pixels.split(1000))
     if broken:
         raise UserError(

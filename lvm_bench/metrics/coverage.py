@@ -69,9 +69,7 @@ def prd(real: Float[Array, "n d"], fake: Float[Array, "m d"], seed: int = 0) -> 
 
 
 @metric("prd", better="higher", of=("fake", "expost"))
-def prd_score(
-    real_features: Float[Array, "n d"], fake_features: Float[Array, "n d"], seed: int
-) -> dict[str, float]:
+def prd_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "n d"], seed: int) -> dict[str, float]:
     """PRD precision (F_1/8) and recall (F_8), shares in [0, 1]; higher is better (arXiv:1806.00035)."""
     return prd(real_features, fake_features, seed)
 

@@ -8,9 +8,7 @@ from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
 from lvm_bench.seeding import generator
 
 
-def _covariance_factor(
-    features: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"]
-) -> Float64[Tensor, "r d"]:
+def _covariance_factor(features: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"]) -> Float64[Tensor, "r d"]:
     """R with R^T R = the covariance (n - 1): a QR decomposition of the centred rows, block by block."""
     factor = features[:0]
     for block in features.split(max(10_000, len(mean))):

@@ -1,4 +1,4 @@
-"""`lvm-bench report`: a suite's scores as tables and pictures. Nothing here imports torch, but for the bandwidths."""
+"""`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ TABLES = (*tables.LAYOUTS, tables.OTHER)
 def report(
     results_root: Path, suite: str | None, table_names: Sequence[str], against: str | None, console: Console
 ) -> int:
-    """Write and print the tables of one suite or of all, and their pictures; 1 when a file was damaged, else 0.
+    """Write and print the tables of one suite or of all, and the pictures; 1 if a file was damaged, else 0.
 
     Raises UserError for an unknown suite, table or source, and when the results cannot be written.
     """
@@ -54,7 +54,7 @@ def emit(
     complain: Callable[[str], object] = print,
     width: int = 100,
 ) -> list[RenderableType]:
-    """Write a suite's tables (all, or those named) as tables/<name>.csv and .tex, and return them for printing.
+    """Write a suite's tables (all, or those named) as tables/<name>.csv and .tex; returns them for printing.
 
     With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written.
     """

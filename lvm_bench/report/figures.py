@@ -1,4 +1,4 @@
-"""Grids of real, reconstructed, interpolated and sampled images, as PNG files whose bytes depend on the images alone."""
+"""Grids of real, reconstructed, interpolated and sampled images; a PNG's bytes depend on the images alone."""
 
 import zipfile
 from pathlib import Path
@@ -13,39 +13,37 @@ from lvm_bench.report.tables import DATASETS, METHODS
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
 GAP = 2  # white pixels between images, after enlargement
 DPI = 100
+IMAGES = "seed-*/images.npz"
+Found = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its seed and images
 Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
 
 def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> list[Path]:
-    """One grid per data set and method from the lowest seed that kept images, and one per data set of them all."""
+    """A grid per data set and method, from the lowest seed with images, and one per data set of them all."""
     written = []
-    datasets = sorted({file.parts[-4] for file in suite.glob("runs/*/*/seed-*/images.npz")})
-    for dataset in datasets:
-        found = {}
+    for dataset in sorted({file.parts[-4] for file in suite.glob(f"runs/*/*/{IMAGES}")}):
+        found: Found = {}
         for method in _ordered(suite / "runs" / dataset, about):
-            seeds = {
-                int(f.parent.name[5:]): f
-                for f in (suite / "runs" / dataset / method).glob("seed-*/images.npz")
-            }
+            files = {int(f.parent.name[5:]): f for f in (suite / "runs" / dataset / method).glob(IMAGES)}
+            seed = min(files)
             try:
-                found[method] = (min(seeds), _read(seeds[min(seeds)]))
+                found[method] = (seed, _read(files[seed]))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                complain(
-                    f"{seeds[min(seeds)]}: no images can be read from it ({error}). Delete its folder to run it again."
-                )
+                complain(f"{files[seed]}: holds no images ({error}). Delete its folder to run it again.")
+        place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
             strips = [(label, strip(images[kind])) for kind, label in KINDS.items()]
-            title = f"{METHODS.get(method, method)} on {DATASETS.get(dataset, dataset)}, seed {seed}"
+            title = f"{METHODS.get(method, method)} {place}, seed {seed}"
             written.append(_write(suite / "figures" / f"{dataset}-{method}.png", title, strips))
         if found:
-            seeds_shown = ", ".join(str(seed) for seed in sorted({seed for seed, _ in found.values()}))
-            title = f"{DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}, seed {seeds_shown}"
+            seeds = sorted({seed for seed, _ in found.values()})
+            title = f"{len(found)} methods {place}, seed {', '.join(map(str, seeds))}"
             written.append(_write(suite / "figures" / f"{dataset}.png", title, _combined(found)))
     return written
 
 
 def _ordered(folder: Path, about: dict[str, Any]) -> list[str]:
-    names = {file.parts[-3] for file in folder.glob("*/seed-*/images.npz")}
+    names = {file.parts[-3] for file in folder.glob(f"*/{IMAGES}")}
     known = [name for name in about.get("methods", []) if name in names]
     return known + sorted(names - {*known})
 
@@ -60,7 +58,7 @@ def _read(file: Path) -> dict[str, np.ndarray]:
 
 
 def strip(images: np.ndarray) -> np.ndarray:
-    """uint8 images [n c h w] side by side as one [H W 3], enlarged by a whole factor to about 64 pixels each."""
+    """uint8 images [n c h w] side by side as [H W 3], each enlarged by a whole factor to about 64 pixels."""
     factor = max(1, 64 // max(images.shape[2:]))
     large = images.repeat(factor, axis=2).repeat(factor, axis=3)
     framed = np.pad(large, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
@@ -68,7 +66,7 @@ def strip(images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(row, (*row.shape[:2], 3)) if row.shape[2] == 1 else row
 
 
-def _combined(found: dict[str, tuple[int, dict[str, np.ndarray]]]) -> list[Strip]:
+def _combined(found: Found) -> list[Strip]:
     """The real images once, then each method's reconstructions, interpolations and samples."""
     first = next(iter(found.values()))[1]
     strips: list[Strip] = [("real", strip(first["real"]))]
@@ -90,15 +88,11 @@ def _write(file: Path, title: str, strips: list[Strip]) -> Path:
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     y = height - top
-    figure.text(
-        8 / width, 1 - top / 2 / height, title, va="center", fontsize=11, weight="bold", parse_math=False
-    )
+    figure.text(8 / width, 1 - top / 2 / height, title, va="center", fontsize=11, weight="bold", parse_math=False)
     for label, pixels in strips:
         y -= pixels.shape[0]
         figure.figimage(pixels, left, y, origin="upper")
         middle = (y + pixels.shape[0] / 2) / height
         figure.text((left - 8) / width, middle, label, ha="right", va="center", fontsize=10, parse_math=False)
-    store.write(
-        file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
-    )
+    store.write(file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
     return file

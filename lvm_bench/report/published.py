@@ -62,30 +62,31 @@ def published_folder() -> Path:
 
 
 def load(source: str) -> pd.DataFrame:
-    """The published numbers of one source, tidy; UserError for an unknown one."""
+    """The published numbers of one source, tidy, with `printed` as their text; UserError for an unknown one."""
     files = {file.stem: file for file in published_folder().glob("*.csv")}
     if source not in files:
         raise UserError(f"Unknown published source {source!r}.{did_you_mean(source, files)}")
-    text = ("source", "paper", "table", "dataset", "method", "metric", "bound", "mark", "note")
-    return pd.read_csv(files[source], dtype=dict.fromkeys(text, str)).fillna(dict.fromkeys(text, ""))
+    frame = pd.read_csv(files[source], dtype=str, keep_default_na=False)
+    frame["printed"] = frame["bound"] + frame["mean"] + (" ± " + frame["std"]).where(frame["std"] != "", "")
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in ("l", "m", "mean", "std", "n")})
 
 
 def published_scores(source: str) -> Scores:
     """The numbers of one source that belong to a data set and a method."""
-    frame = load(source)
-    rows = frame[(frame["dataset"] != "") & (frame["method"] != "")]
     return {
-        (row.dataset, row.method, row.metric): Score(float(row.mean), float(row.std), float(row.n))
-        for row in rows.itertuples()
+        (row["dataset"], row["method"], row["metric"]): Score(row["mean"], row["std"], row["n"])
+        for row in load(source).to_dict("records")
+        if row["dataset"] and row["method"]
     }
 
 
 def measured_scores(frame: pd.DataFrame) -> Scores:
     """A suite's scores, averaged over its seeds."""
-    return {
-        key: Score(float(values.mean()), float(values.std(ddof=0)), len(values))
-        for key, values in frame.groupby(["dataset", "method", "metric"])["value"]
-    }
+    found = {}
+    for key, values in frame.groupby(["dataset", "method", "metric"])["value"]:
+        dataset, method, metric = map(str, key)
+        found[dataset, method, metric] = Score(float(values.mean()), float(values.std(ddof=0)), len(values))
+    return found
 
 
 def claims() -> list[Claim]:
@@ -132,13 +133,11 @@ def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
 
 
 def judge(claim: Claim, scores: Scores, extractor: str = "inception") -> bool | None:
-    """Whether the scores bear a claim out, on those of its data sets that they hold; None if they cannot tell."""
+    """Whether scores bear a claim out, on those of its data sets that they hold; None if they cannot tell."""
     claimed = _holds(claim, scores, extractor, claim.methods)
     if claimed is not True or not claim.only:
         return claimed
-    return not any(
-        _holds(claim, scores, extractor, (other,)) for other in COMPARED if other not in claim.methods
-    )
+    return not any(_holds(claim, scores, extractor, (other,)) for other in COMPARED if other not in claim.methods)
 
 
 def _holds(claim: Claim, scores: Scores, extractor: str, methods: tuple[str, ...]) -> bool | None:
@@ -202,8 +201,7 @@ def _better_than(
     if not seen:
         return None
     return all(
-        sign * (other.mean - own.mean) > (2 * _standard_error(own, other) if claim.significant else 0)
-        for other in seen
+        sign * (other.mean - own.mean) > (2 * _standard_error(own, other) if claim.significant else 0) for other in seen
     )
 
 

@@ -44,7 +44,7 @@ def collect(suite: Path, complain: Complain) -> pd.DataFrame:
 
 
 def collect_history(suite: Path, complain: Complain) -> pd.DataFrame:
-    """One row per epoch of every run, its numbers as text, merged into history.csv as `collect` merges scores."""
+    """One row per epoch of every run, numbers as text, merged into history.csv as `collect` merges scores."""
     found = []
     for file in sorted(suite.glob("runs/*/*/seed-*/history.csv")):
         try:
@@ -53,8 +53,9 @@ def collect_history(suite: Path, complain: Complain) -> pd.DataFrame:
             complain(f"{file}: cannot be read as a table ({error}). Delete its folder to run it again.")
             continue
         dataset, method, seed = _identity(file.parent)
-        for position, (name, value) in enumerate(zip(RUN, (dataset, method, seed), strict=True)):
-            rows.insert(position, name, value)
+        rows.insert(0, "dataset", dataset)
+        rows.insert(1, "method", method)
+        rows.insert(2, "seed", seed)
         found.append(rows)
     committed = _read_csv(suite / "history.csv", str)
     merged = _merge(committed, *found).fillna("")
@@ -72,9 +73,7 @@ def _read_run(folder: Path) -> list[list[Any]]:
     record = store.read_json(folder / "job.json") if (folder / "job.json").is_file() else {}
     scores = store.read_json(folder / "scores.json")
     if not isinstance(record, dict) or not isinstance(scores, dict):
-        raise RunError(
-            f"{folder}: job.json or scores.json is not a table of names and values. Delete the folder."
-        )
+        raise RunError(f"{folder}: job.json or scores.json is not a table of names and values. Delete the folder.")
     if record.get("status") != "done":
         return []
     for metric, value in scores.items():
@@ -101,14 +100,10 @@ def _read_csv(file: Path, dtype: Any) -> pd.DataFrame:
     types = dtype if dtype is str else {"dataset": str, "method": str, "seed": int, **dtype}
     na = {column: [""] if column == "value" else [] for column in pd.read_csv(file, nrows=0).columns}
     try:
-        frame = pd.read_csv(
-            file, dtype=types, keep_default_na=False, na_values=na, float_precision="round_trip"
-        )
+        frame = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=na, float_precision="round_trip")
         return frame.astype({"seed": int})
     except (ValueError, KeyError) as error:
-        raise RunError(
-            f"{file}: cannot be read as a table of scores ({error}). Restore it, or delete it."
-        ) from error
+        raise RunError(f"{file}: cannot be read as a table of scores ({error}). Restore it, or delete it.") from error
 
 
 def _merge(committed: pd.DataFrame, *found: pd.DataFrame) -> pd.DataFrame:

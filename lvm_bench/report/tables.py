@@ -1,7 +1,6 @@
-"""A suite's scores as the paper's tables: what stands in each cell. How a table is written stands in writers."""
+"""A suite's scores as the paper's tables: what stands in each cell. `writers` says how it is written."""
 
 import math
-import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -66,7 +65,7 @@ class Cell:
     n: int
     mark: str = ""
     published: "Cell | None" = None
-    bound: str = ""  # ">" where only a bound was published
+    printed: str = ""  # a published number as it was printed
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,8 @@ LAYOUTS = {
         Layout(
             "frechet",
             "III",
-            "{distance} of reconstructions (REC), interpolations (INT), samples (N) and ex-post samples, drawn "
-            "from a Gaussian fitted to the training codes; lower is better",
+            "{distance} of reconstructions (REC), interpolations (INT), samples (N) and ex-post samples, "
+            "drawn from a Gaussian fitted to the training codes; lower is better",
             tuple(Column(label, f"frechet.{kind}@") for label, kind in _KINDS),
             REAL,
         ),
@@ -123,7 +122,7 @@ LAYOUTS = {
             "kl",
             "V",
             "KL divergence in nats from the Gaussian fit of the codes to N(0, I) and to the method's own "
-            "target; lower is better. The noise floor, (l + l(l+1)/2)/(2n), is what n exact draws score on average",
+            "target; lower is better. n exact draws score the noise floor, (l + l(l+1)/2)/(2n), on average",
             (Column("to N(0, I)", "gaussian_kl.mean"), Column("to target", "gaussian_kl_target.mean")),
             (("noise-floor", "noise floor"), *NORMAL),
             ("gaussian_kl_floor.mean",),
@@ -131,9 +130,9 @@ LAYOUTS = {
         Layout(
             "entropy",
             "VI",
-            "Entropy of the whitened codes in nats without l/2 log(2 pi): raw, its gap to Gaussian draws (0 is "
-            "Gaussian, negative is clustered), and in the paper's form, which cannot exceed its cap; higher is "
-            "better, for the gap nearer to 0",
+            "Entropy of the whitened codes in nats without l/2 log(2 pi): raw, its gap to Gaussian draws (0 "
+            "is Gaussian, negative is clustered), and in the paper's form, which cannot exceed its cap; "
+            "higher is better, for the gap nearer to 0",
             (
                 Column("raw", "entropy_raw.mean"),
                 Column("gap", "entropy_gap.mean", better="zero"),
@@ -145,8 +144,8 @@ LAYOUTS = {
         Layout(
             "reconstruction",
             "",
-            "Reconstruction error in [0, 1], MSE per value and SSE per image, of training and held-out images and "
-            "their difference, which shows over-fitting; lower is better",
+            "Reconstruction error in [0, 1], MSE per value and SSE per image, of training and held-out "
+            "images and their difference, which shows over-fitting; lower is better",
             tuple(
                 column
                 for name, of in (("MSE", "mse"), ("SSE", "sse"))
@@ -160,14 +159,11 @@ LAYOUTS = {
         Layout(
             "fidelity",
             "",
-            "KID and its standard deviation over subsets, both times 1,000 (lower is better), k-NN precision, recall, "
-            "density and coverage, and sharpness times 1,000 (higher is better)",
+            "KID and its standard deviation over subsets, both times 1,000 (lower is better), k-NN "
+            "precision, recall, density and coverage, and sharpness times 1,000 (higher is better)",
             (
                 *(Column(f"KID {label}", f"kid.{kind}@", scale=1e3) for label, kind in _KINDS),
-                *(
-                    Column(f"KID std {label}", f"kid_std.{kind}@", "none", scale=1e3)
-                    for label, kind in _KINDS
-                ),
+                *(Column(f"KID std {label}", f"kid_std.{kind}@", "none", scale=1e3) for label, kind in _KINDS),
                 *(
                     Column(f"{part}{tail}", f"knn_{part}.{kind}@")
                     for tail, kind in (("", "fake"), (" ex-post", "expost"))
@@ -182,9 +178,9 @@ LAYOUTS = {
         Layout(
             "latent",
             "",
-            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD to N(0, I) and to the own target; "
-            "for Gaussian encoders the same measures of codes drawn from the posterior, and mutual information, "
-            "total correlation and dimension-wise KL in nats",
+            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD to N(0, I) and to the "
+            "own target; for Gaussian encoders also measures of codes drawn from the posterior, and mutual "
+            "information (MI), total correlation (TC) and dimension-wise KL (DWKL) in nats",
             (
                 Column("collapsed (variance)", "collapsed_variance.mean"),
                 Column("collapsed (KL)", "collapsed_kl.mean"),
@@ -262,7 +258,7 @@ def _directions() -> dict[str, str]:
 
 
 def direction(key: str) -> str:
-    """The better direction of a score's key, `<metric>[_<part>].<variant>[@extractor]`, as its metric registers it."""
+    """The better direction of a key, `<metric>[_<part>].<variant>[@extractor]`, as its metric has it."""
     name = key.split(".")[0]
     metrics = [metric for metric in _directions() if name == metric or name.startswith(f"{metric}_")]
     return _directions()[max(metrics, key=len)] if metrics else "none"
@@ -270,9 +266,7 @@ def direction(key: str) -> str:
 
 def _cell(values: pd.Series) -> Cell:
     finite = all(map(math.isfinite, values))
-    return Cell(
-        float(values.mean(skipna=False)), float(values.std(ddof=0)) if finite else math.nan, len(values)
-    )
+    return Cell(float(values.mean(skipna=False)), float(values.std(ddof=0)) if finite else math.nan, len(values))
 
 
 def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
@@ -297,9 +291,7 @@ def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict
     if "noise-floor" in rows:
         for dataset, values in _values(scores, "gaussian_kl_floor.mean").groupby("dataset"):
             found["noise-floor", str(dataset), "gaussian_kl.mean"] = Cell(float(values.iloc[0]), 0.0, 1)
-            found["noise-floor", str(dataset), "gaussian_kl_target.mean"] = Cell(
-                float(values.iloc[0]), 0.0, 1
-            )
+            found["noise-floor", str(dataset), "gaussian_kl_target.mean"] = Cell(float(values.iloc[0]), 0.0, 1)
     if "half-l" in rows:
         for dataset, facts in about.get("datasets", {}).items():
             for key in ("entropy_raw.mean", "entropy_paper.mean"):
@@ -368,12 +360,11 @@ def _beside(
     """The cells with the published number of the same data set, method and metric."""
     if against is None:
         return {}
-    frame = published.load(against)
     printed = {
-        (row.dataset, row.method, re.sub("@.*", "", row.metric)): Cell(
-            float(row.mean), float(row.std), 0, bound=row.bound
+        (row["dataset"], row["method"], _space_free(row["metric"])): Cell(
+            row["mean"], row["std"], 0, printed=row["printed"]
         )
-        for row in frame.itertuples()
+        for row in published.load(against).to_dict("records")
     }
     empty = Cell(math.nan, math.nan, 0)
     found = {}
@@ -383,10 +374,15 @@ def _beside(
         for dataset in datasets:
             for column in columns:
                 key = (row.name, dataset, column.metric)
-                if (dataset, name, re.sub("@.*", "", column.metric)) in printed:
-                    number = printed[dataset, name, re.sub("@.*", "", column.metric)]
+                number = printed.get((dataset, name, _space_free(column.metric)))
+                if number:
                     found[key] = replace(cells.get(key, empty), published=number)
     return found
+
+
+def _space_free(metric: str) -> str:
+    """A key without its feature space."""
+    return metric.split("@")[0]
 
 
 def _footnotes(
@@ -462,9 +458,7 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
         parts.append(f"features of {facts['extractor_note']}")
     if featured:
         parts.append(f"reference {facts['reference']:,} images of the {facts['reference_split']}")
-    parts.append(
-        f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}"
-    )
+    parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
     if featured:
         parts.append(f"{facts['samples']:,} samples")
     if any(column.key.startswith("kid.") for column in layout.columns):
@@ -473,13 +467,11 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     return ", ".join(parts)
 
 
-def _comparison(
-    against: str, extractor: str, datasets: list[str], columns: list[Column], featured: bool
-) -> list[str]:
+def _comparison(against: str, extractor: str, datasets: list[str], columns: list[Column], featured: bool) -> list[str]:
     """What has to be known of the published numbers beside ours."""
     frame = published.load(against)
-    keys = {re.sub("@.*", "", column.metric) for column in columns}
-    mine = frame[[re.sub("@.*", "", metric) in keys for metric in frame["metric"]]]
+    keys = {_space_free(column.metric) for column in columns}
+    mine = frame[[_space_free(metric) in keys for metric in frame["metric"]]]
     if mine.empty:
         return [f"{against} publishes nothing for this table."]
     text = [f"In brackets: {against}, from the authors' own settings."]
@@ -488,11 +480,10 @@ def _comparison(
         text.append(f"{against} publishes nothing for {', '.join(DATASETS.get(d, d) for d in missing)}.")
     if featured and extractor != "inception":
         text.append(
-            f"The published numbers were measured in Inception's feature space, ours in that of the {extractor}: "
-            "the two are not comparable in scale."
+            f"The published numbers were measured in Inception's feature space, ours in that of the "
+            f"{extractor}: the two are not comparable in scale."
         )
-    for (dataset, note), _ in mine[mine["dataset"].isin(datasets) & (mine["note"] != "")].groupby(
-        ["dataset", "note"]
-    ):
+    noted = mine[mine["dataset"].isin(datasets) & (mine["note"] != "")].to_dict("records")
+    for dataset, note in dict.fromkeys((row["dataset"], row["note"]) for row in noted):
         text.append(f"Published for {DATASETS.get(dataset, dataset)}: {note}.")
     return text

@@ -16,10 +16,10 @@ LATEX_LEGEND = "The best method is bold, the second best underlined."
 TERMINAL_LEGEND = "* best method, ° second best."
 LATEX_COLUMNS = 12  # of numbers side by side in one tabular
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "∞": r"$\infty$",
-    "°": r"$^\circ$", "é": r"\'e", "×": r"$\times$", "−": "$-$", "[": "{[}", "]": "{]}", "*": "{*}",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
+    "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
+    '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "−": "$-$",
+    "∞": r"$\infty$", "é": r"\'e",
 }  # fmt: skip
 
 
@@ -48,13 +48,11 @@ def cell_text(cell: Cell | None, column: Column) -> str:
     return number(cell.mean * column.scale, cell.std * column.scale, cell.n)
 
 
-def published_text(cell: Cell | None, column: Column) -> str:
+def published_text(cell: Cell | None) -> str:
     """The published number of a cell in brackets; empty where there is none."""
     if cell is None or cell.published is None:
         return ""
-    theirs = cell.published
-    std = "" if math.isnan(theirs.std) else f" ± {theirs.std * column.scale:g}"
-    return f"({theirs.bound}{theirs.mean * column.scale:g}{std})"
+    return f"({cell.published.printed})"
 
 
 def to_csv(table: Table) -> str:
@@ -72,20 +70,18 @@ def to_csv(table: Table) -> str:
                 line = [dataset, column.label, row.name, column.metric, *own]
                 if table.against:
                     theirs = cell.published
-                    line += [table.against, theirs.mean, theirs.std] if theirs else ["", "", ""]
+                    line += [table.against, repr(theirs.mean), repr(theirs.std)] if theirs else ["", "", ""]
                 writer.writerow(line)
     return stream.getvalue()
 
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it stands; a character that it might not know becomes a question mark."""
-    return "".join(
-        _LATEX.get(c, c if c.isascii() and c.isprintable() else " " if c.isspace() else "?") for c in text
-    )
+    return "".join(_LATEX.get(c, c if c.isascii() and c.isprintable() else " " if c.isspace() else "?") for c in text)
 
 
 def to_latex(table: Table) -> str:
-    """A `table*` for `\\usepackage{booktabs,graphicx}`: the data sets side by side where they fit, else below."""
+    """A `table*` that needs booktabs and graphicx: the data sets side by side where they fit, else below."""
     panels = _panels(table)
     return "\n".join(
         [
@@ -95,10 +91,7 @@ def to_latex(table: Table) -> str:
             rf"\caption{{{escape(' '.join([*table.caption, LATEX_LEGEND]))}}}",
             rf"\label{{tab:{table.name}}}",
             "\n\\medskip\n".join(_tabular(table, panel) for panel in panels),
-            *(
-                rf"\par\footnotesize $^{{{letter}}}$ {escape(text)}"
-                for letter, text in table.footnotes.items()
-            ),
+            *(rf"\par\footnotesize $^{{{letter}}}$ {escape(text)}" for letter, text in table.footnotes.items()),
             r"\end{table*}",
             "",
         ]
@@ -126,11 +119,10 @@ def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
         rf"\multicolumn{{{width}}}{{c}}{{{escape(table.datasets[dataset])}}}"
         for dataset, width in zip(datasets, widths, strict=True)
     )
-    rules = " ".join(
-        rf"\cmidrule(lr){{{a}-{a + width - 1}}}" for a, width in zip(starts, widths, strict=True)
-    )
+    rules = " ".join(rf"\cmidrule(lr){{{a}-{a + width - 1}}}" for a, width in zip(starts, widths, strict=True))
     lines = [
-        rf"\resizebox{{\ifdim\width>\textwidth\textwidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{l{'c' * len(panel)}}}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
+        rf"\begin{{tabular}}{{l{'c' * len(panel)}}}",
         r"\toprule",
         rf" & {heads} \\",
         rules,
@@ -140,9 +132,7 @@ def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
     for position, row in enumerate(table.rows):
         if row.control and position and not table.rows[position - 1].control:
             lines.append(r"\midrule")
-        lines.append(
-            " & ".join([escape(row.label), *(_latex_cell(table, row, *where) for where in panel)]) + r" \\"
-        )
+        lines.append(" & ".join([escape(row.label), *(_latex_cell(table, row, *where) for where in panel)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])
 
 
@@ -153,7 +143,7 @@ def _latex_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
         text = rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
     if dataset in row.notes:
         text += f"$^{{{row.notes[dataset]}}}$"
-    beside = escape(published_text(cell, column))
+    beside = escape(published_text(cell))
     return f"{text} {beside}" if beside else text
 
 
@@ -167,12 +157,9 @@ def to_terminal(table: Table, width: int) -> list[RichTable | Text]:
     for dataset, heading in table.datasets.items():
         labels = [Text(row.label) for row in table.rows]
         columns = [
-            (column, [_terminal_cell(table, row, dataset, column) for row in table.rows])
-            for column in table.columns
+            (column, [_terminal_cell(table, row, dataset, column) for row in table.rows]) for column in table.columns
         ]
-        columns = [
-            (column, cells) for column, cells in columns if any(cell.plain[0] != DASH for cell in cells)
-        ]
+        columns = [(column, cells) for column, cells in columns if any(cell.plain[0] != DASH for cell in cells)]
         first = max([len(heading), *(len(label) for label in labels)])
         for part in _fitting(
             [(_width(column, cells), (column, cells)) for column, cells in columns], width - first - 4
@@ -193,9 +180,7 @@ def _width(column: Column, cells: list[Text]) -> int:
     return 2 + max([len(column.label), *(len(line) for cell in cells for line in cell.plain.split("\n"))])
 
 
-def _fitting(
-    items: list[tuple[int, tuple[Column, list[Text]]]], width: int
-) -> list[list[tuple[Column, list[Text]]]]:
+def _fitting(items: list[tuple[int, tuple[Column, list[Text]]]], width: int) -> list[list[tuple[Column, list[Text]]]]:
     """Items in order, in groups whose widths sum to at most `width` (a wider item stands alone)."""
     groups: list[list[tuple[Column, list[Text]]]] = []
     left = -1
@@ -214,7 +199,7 @@ def _terminal_cell(table: Table, row: Row, dataset: str, column: Column) -> Text
     text = Text(cell_text(cell, column), style={"best": "bold", "second": "underline", "": ""}[mark])
     text.append({"best": "*", "second": "°", "": ""}[mark], style="not underline")
     text.append(f" {row.notes[dataset]}" if dataset in row.notes else "")
-    beside = published_text(cell, column)
+    beside = published_text(cell)
     if beside:
         text.append(f"\n{beside}", style="dim")
     return text

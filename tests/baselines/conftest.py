@@ -23,15 +23,11 @@ SHAPE = (1, 4, 4)
 def linear() -> Callable[..., Method]:
     """`linear("vae", beta=2.0)`: a dense encoder, a dense layer and a transposed convolution; float64."""
 
-    def make(
-        name: str, latent: int = 3, n_train: int = 200, likelihood: str = "sse", **arguments: Any
-    ) -> Method:
+    def make(name: str, latent: int = 3, n_train: int = 200, likelihood: str = "sse", **arguments: Any) -> Method:
         cls = registry.METHODS[name]
         spec = Spec(SHAPE, (0.0, 1.0), latent, n_train, 10, likelihood)
         encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, cls.heads * latent))
-        decoder = nn.Sequential(
-            nn.Linear(latent, 8), nn.Unflatten(1, (2, 2, 2)), nn.ConvTranspose2d(2, 1, 4, 2, 1)
-        )
+        decoder = nn.Sequential(nn.Linear(latent, 8), nn.Unflatten(1, (2, 2, 2)), nn.ConvTranspose2d(2, 1, 4, 2, 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             networks.initialise(encoder, generator(0, "encoder"))

@@ -82,9 +82,7 @@ def test_far_codes_meet_both_floors(made):
     assert torch.isfinite(torch.autograd.grad(kl, z)[0]).all()
 
 
-@pytest.mark.parametrize(
-    ("latent", "h0", "expected", "error"), [(2, 0.28, 0.0, 0.01), (16, 0.72, -0.24, 0.05)]
-)
+@pytest.mark.parametrize(("latent", "h0", "expected", "error"), [(2, 0.28, 0.0, 0.01), (16, 0.72, -0.24, 0.05)])
 def test_kl_at_the_target(made, latent, h0, expected, error):
     """Near 0 where m is large for the space, below 0 where it is not: no reason to clamp."""
     method = made(latent)

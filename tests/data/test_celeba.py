@@ -50,9 +50,7 @@ def test_images_are_cropped_resized_and_split_by_the_partition(root: Path) -> No
         image = PIL.Image.open(io.BytesIO(jpeg(number)))
         expected = image.resize((64, 64), PIL.Image.Resampling.LANCZOS, box=(19, 39, 159, 179))
         # A box is resampled with what lies around it, a crop is not: they agree away from the border.
-        np.testing.assert_array_equal(
-            pixels[:, 3:-3, 3:-3], np.asarray(expected).transpose(2, 0, 1)[:, 3:-3, 3:-3]
-        )
+        np.testing.assert_array_equal(pixels[:, 3:-3, 3:-3], np.asarray(expected).transpose(2, 0, 1)[:, 3:-3, 3:-3])
         cropped = image.crop((19, 39, 159, 179)).resize((64, 64), PIL.Image.Resampling.LANCZOS)
         np.testing.assert_array_equal(pixels, np.asarray(cropped).transpose(2, 0, 1))
 
@@ -96,9 +94,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(root: Path, tmp_path: Path
 
 def test_a_damaged_partition_is_named(root: Path) -> None:
     (root / "celeba/list_eval_partition.txt").write_text("000001.jpg 0\n")
-    with pytest.raises(
-        UserError, match=r"list_eval_partition.txt: its sha256 .*`lvm-bench data fetch celeba`"
-    ):
+    with pytest.raises(UserError, match=r"list_eval_partition.txt: its sha256 .*`lvm-bench data fetch celeba`"):
         load("celeba", root, options={})
 
 

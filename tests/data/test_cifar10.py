@@ -45,10 +45,7 @@ def test_a_small_release_is_read_record_by_record(
     assert (len(split.train), len(split.validation), len(split.test)) == (15, 5, 4)
     parts = [split.train, split.validation, split.test]
     pixels = np.concatenate([part.pixels for part in parts])
-    assert (
-        np.concatenate([part.labels for part in parts if part.labels is not None]).tolist()
-        == records[:, 0].tolist()
-    )
+    assert np.concatenate([part.labels for part in parts if part.labels is not None]).tolist() == records[:, 0].tolist()
     for n, c, y, x in [(0, 0, 0, 0), (7, 1, 0, 31), (14, 2, 31, 0), (15, 0, 5, 9), (23, 2, 31, 31)]:
         assert pixels[n, c, y, x] == records[n, 1 + 1024 * c + 32 * y + x]
     assert pixels.sum() == records[:, 1:].sum()
@@ -59,7 +56,5 @@ def test_a_truncated_archive_is_named_with_what_to_do(release: Release, records:
     root = release("cifar10", [archive(records)])
     file = root / "cifar10/cifar-10-binary.tar.gz"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(
-        UserError, match=r"tar.gz: its sha256 is .*truncated. .*`lvm-bench data fetch cifar10`"
-    ):
+    with pytest.raises(UserError, match=r"tar.gz: its sha256 is .*truncated. .*`lvm-bench data fetch cifar10`"):
         load("cifar10", root, options={})

@@ -167,9 +167,7 @@ def test_a_root_that_cannot_be_written_is_a_sentence(weights: RemoteFile, tmp_pa
 
 
 def test_fetch_of_an_unknown_name_lists_what_can_be_fetched(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"'mnst'. Did you mean 'mnist'\? Valid: celeba, cifar10, .*inception"
-    ):
+    with pytest.raises(UserError, match=r"'mnst'. Did you mean 'mnist'\? Valid: celeba, cifar10, .*inception"):
         fetch("mnst", tmp_path)
     with pytest.raises(UserError, match="nothing to download by the name 'digits'"):
         fetch("digits", tmp_path)
@@ -220,9 +218,7 @@ def test_inventory_tells_present_missing_and_damaged(weights: RemoteFile, tmp_pa
     assert row()[0] == "present"
 
 
-def test_the_command_lists_every_file_with_its_licence(
-    tmp_path: Path, lvm_bench: Callable[..., Result]
-) -> None:
+def test_the_command_lists_every_file_with_its_licence(tmp_path: Path, lvm_bench: Callable[..., Result]) -> None:
     result = lvm_bench("data", "--data", tmp_path)
     assert result.exit_code == 0
     for text in (

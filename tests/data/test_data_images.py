@@ -79,12 +79,8 @@ def test_an_official_validation_split_leaves_the_training_images_alone(toy: str,
         ),
     ],
 )
-def test_more_images_than_there_are_is_a_sentence(
-    toy: str, tmp_path: Path, limits: dict, sentence: str
-) -> None:
-    with pytest.raises(
-        UserError, match=f"data set 'toy' has {sentence}" if sentence[0].isdigit() else sentence
-    ):
+def test_more_images_than_there_are_is_a_sentence(toy: str, tmp_path: Path, limits: dict, sentence: str) -> None:
+    with pytest.raises(UserError, match=f"data set 'toy' has {sentence}" if sentence[0].isdigit() else sentence):
         load(toy, tmp_path, **{"options": {}, **limits})
 
 
@@ -160,9 +156,7 @@ def test_digits_are_the_same_in_another_process(tmp_path: Path) -> None:
         "from pathlib import Path; from lvm_bench.data.images import load; "
         "print(load('digits', Path(), options={}).fingerprint)"
     )
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert other.stdout.strip() == load("digits", tmp_path, options={}).fingerprint
 
 

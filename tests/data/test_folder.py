@@ -41,9 +41,7 @@ def test_pictures_of_every_kind_are_found_in_sub_folders(tmp_path: Path) -> None
 
 def test_the_topmost_sub_folder_is_the_class(tmp_path: Path) -> None:
     for number in range(24):
-        paint(
-            tmp_path / "pictures" / ["cat", "dog/small", "ant"][number % 3] / f"{number}.png", number % 3 * 50
-        )
+        paint(tmp_path / "pictures" / ["cat", "dog/small", "ant"][number % 3] / f"{number}.png", number % 3 * 50)
     split = read(tmp_path)
     for part in (split.train, split.validation, split.test):
         assert part.labels is not None
@@ -107,9 +105,7 @@ def test_one_broken_picture_is_named(tmp_path: Path, content: bytes | str) -> No
     broken = tmp_path / "pictures" / "deep" / "broken.png"
     paint(broken, 7, 64, 64)
     broken.write_bytes(broken.read_bytes()[:60] if isinstance(content, str) else content)
-    with pytest.raises(
-        UserError, match=r"deep/broken.png: cannot be used as an image .*Replace or remove it"
-    ):
+    with pytest.raises(UserError, match=r"deep/broken.png: cannot be used as an image .*Replace or remove it"):
         read(tmp_path)
 
 

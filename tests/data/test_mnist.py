@@ -67,9 +67,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
     root = release("mnist", [idx(array) for array in arrays()])
     file = root / "mnist/MNIST/raw" / mnist.NAMES[which]
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(
-        UserError, match=rf"{mnist.NAMES[which]}: its sha256 is .*`lvm-bench data fetch mnist`"
-    ):
+    with pytest.raises(UserError, match=rf"{mnist.NAMES[which]}: its sha256 is .*`lvm-bench data fetch mnist`"):
         load("mnist", root, options={})
 
 

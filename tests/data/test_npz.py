@@ -132,9 +132,7 @@ def test_a_file_that_does_not_fit_is_a_sentence(
 
 def test_test_images_of_another_shape_are_a_sentence(tmp_path: Path) -> None:
     np.savez(tmp_path / "test.npz", images=pixels(9, 5, 5))
-    with pytest.raises(
-        UserError, match=r"test.npz: its images are \(1, 5, 5\) \(c, h, w\), those of mine.npz"
-    ):
+    with pytest.raises(UserError, match=r"test.npz: its images are \(1, 5, 5\) \(c, h, w\), those of mine.npz"):
         read(tmp_path, {"images": pixels(9, 4, 4)}, test_path="test.npz")
 
 
@@ -168,8 +166,6 @@ def test_real_cifar10_has_its_known_channel_means(real: Callable[[str], Path]) -
     means = split.test.pixels.mean((0, 2, 3)) / 255
     np.testing.assert_allclose(means, [0.49421428, 0.48513139, 0.45040909], atol=5e-9)
     some = split.train.pixels.mean((0, 2, 3)) / 255
-    np.testing.assert_allclose(
-        some, [0.49139968, 0.48215841, 0.44653091], atol=0.01
-    )  # 9,000 of 50,000 images
+    np.testing.assert_allclose(some, [0.49139968, 0.48215841, 0.44653091], atol=0.01)  # 9,000 of 50,000 images
     assert split.test.labels is not None
     assert np.bincount(split.test.labels).tolist() == [1000] * 10

@@ -77,9 +77,7 @@ def test_entropy_of_a_standard_normal_in_sixteen_dimensions():
     [(64, 41.06, 0.1, 32.37, 32.38), (128, 87.9, 0.3, 56.118, 56.118)],
 )
 def test_entropy_of_a_standard_normal_in_more_dimensions(monkeypatch, l, raw, tolerance, paper, cap):
-    monkeypatch.setattr(
-        latent, "gaussian_entropy", lambda n, l: raw
-    )  # five more estimates that are not looked at
+    monkeypatch.setattr(latent, "gaussian_entropy", lambda n, l: raw)  # five more estimates that are not looked at
     scores = whitened_entropy(normal(10_000, l))
     assert scores["raw"] == pytest.approx(raw, abs=tolerance)
     assert scores["paper"] == pytest.approx(paper, abs=0.01 if l == 64 else 0.0005)
@@ -87,9 +85,7 @@ def test_entropy_of_a_standard_normal_in_more_dimensions(monkeypatch, l, raw, to
 
 
 def test_raw_entropy_is_a_leave_one_out_sum_over_zca_whitened_codes():
-    codes = (
-        normal(60, 3) @ torch.randn(3, 3, dtype=torch.float64, generator=generator(1, "mix")) + 5
-    ).numpy()
+    codes = (normal(60, 3) @ torch.randn(3, 3, dtype=torch.float64, generator=generator(1, "mix")) + 5).numpy()
     centred = codes - codes.mean(0)
     values, vectors = np.linalg.eigh(np.cov(codes, rowvar=False))
     white = torch.from_numpy(centred @ vectors / np.sqrt(values) @ vectors.T)
@@ -164,9 +160,7 @@ def test_mmd_to_a_target_scales_with_it():
 
 def test_mmd_takes_at_most_five_thousand_codes(monkeypatch):
     sizes = []
-    monkeypatch.setattr(
-        latent, "imq_mmd", lambda z, prior, variance: sizes.append((len(z), len(prior))) or 0.0
-    )
+    monkeypatch.setattr(latent, "imq_mmd", lambda z, prior, variance: sizes.append((len(z), len(prior))) or 0.0)
     mmd(normal(5100, 2))
     mmd(normal(300, 2))
     assert sizes == [(5000, 5000), (300, 300)]
@@ -179,9 +173,7 @@ def posterior(n=1500, l=3, seed=0):
 
 def test_the_parts_add_up_to_the_mean_kl():
     mu, log_var = posterior()
-    parts = [
-        part((mu, log_var), seed=2) for part in (mutual_information, total_correlation, dimension_wise_kl)
-    ]
+    parts = [part((mu, log_var), seed=2) for part in (mutual_information, total_correlation, dimension_wise_kl)]
     kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(1)
     assert sum(parts) == pytest.approx(float(kl.mean()), abs=0.1)
     draws = latent._Draws.of((mu, log_var), 2, "test")
