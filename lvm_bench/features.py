@@ -69,7 +69,7 @@ def inception(request: Request) -> Extractor:
 
 
 class Classifier(nn.Module):
-    """A small convolutional network; its 64 features are the input of its last layer."""
+    """A small convolutional network; its 64 features are the standardised input of its last layer."""
 
     def __init__(self, channels: int, classes: int):
         super().__init__()
@@ -77,7 +77,9 @@ class Classifier(nn.Module):
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
             blocks += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
-        self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, 64))
+        # Unit variance on training images: KID's kernel is made for features of that size.
+        last = (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(256, 64), nn.BatchNorm1d(64, affine=False))
+        self.body = nn.Sequential(*blocks, *last)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(64, classes))
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 64"]:

@@ -139,17 +139,17 @@ def run_job(job: Job, results: Path, data: Data, extractor: Extractor, device: s
         return True
     try:
         method = trained(job, folder, data, spec, device, progress, record)
-        record["seconds_training"] = round(time.perf_counter() - started, 3)
         progress.scoring(job)
+        measuring = time.perf_counter()
         evidence = ModelEvidence(method, data, extractor, job.evaluation, job.seed, device)
         partial = folder / "scores.partial.json"
         scores = evaluate(evidence, partial)
         store.write(folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
         store.write_json(folder / "scores.json", scores)
         partial.unlink(missing_ok=True)
-        record["seconds"] = round(time.perf_counter() - started, 3)
+        record["seconds_evaluation"] = round(time.perf_counter() - measuring, 3)
         store.write_json(folder / "job.json", {**record, "status": "done"})
-        progress.done(job, record["seconds"])
+        progress.done(job, time.perf_counter() - started)
         return True
     except Exception as error:
         known = isinstance(error, RunError | UserError)
@@ -171,9 +171,15 @@ def trained(
     record["parameters"] = sum(p.numel() for p in method.parameters())
     files = {"last": folder / "model.safetensors", "best": folder / "best.safetensors"}
     header = {"job": store.canonical(job.weights_settings())}
-    images = torch.from_numpy(np.array(data.train.pixels)).to(device)
-    if not all(file.is_file() for file in (*files.values(), folder / "history.csv")):
-        validation = torch.from_numpy(np.array(data.validation.pixels)).to(device)
+    if all(file.is_file() for file in (*files.values(), folder / "history.csv", folder / "job.json")):
+        record |= {
+            key: value for key, value in store.read_json(folder / "job.json").items() if key == "seconds_training"
+        }
+    else:
+        started = time.perf_counter()
+        images, validation = (
+            torch.from_numpy(np.array(p)).to(device) for p in (data.train.pixels, data.validation.pixels)
+        )
         result = train(method, images, validation, training, job.seed, lambda tick: progress.tick(job, tick))
         last = {key: value.clone() for key, value in method.state_dict().items()}
         for name, weights in (("best", result.best), ("last", last)):
@@ -181,6 +187,8 @@ def trained(
             method.finish(encode(method, images))
             store.write_weights(files[name], method.state_dict(), header)
         store.write_text(folder / "history.csv", _csv(result.history))
+        record["seconds_training"] = round(time.perf_counter() - started, 3)
+        store.write_json(folder / "job.json", {**record, "status": "trained"})
     method.load_state_dict(load_file(files[job.evaluation.weights]))
     return method
 

@@ -35,7 +35,7 @@ def collect(suite: Path, complain: Complain) -> pd.DataFrame:
             found += _read_run(folder)
         except RunError as error:
             complain(str(error))
-    committed = _read_csv(suite / "scores.csv", {"metric": str, "value": float, "digest": str})
+    committed = _read_csv(suite / "scores.csv")
     merged = _merge(committed.reindex(columns=COLUMNS), pd.DataFrame(found, columns=COLUMNS))
     merged = merged.sort_values([*RUN, "metric"], kind="stable", ignore_index=True)
     if found:
@@ -57,7 +57,7 @@ def collect_history(suite: Path, complain: Complain) -> pd.DataFrame:
         rows.insert(1, "method", method)
         rows.insert(2, "seed", seed)
         found.append(rows)
-    committed = _read_csv(suite / "history.csv", str)
+    committed = _read_csv(suite / "history.csv")
     merged = _merge(committed, *found).fillna("")
     if found:
         _write_csv(suite / "history.csv", merged)
@@ -93,17 +93,16 @@ def _read_run(folder: Path) -> list[list[Any]]:
     ]
 
 
-def _read_csv(file: Path, dtype: Any) -> pd.DataFrame:
-    """A committed table, its run columns typed; an empty one where there is none."""
+def _read_csv(file: Path) -> pd.DataFrame:
+    """A committed table as text, but for the seed and the value; an empty one where there is none."""
     if not file.is_file():
         return pd.DataFrame(columns=RUN)
-    types = dtype if dtype is str else {"dataset": str, "method": str, "seed": int, **dtype}
-    na = {column: [""] if column == "value" else [] for column in pd.read_csv(file, nrows=0).columns}
     try:
-        frame = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=na, float_precision="round_trip")
-        return frame.astype({"seed": int})
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False).astype({"seed": int})
+        # pandas' own parser is not exact in every version
+        return frame.assign(value=[float(text) for text in frame["value"]]) if "value" in frame else frame
     except (ValueError, KeyError) as error:
-        raise RunError(f"{file}: cannot be read as a table of scores ({error}). Restore it, or delete it.") from error
+        raise RunError(f"{file}: cannot be read as a table of runs ({error}). Restore it, or delete it.") from error
 
 
 def _merge(committed: pd.DataFrame, *found: pd.DataFrame) -> pd.DataFrame:
