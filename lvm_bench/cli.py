@@ -115,7 +115,7 @@ def run(
 
     failed = run_suite(chosen, results, data_root(data_folder), resolve_device(device), Progress())
     if failed:
-        click.echo(f"{failed} of {len(chosen.jobs)} runs failed; the others are kept.", err=True)
+        click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
         sys.exit(1)
     click.echo(f"Now type: lvm-bench report --suite {suite}", err=True)
 
