@@ -315,6 +315,7 @@ def resolve(
     from lvm_bench import data, features, networks  # noqa: F401  (importing fills their registries)
 
     tables = read(file)
+    _check_tables(file, tables)
     suites = tables.get("suites", {})
     if suite not in suites:
         raise UserError(f"{file.name}: unknown suite {suite!r}.{did_you_mean(suite, suites)}")
@@ -390,6 +391,19 @@ def resolve(
         list(loaded),
         broken,
     )
+
+
+def _check_tables(file: Path, tables: dict[str, Any]) -> None:
+    """UserError naming each key that should be a table, or a table of tables, and is not."""
+    wrong = [key for key in ("train", "evaluate") if not isinstance(tables.get(key, {}), dict)]
+    for kind in ("datasets", "methods", "suites"):
+        entries = tables.get(kind, {})
+        if isinstance(entries, dict):
+            wrong += [f"{kind}.{name}" for name, table in entries.items() if not isinstance(table, dict)]
+        else:
+            wrong.append(kind)
+    if wrong:
+        raise UserError("\n".join(f"{file.name}, {key}: must be a table, written [{key}]." for key in wrong))
 
 
 def _check_choice(resolver: _Resolver, job: Job, key: str, choices: registry.Registry, value: str) -> None:

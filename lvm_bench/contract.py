@@ -2,20 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from lvm_bench.errors import UserError
 from lvm_bench.registry import METHODS
 
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
 
 def method(name: str) -> Callable[[type["Method"]], type["Method"]]:
-    """Register a Method subclass under `name`."""
-    return METHODS.register(name)
+    """Register a Method subclass under `name`; UserError for anything else."""
+
+    def add(cls: type) -> Any:
+        if not issubclass(cls, Method):
+            raise UserError(f"@method({name!r}) decorates {cls!r}, which is no subclass of lvm_bench.Method.")
+        return METHODS.register(name)(cls)
+
+    return add
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,9 @@ def load(file: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except UserError:
+    except UserError as error:
         del sys.modules[name]
-        raise
+        raise UserError(f"{where(error, file)}: {error}") from error
     except Exception as error:
         del sys.modules[name]
         raise UserError(f"{where(error, file)}: raised {type(error).__name__} while loading: {error}") from error

@@ -23,7 +23,7 @@ from lvm_bench.errors import RunError, UserError
 from lvm_bench.evaluate import Evidence, ModelEvidence, RealImages, StandardNormal, evaluate
 from lvm_bench.features import Extractor, Request
 from lvm_bench.progress import Progress
-from lvm_bench.registry import EXTRACTORS, METHODS, source_file, where
+from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.train import build, encode, fixed_numerics, train
 
 CONTROLS = ("real-images", "standard-normal")
@@ -132,12 +132,12 @@ def run_job(job: Job, results: Path, data: Data, extractor: Extractor, device: s
     record = describe(job, data, device)
     started = time.perf_counter()
     spec = spec_of(job, data)
-    reason = METHODS[job.method_base].declines(spec)
-    if reason:
-        store.write_json(folder / "job.json", {**record, "status": "declined", "reason": reason})
-        progress.declined(job, reason)
-        return True
     try:
+        reason = METHODS[job.method_base].declines(spec)
+        if reason:
+            store.write_json(folder / "job.json", {**record, "status": "declined", "reason": reason})
+            progress.declined(job, reason)
+            return True
         method = trained(job, folder, data, spec, device, progress, record)
         progress.scoring(job)
         measuring = time.perf_counter()
@@ -304,6 +304,7 @@ class About:
         avae = job.evaluation.protocol == "avae-paper"
         heldout = len(data.validation if avae else data.test)
         samples = min(job.evaluation.samples, heldout, len(data.train))
+        official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
         self.facts.setdefault("datasets", {})[job.dataset] = {
             "base": job.dataset_base,
             "latent": job.training.latent,
@@ -311,7 +312,7 @@ class About:
             "train": len(data.train),
             "validation": len(data.validation),
             "heldout": heldout,
-            "heldout_split": "validation split" if avae else "official test split",
+            "heldout_split": "validation split" if avae else official,
             "reference": len(data.train),
             "reference_split": "training split",
             "samples": samples,

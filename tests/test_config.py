@@ -137,6 +137,20 @@ def test_a_broken_toml_and_a_missing_file_are_sentences(tmp_path: Path) -> None:
         config.config_file(tmp_path / "other.toml")
 
 
+def test_a_value_in_the_place_of_a_table_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text().replace("[methods.vae-strong]", "[methods]\nae = 3\n[methods.vae-strong]"))
+    with pytest.raises(UserError, match=r"methods\.ae: must be a table, written \[methods\.ae\]"):
+        config.resolve(file, "s")
+
+
+def test_a_plugin_that_is_no_method_is_a_sentence_with_its_line(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.py"
+    plain.write_text('from lvm_bench import method\n\n@method("plain")\nclass Plain:\n    """Plain."""\n')
+    suite = config.resolve(write(tmp_path), "s", plugins=(plain,))
+    assert "plain.py, line 3: @method('plain') decorates" in suite.broken["plain"]
+
+
 def test_a_plugin_joins_the_suite_and_a_broken_one_does_not_stop_it(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text('from lvm_bench import Method, method\n\n@method("good")\nclass Good(Method):\n    """Good."""\n')
