@@ -48,7 +48,7 @@ def row_blocks(n: int, columns: int, size: int = 2**20) -> list[slice]:
 def log_density(z: Float[Tensor, "b l"], centres: Float[Tensor, "m l"], h: float) -> Float[Tensor, " b"]:
     """log q_h(z) in nats without -l/2 log(2 pi): the Gaussian KDE of bandwidth h on `centres`.
 
-    Differentiable in z and centres; keeps their dtype. Saseendran et al. 2022 (AVAE), eq. 4 with the kernel's
+    Differentiable in z and centres; keeps their dtype. Saha et al. 2023 (AVAE), eq. 4 with the kernel's
     normalisation h^-l, which the paper leaves out.
     """
     m, l = centres.shape

@@ -56,12 +56,15 @@ def emit(
 ) -> list[RenderableType]:
     """Write a suite's tables (all, or those named) as tables/<name>.csv and .tex; returns them for printing.
 
+    claims.csv holds each claim of the paper against the scores: True, False, or empty where they cannot tell.
     With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written.
     """
     store.check_writable(folder / "tables")
     frame = scores.collect(folder, complain)
     scores.collect_history(folder, complain)
     about = {"suite": folder.name, **_about(folder, complain)}
+    held = published.verdicts(frame, about.get("extractor", ""))
+    store.write_text(folder / "claims.csv", held.to_csv(index=False))
     further = bool(tables.uncovered(frame, about.get("extractor", "")))
     shown: list[RenderableType] = []
     for name in names or TABLES:

@@ -26,7 +26,7 @@ Cells = dict[tuple[int, int], list[float]]
 
 
 def compute(progress: Console | None = None) -> Cells:
-    """Three trials of h0 for every l and m, with a progress line: about a minute."""
+    """Three trials of h0 for every l and m, with a progress line: some minutes."""
     from lvm_bench.kde import bandwidth_trials
 
     pairs = [(l, m) for l in LATENTS for m in POINTS]
@@ -56,7 +56,7 @@ def write(folder: Path, frame: pd.DataFrame) -> list[Path]:
     lines = ["% needs \\usepackage{booktabs}"]
     for metric, title in TITLES.items():
         lines += [
-            r"\begin{table}",
+            r"\begin{table*}",
             r"\centering",
             rf"\caption{{{_latex(caption(title))}}}",
             rf"\label{{tab:{metric}}}",
@@ -64,7 +64,7 @@ def write(folder: Path, frame: pd.DataFrame) -> list[Path]:
         lines += [rf"\begin{{tabular}}{{r{'c' * len(POINTS)}}}", r"\toprule"]
         lines += [" & ".join(["$l$", *(f"$m = {m}$" for m in POINTS)]) + r" \\", r"\midrule"]
         lines += [" & ".join([str(l), *map(_latex, texts)]) + r" \\" for l, texts in _rows(frame, metric)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     store.write_text(folder / "bandwidth.tex", "\n".join(lines))
     return [folder / "bandwidth.csv", folder / "bandwidth.tex"]
 
@@ -85,7 +85,7 @@ def render(frame: pd.DataFrame) -> list[RichTable | Text]:
     for metric, title in TITLES.items():
         view = RichTable("l", *(f"m = {m:,}" for m in POINTS), box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for l, texts in _rows(frame, metric):
-            view.add_row(str(l), *texts)
+            view.add_row(str(l), *(text.replace(" (", "\n(") for text in texts))
         shown += [Text(caption(title), style="italic"), view, Text("")]
     return shown
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from lvm_bench import store
-from lvm_bench.report.scores import Complain
+from lvm_bench.report.scores import Complain, run_files, run_of
 from lvm_bench.report.tables import DATASETS, METHODS
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
 GAP = 2  # white pixels between images, after enlargement
+BLOCK_GAP = 10  # white pixels above the images of a method
 DPI = 100
-IMAGES = "seed-*/images.npz"
 Found = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its seed and images
 Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
@@ -21,15 +21,16 @@ Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> list[Path]:
     """A grid per data set and method, from the lowest seed with images, and one per data set of them all."""
     written = []
-    for dataset in sorted({file.parts[-4] for file in suite.glob(f"runs/*/*/{IMAGES}")}):
+    files = {run_of(file): file for file in run_files(suite, "images.npz")}
+    for dataset in sorted({dataset for dataset, _, _ in files}):
         found: Found = {}
-        for method in _ordered(suite / "runs" / dataset, about):
-            files = {int(f.parent.name[5:]): f for f in (suite / "runs" / dataset / method).glob(IMAGES)}
-            seed = min(files)
+        for method in _ordered({method for name, method, _ in files if name == dataset}, about):
+            seed = min(seed for name, other, seed in files if (name, other) == (dataset, method))
+            file = files[dataset, method, seed]
             try:
-                found[method] = (seed, _read(files[seed]))
+                found[method] = (seed, _read(file))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                complain(f"{files[seed]}: holds no images ({error}). Delete its folder to run it again.")
+                complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
             strips = [(label, strip(images[kind])) for kind, label in KINDS.items()]
@@ -42,8 +43,7 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
     return written
 
 
-def _ordered(folder: Path, about: dict[str, Any]) -> list[str]:
-    names = {file.parts[-3] for file in folder.glob(f"*/{IMAGES}")}
+def _ordered(names: set[str], about: dict[str, Any]) -> list[str]:
     known = [name for name in about.get("methods", []) if name in names]
     return known + sorted(names - {*known})
 
@@ -71,6 +71,7 @@ def _combined(found: Found) -> list[Strip]:
     first = next(iter(found.values()))[1]
     strips: list[Strip] = [("real", strip(first["real"]))]
     for method, (_, images) in found.items():
+        strips.append(("", np.full((BLOCK_GAP, 1, 3), 255, np.uint8)))
         for kind, label in KINDS.items():
             if kind != "real":
                 strips.append((f"{METHODS.get(method, method)}\n{label}", strip(images[kind])))

@@ -123,13 +123,13 @@ def judge_bandwidths(claim: Claim, means: pd.DataFrame) -> bool:
 
 
 def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
-    """Each claim held against a suite's scores: id, table, in_paper, here (None: cannot be seen), numbers."""
+    """Each claim held against a suite's scores: id, table, text, in_paper, here (None: cannot be seen), numbers."""
     scores, rows = measured_scores(frame), []
     for claim in claims():
         here = judge(claim, scores, extractor)
         numbers = "; ".join(_numbers(claim, scores, extractor)) if here is not None else ""
-        rows.append([claim.id, claim.table, claim.holds_in_paper, here, numbers])
-    return pd.DataFrame(rows, columns=["id", "table", "in_paper", "here", "numbers"], dtype=object)
+        rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, here, numbers])
+    return pd.DataFrame(rows, columns=["id", "table", "text", "in_paper", "here", "numbers"], dtype=object)
 
 
 def judge(claim: Claim, scores: Scores, extractor: str = "inception") -> bool | None:

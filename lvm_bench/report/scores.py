@@ -18,9 +18,16 @@ NON_FINITE = {"nan", "inf", "-inf"}
 Complain = Callable[[str], object]
 
 
-def run_folders(suite: Path) -> list[Path]:
-    """The folders of a suite's finished runs and controls, in order of their names."""
-    return sorted(file.parent for file in suite.glob("runs/*/*/seed-*/scores.json"))
+def run_files(suite: Path, name: str) -> list[Path]:
+    """The files of one name in the folders of a suite's runs and controls, sorted."""
+    found = suite.glob(f"runs/*/*/seed-*/{name}")
+    return sorted(file for file in found if file.parent.name.removeprefix("seed-").isdecimal())
+
+
+def run_of(file: Path) -> tuple[str, str, int]:
+    """The data set, method and seed that a file in a run's folder belongs to."""
+    dataset, method, seed = file.parts[-4:-1]
+    return dataset, method, int(seed.removeprefix("seed-"))
 
 
 def collect(suite: Path, complain: Complain) -> pd.DataFrame:
@@ -30,12 +37,12 @@ def collect(suite: Path, complain: Complain) -> pd.DataFrame:
     about and passed over.
     """
     found = []
-    for folder in run_folders(suite):
+    for file in run_files(suite, "scores.json"):
         try:
-            found += _read_run(folder)
+            found += _read_run(file)
         except RunError as error:
             complain(str(error))
-    committed = _read_csv(suite / "scores.csv")
+    committed = _read_csv(suite / "scores.csv", value=float)  # pandas' own parser may miss the last bit
     merged = _merge(committed.reindex(columns=COLUMNS), pd.DataFrame(found, columns=COLUMNS))
     merged = merged.sort_values([*RUN, "metric"], kind="stable", ignore_index=True)
     if found:
@@ -46,13 +53,13 @@ def collect(suite: Path, complain: Complain) -> pd.DataFrame:
 def collect_history(suite: Path, complain: Complain) -> pd.DataFrame:
     """One row per epoch of every run, numbers as text, merged into history.csv as `collect` merges scores."""
     found = []
-    for file in sorted(suite.glob("runs/*/*/seed-*/history.csv")):
+    for file in run_files(suite, "history.csv"):
         try:
             rows = pd.read_csv(file, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
             complain(f"{file}: cannot be read as a table ({error}). Delete its folder to run it again.")
             continue
-        dataset, method, seed = _identity(file.parent)
+        dataset, method, seed = run_of(file)
         rows.insert(0, "dataset", dataset)
         rows.insert(1, "method", method)
         rows.insert(2, "seed", seed)
@@ -64,43 +71,33 @@ def collect_history(suite: Path, complain: Complain) -> pd.DataFrame:
     return merged
 
 
-def _identity(folder: Path) -> tuple[str, str, int]:
-    return folder.parts[-3], folder.parts[-2], int(folder.name.removeprefix("seed-"))
-
-
-def _read_run(folder: Path) -> list[list[Any]]:
+def _read_run(file: Path) -> list[list[Any]]:
     """The scores of one run as rows; none while it is not done."""
+    folder = file.parent
     record = store.read_json(folder / "job.json") if (folder / "job.json").is_file() else {}
-    scores = store.read_json(folder / "scores.json")
+    scores = store.read_json(file)
     if not isinstance(record, dict) or not isinstance(scores, dict):
         raise RunError(f"{folder}: job.json or scores.json is not a table of names and values. Delete the folder.")
     if record.get("status") != "done":
         return []
     for metric, value in scores.items():
         if not (isinstance(value, int | float) or value is None or value in NON_FINITE):
-            raise RunError(
-                f"{folder / 'scores.json'}: {metric} is {value!r}, not a number. "
-                f"Delete the folder {folder} to run it again."
-            )
+            raise RunError(f"{file}: {metric} is {value!r}, not a number. Delete the folder {folder} to run it again.")
     return [
-        [
-            *_identity(folder),
-            metric,
-            math.nan if value is None else float(value),
-            record.get("digest_scores", ""),
-        ]
+        [*run_of(file), metric, math.nan if value is None else float(value), record.get("digest_scores", "")]
         for metric, value in scores.items()
     ]
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
-    """A committed table as text, but for the seed and the value; an empty one where there is none."""
+def _read_csv(file: Path, **types: Callable[[str], object]) -> pd.DataFrame:
+    """A committed table as text, but for the seed and the named columns; an empty one where there is none."""
     if not file.is_file():
         return pd.DataFrame(columns=RUN)
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False).astype({"seed": int})
-        # pandas' own parser is not exact in every version
-        return frame.assign(value=[float(text) for text in frame["value"]]) if "value" in frame else frame
+        for name, parse in types.items():
+            frame[name] = frame[name].map(parse)
+        return frame
     except (ValueError, KeyError) as error:
         raise RunError(f"{file}: cannot be read as a table of runs ({error}). Restore it, or delete it.") from error
 

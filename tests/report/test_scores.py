@@ -73,6 +73,12 @@ def test_a_damaged_run_is_named_and_the_others_go_on(suite: Path, put_run: Calla
     assert str(suite / "runs" / "mnist" / "aae" / "seed-0") in said[0]
 
 
+def test_a_folder_that_is_no_run_is_passed_over(suite: Path, put_run: Callable[..., Path]) -> None:
+    folder = put_run("mnist", "vae", 0, {"mse.train": 1.0})
+    folder.rename(folder.parent / "seed-0-old")
+    assert collect(suite, pytest.fail).empty
+
+
 def test_a_run_that_failed_has_no_scores(suite: Path, put_run: Callable[..., Path]) -> None:
     put_run("mnist", "vae", 0, {"mse.train": 1.0}, status="failed")
     assert collect(suite, pytest.fail).empty
