@@ -1,0 +1,56 @@
+"""What a run shows: a live line on a terminal, plain lines elsewhere, and names that cannot be read as markup."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from lvm_bench import config, progress
+from lvm_bench.progress import Progress, clock
+from lvm_bench.train import Tick
+
+
+@pytest.fixture(scope="module")
+def job() -> config.Job:
+    return config.resolve(config.defaults_folder() / "bench.toml", "quick", methods=("vae",)).jobs[0]
+
+
+def shown(job: config.Job, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    lines = Progress(console)
+    lines.start(3, 2)
+    lines.tick(job, Tick(2, 60, 0.5, 1234.5, {"train/loss": 1.25}))
+    lines.scoring(job)
+    lines.done(job, 75.0)
+    lines.failed("digits/[bold]x", "it broke")
+    lines.stop()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_plain_lines_are_rare_and_outcomes_always_shown(job: config.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 1e9)
+    text = shown(job, terminal=False)
+    assert "epoch" not in text
+    assert "1 of 3 runs are finished already." in text
+    assert "digits/vae/seed-0  done in 1m15s  (1/2)" in text
+    assert "digits/[bold]x  FAILED: it broke" in text
+    assert "\x1b" not in text
+
+
+def test_a_line_tells_epoch_losses_pace_and_time_left(job: config.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", -1.0)
+    text = shown(job, terminal=False)
+    assert "digits/vae/seed-0  epoch 2/60  train/loss 1.25  1,234 images/s  left: run 0s, suite 0s" in text
+    assert "digits/vae/seed-0  measuring" in text
+
+
+def test_a_terminal_gets_a_live_line_that_is_erased(job: config.Job) -> None:
+    text = shown(job, terminal=True)
+    assert "measuring" in text
+    assert "\x1b[2K" in text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
