@@ -297,7 +297,7 @@ class About:
 
     def __init__(self, suite: Suite, folder: Path):
         self.suite, self.file = suite, folder / "about.json"
-        self.facts: dict[str, Any] = store.read_json(self.file) if self.file.is_file() else {}
+        self.added: dict[str, Any] = {"datasets": {}}
 
     def add(self, job: Job, data: Data, extractor: Extractor) -> None:
         """Note the facts of one data set, before its runs start."""
@@ -305,7 +305,7 @@ class About:
         heldout = len(data.validation if avae else data.test)
         samples = min(job.evaluation.samples, heldout, len(data.train))
         official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
-        self.facts.setdefault("datasets", {})[job.dataset] = {
+        self.added["datasets"][job.dataset] = {
             "base": job.dataset_base,
             "latent": job.training.latent,
             "likelihood": job.training.likelihood,
@@ -321,10 +321,12 @@ class About:
             "neighbours": job.evaluation.neighbours,
             "extractor_note": extractor.note,
         }
-        self.facts["extractor"], self.facts["protocol"] = extractor.name, job.evaluation.protocol
+        self.added |= {"extractor": extractor.name, "protocol": job.evaluation.protocol}
 
     def write(self, results: Path, jobs: list[Job]) -> None:
         """Update about.json with the suite's methods, seeds, and what was declined or failed."""
+        # Read anew each time: another runner may have added to it.
+        facts: dict[str, Any] = store.read_json(self.file) if self.file.is_file() else {}
         outcomes: dict[str, dict[str, str]] = {"declined": {}, "failed": {}}
         for job in jobs:
             file = store.run_folder(results, job.suite, job.dataset, job.method, job.seed) / "job.json"
@@ -335,16 +337,18 @@ class About:
                 outcomes["failed"][f"{job.dataset}/{job.method}/{job.seed}"] = record["reason"]
         for kind, found in outcomes.items():
             ran = {f"{job.dataset}/{job.method}" for job in jobs}
-            old = self.facts.get(kind, {})
+            old = facts.get(kind, {})
             kept = {key: text for key, text in old.items() if "/".join(key.split("/")[:2]) not in ran}
-            self.facts[kind] = kept | found
-        self.facts |= {
+            facts[kind] = kept | found
+        facts |= {
+            **self.added,
+            "datasets": facts.get("datasets", {}) | self.added["datasets"],
             "suite": self.suite.name,
             "description": self.suite.description,
-            "methods": list(dict.fromkeys([*self.facts.get("methods", []), *self.suite.methods])),
-            "seeds": sorted({*self.facts.get("seeds", []), *self.suite.seeds}),
+            "methods": list(dict.fromkeys([*facts.get("methods", []), *self.suite.methods])),
+            "seeds": sorted({*facts.get("seeds", []), *self.suite.seeds}),
         }
-        store.write_json(self.file, self.facts)
+        store.write_json(self.file, facts)
 
 
 def resolve_device(name: str) -> str:
