@@ -15,12 +15,6 @@ install_import_hook("lvm_bench", "typechecker.check")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-ROOT = Path(__file__).parent.parent
-TINY = (
-    "--set=epochs=2", "--set=train_images=400", "--set=test_images=100", "--set=classifier_epochs=1",
-    "--set=datasets.digits.latent=4",
-)  # fmt: skip
-
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

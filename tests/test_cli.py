@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import ROOT, TINY
 
 from lvm_bench import config
 
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "--set=epochs=2", "--set=train_images=400", "--set=test_images=100", "--set=classifier_epochs=1",
+    "--set=datasets.digits.latent=4",
+)  # fmt: skip
 METHODS = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")
 PLUGIN = '''
 from lvm_bench import Method, method

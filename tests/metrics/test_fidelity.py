@@ -108,6 +108,6 @@ def test_kernel_distance_refuses_fewer_samples_than_a_subset():
 
 def test_the_kid_score_shrinks_its_subsets_and_gives_mean_and_std():
     real, fake = features(300, 6, 0), features(80, 6, 1, shift=0.5)
-    values = kernel_distances(real, fake, subset_size=80, seed=4)
-    score = kid(real, fake, seed=4)
+    values = kernel_distances(real, fake, 7, 80, seed=4)
+    score = kid(real, fake, kid_subsets=7, kid_subset_size=1000, seed=4)
     assert score == {"": float(values.mean()), "std": pytest.approx(float(np.std(values.numpy())))}
