@@ -54,9 +54,13 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
         first = jobs[0]
         with fixed_numerics(first.training.threads):
             data = load_data(first, root)
-            extractor = EXTRACTORS[first.evaluation.extractor](
-                Request(data, root, device, first.evaluation.classifier_epochs)
-            )
+            request = Request(data, root, device, first.evaluation.classifier_epochs)
+            try:
+                extractor = EXTRACTORS[first.evaluation.extractor](request)
+            except UserError as error:  # the other data sets go on
+                failed += len(waiting)
+                progress.failed(dataset, str(error))
+                continue
             facts.add(first, data, extractor)
             facts.write(results, suite.jobs)
             for seed in dict.fromkeys(job.seed for job in jobs):

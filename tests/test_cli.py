@@ -315,3 +315,23 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert str(Path("site", "lvm_bench", "defaults", "baselines", "avae.py")) in done.stderr
     assert (folder(tmp_path / "results", "avae") / "scores.json").is_file()
+
+
+def test_data_that_the_extractor_declines_does_not_stop_the_other_data(lvm_bench: Call, tmp_path: Path) -> None:
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "bare.npz", images=pixels)
+    text = (config.defaults_folder() / "bench.toml").read_text()
+    packages = (config.defaults_folder() / "baselines").as_posix()
+    text = text.replace('packages = ["baselines"]', f'packages = ["{packages}"]')
+    bare = (
+        '\n[datasets.bare]\nbase = "npz"\npath = "{}"\nnetwork = "digits"\nlatent = 4\nlikelihood = "sse"\nepochs = 1\n'
+    )
+    suite = '[suites.two]\nmethods = ["ae"]\ndatasets = ["bare", "digits"]\nseeds = [0]\n'
+    (tmp_path / "bench.toml").write_text(text + bare.format((tmp_path / "bare.npz").as_posix()) + suite)
+    options = ("--set=validation_images=20", "--set=epochs=1", "--set=threads=1", "--set=classifier_epochs=1")
+    result = lvm_bench("run", "--suite", "two", "--extractor", "classifier", *options)
+    assert result.exit_code == 1
+    assert "bare  FAILED: The extractor 'classifier' learns from labels" in result.stderr
+    assert (tmp_path / "results" / "two" / "runs" / "digits" / "ae" / "seed-0" / "scores.json").is_file()

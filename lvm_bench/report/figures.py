@@ -8,7 +8,7 @@ import numpy as np
 
 from lvm_bench import store
 from lvm_bench.report.scores import Complain, run_files, run_of
-from lvm_bench.report.tables import DATASETS, METHODS
+from lvm_bench.report.tables import DATASETS, label
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
 GAP = 2  # white pixels between images, after enlargement
@@ -33,8 +33,8 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
                 complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
-            strips = [(label, strip(images[kind])) for kind, label in KINDS.items()]
-            title = f"{METHODS.get(method, method)} {place}, seed {seed}"
+            strips = [(words, strip(images[kind])) for kind, words in KINDS.items()]
+            title = f"{label(method)} {place}, seed {seed}"
             written.append(_write(suite / "figures" / f"{dataset}-{method}.png", title, strips))
         if found:
             seeds = sorted({seed for seed, _ in found.values()})
@@ -72,9 +72,9 @@ def _combined(found: Found) -> list[Strip]:
     strips: list[Strip] = [("real", strip(first["real"]))]
     for method, (_, images) in found.items():
         strips.append(("", np.full((BLOCK_GAP, 1, 3), 255, np.uint8)))
-        for kind, label in KINDS.items():
+        for kind, words in KINDS.items():
             if kind != "real":
-                strips.append((f"{METHODS.get(method, method)}\n{label}", strip(images[kind])))
+                strips.append((f"{label(method)}\n{words}", strip(images[kind])))
     return strips
 
 
@@ -90,10 +90,10 @@ def _write(file: Path, title: str, strips: list[Strip]) -> Path:
     FigureCanvasAgg(figure)
     y = height - top
     figure.text(8 / width, 1 - top / 2 / height, title, va="center", fontsize=11, weight="bold", parse_math=False)
-    for label, pixels in strips:
+    for words, pixels in strips:
         y -= pixels.shape[0]
         figure.figimage(pixels, left, y, origin="upper")
         middle = (y + pixels.shape[0] / 2) / height
-        figure.text((left - 8) / width, middle, label, ha="right", va="center", fontsize=10, parse_math=False)
+        figure.text((left - 8) / width, middle, words, ha="right", va="center", fontsize=10, parse_math=False)
     store.write(file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
     return file

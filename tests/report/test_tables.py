@@ -199,3 +199,10 @@ def test_a_remark_of_the_source_stands_in_the_caption(scored: Scored, about: dic
 def test_every_table_can_be_built_from_nothing_but_scores(scored: Scored, name: str) -> None:
     table = build(name, scored({"vae": [1.0], CONTROLS[0]: [2.0]}), {})
     assert [row.name for row in table.rows if not row.control] == ["vae"]
+
+
+def test_the_plain_auto_encoder_is_a_control_and_never_the_best(scored: Scored, about: dict[str, Any]) -> None:
+    about = about | {"methods": ["ae", *about["methods"]]}
+    table = build("reconstruction", scored({"ae": [0.1], "vae": [1.0], "aae": [2.0]}), about)
+    assert next(row.name for row in table.rows if row.control) == "ae"
+    assert _marks(table, "mse.train") == {"ae": "", "vae": "best", "aae": "second"}
