@@ -2,16 +2,16 @@
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lvm_bench import store
-from lvm_bench.data.files import RemoteFile, cache_folder, require
+from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress, square
 from lvm_bench.data.images import Images, Splits, dataset
-from lvm_bench.errors import UserError
+from lvm_bench.data.processed import processed
 from lvm_bench.registry import DATASETS
 
 CROP, SIZE = 140, 64  # of 178 x 218: left 19, top 39, right 159, bottom 179
@@ -61,25 +61,14 @@ def _processed(archive: Path, names: list[str]) -> UInt8[np.ndarray, "n 3 64 64"
     import PIL
 
     checksums = [file.checksum for file in DATASETS["celeba"].info.files]
-    identity = store.digest([*checksums, CROP, SIZE, "lanczos", PIL.__version__])
-    file = cache_folder() / "celeba" / f"{identity}.npy"
-    if not file.is_file():
-        try:
-            store.write(file, lambda beside: _process(archive, names, beside))
-        except OSError as error:
-            raise UserError(
-                f"{file}: the processed images cannot be kept ({error}). "
-                f"Make room for {len(names) * 3 * SIZE**2 / 1e9:.1f} GB, or set XDG_CACHE_HOME elsewhere."
-            ) from error
-    return np.load(file, mmap_mode="r")
+    causes = [*checksums, CROP, SIZE, "lanczos", PIL.__version__]
+    return processed("celeba", causes, (len(names), 3, SIZE, SIZE), partial(_process, archive, names))
 
 
-def _process(archive: Path, names: list[str], beside: Path) -> None:
+def _process(archive: Path, names: list[str], pixels: UInt8[np.ndarray, "n 3 64 64"]) -> None:
     import PIL.Image
 
-    pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, (len(names), 3, SIZE, SIZE))
     with zipfile.ZipFile(archive) as content:
         for index, name in enumerate(progress(names, "CelebA: crop and resize, once")):
             with PIL.Image.open(io.BytesIO(content.read(f"img_align_celeba/{name}"))) as image:
                 pixels[index] = square(image, CROP, SIZE)
-    pixels.flush()

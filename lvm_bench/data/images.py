@@ -1,4 +1,4 @@
-"""Images in memory: uint8, channels first, with labels where they exist; and the splits of a data set."""
+"""Images: uint8, channels first, with labels or ground-truth factors where they exist; and a data set's splits."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from lvm_bench.registry import DATASETS
 from lvm_bench.seeding import generator
 
 OWN_SPLIT = 6  # where the data have no splits of their own, one in six images becomes another split
+GRID_ASIDE = 20_000  # images of a grid that are set aside, at most: half to validate, half to test
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,50 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """Every combination of the ground-truth factors' values as one image, in a fixed random order.
+
+    Combinations are counted row-major, the last factor fastest: `order[i]` is that of `pixels[i]`.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    pixels: UInt8[np.ndarray, "n c h w"]
+    order: Int64[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        n = int(np.prod(self.sizes))
+        if len(self.names) != len(self.sizes) or self.pixels.shape[:1] != (n,) or self.order.shape != (n,):
+            raise ValueError(f"{len(self.pixels)} images are no grid of {self.names} with {self.sizes} values")
+
+    def at(self, factors: Int64[np.ndarray, "m k"]) -> UInt8[np.ndarray, "m c h w"]:
+        """The images of combinations given by their factors' indices."""
+        places = np.empty_like(self.order)
+        places[self.order] = np.arange(len(self.order))
+        return np.asarray(self.pixels[places[np.ravel_multi_index(tuple(factors.T), self.sizes)]])
+
+    def factors(self) -> Int64[np.ndarray, "n k"]:
+        """The factors' indices of each image."""
+        return np.stack(np.unravel_index(self.order, self.sizes), axis=1).astype(np.int64)
+
+    def splits(self) -> "Splits":
+        """All images but the last 20,000 (at most a sixth) to train, half of those to validate, half to test."""
+        n = len(self.order)
+        aside = min(GRID_ASIDE, n // OWN_SPLIT)
+        images = Images(self.pixels)
+        middle = n - aside + aside // 2
+        train, validation, test = slice(n - aside), slice(n - aside, middle), slice(middle, None)
+        return Splits(images.take(train), images.take(test), images.take(validation), self)
+
+
+@dataclass(frozen=True, eq=False)
 class Splits:
     """What a data-set function returns; `validation` is None where the official release has no such split."""
 
     train: Images
     test: Images
     validation: Images | None = None
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +106,7 @@ class Data:
     test: Images
     value_range: tuple[float, float]
     fingerprint: str
+    grid: Grid | None = None
 
 
 Loader = Callable[..., Splits]
@@ -119,8 +159,9 @@ def load(
     train = _first(name, "training", train, "train_images", train_images)
     validation = _first(name, "validation", validation, "validation_images", validation_images)
     test = _first(name, "test", splits.test, "test_images", test_images)
-    digest = fingerprint([train, validation, test])
-    return Data(name, train, validation, test, function.info.value_range, digest)
+    # A grid holds its splits' images and fixes their order.
+    digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
+    return Data(name, train, validation, test, function.info.value_range, digest, splits.grid)
 
 
 def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:
@@ -144,11 +185,16 @@ def fingerprint(parts: Sequence[Images]) -> str:
     return total.hexdigest()
 
 
-def shuffled(images: Images, name: str) -> Images:
-    """Images in a fixed random order, so that the first n of them are a fair sample of all."""
+def random_order(n: int, name: str) -> Int64[np.ndarray, " n"]:
+    """The fixed random order of a data set's n images: the first m of them are a fair sample of all."""
     import torch
 
-    return images.take(torch.randperm(len(images), generator=generator(0, "order", name)).numpy())
+    return torch.randperm(n, generator=generator(0, "order", name)).numpy()
+
+
+def shuffled(images: Images, name: str) -> Images:
+    """Images in the fixed random order of their data set."""
+    return images.take(random_order(len(images), name))
 
 
 def own_splits(name: str, train: Images, test: Images | None) -> Splits:

@@ -1,0 +1,45 @@
+"""Arrays of images that take long to make or are too large for memory: made once, then mapped from the cache."""
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lvm_bench import store
+from lvm_bench.data.files import cache_folder
+from lvm_bench.errors import UserError
+
+Pixels = UInt8[np.ndarray, "n c h w"]
+
+
+def processed(
+    name: str, causes: list[Any], shape: tuple[int, int, int, int], fill: Callable[[Pixels], None]
+) -> UInt8[np.ndarray, "n c h w"]:
+    """The images that `fill` writes into a mapped array of zeros, kept under the digest of what they depend on.
+
+    UserError where the cache has no room for them.
+    """
+    file = cache_folder() / name / f"{store.digest([*causes, *shape])}.npy"
+    if not file.is_file():
+
+        def make(beside: Path) -> None:
+            # Writing to a mapped file on a full disk ends the process without a word.
+            if shutil.disk_usage(beside.parent).free < np.prod(shape):
+                raise OSError(errno.ENOSPC, "the disk has too little room")
+            pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
+            fill(pixels)
+            pixels.flush()
+
+        try:
+            store.write(file, make)
+        except OSError as error:
+            raise UserError(
+                f"{file}: the processed images cannot be kept ({error.strerror}). "
+                f"Make room for {np.prod(shape) / 1e9:.1f} GB, or set XDG_CACHE_HOME elsewhere."
+            ) from error
+    # Copy-on-write, which nobody does: torch warns about arrays that it could not write to.
+    return np.load(file, mmap_mode="c")
