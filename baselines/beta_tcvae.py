@@ -39,7 +39,7 @@ class BetaTCVAE(Method):
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         mu, log_var = self.posterior(x)
-        z = mu + (log_var / 2).exp() * self.noise(*mu.shape)
+        z = self.sampled(mu, log_var)
         raw = self.decoder(z)
         recon = nll(x, raw, self.squash(raw), self.spec).mean()
         kl = gaussian_kl_to_standard(mu, log_var).sum(1).mean()

@@ -26,7 +26,7 @@ class VAE(Method):
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         mu, log_var = self.posterior(x)
-        raw = self.decoder(mu + (log_var / 2).exp() * self.noise(*mu.shape))
+        raw = self.decoder(self.sampled(mu, log_var))
         # Sum over pixels, mean over images: a mean over pixels would multiply beta by their number.
         recon = nll(x, raw, self.squash(raw), self.spec).mean()
         kl = gaussian_kl_to_standard(mu, log_var).sum(1).mean()

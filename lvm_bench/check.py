@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvm_bench import config, registry
 from lvm_bench.config import Job
-from lvm_bench.contract import Epoch, Method, Spec, to_float
+from lvm_bench.contract import Epoch, Method, Spec, resident, to_float
 from lvm_bench.data.images import Data
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.runner import load_data, spec_of
@@ -45,7 +45,7 @@ class Case:
         return spec_of(self.job, self.data)
 
     def images(self) -> Tensor:
-        return torch.from_numpy(np.array(self.data.train.pixels))
+        return resident(self.data.train.pixels)
 
     def batch(self) -> Tensor:
         return to_float(self.images()[: self.spec.batch_size], self.spec.value_range)
@@ -64,7 +64,7 @@ class Case:
         """The method after the real loop's training of a few epochs."""
         settings = self.job.training
         method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
-        validation = torch.from_numpy(np.array(self.data.validation.pixels))
+        validation = resident(self.data.validation.pixels)
         result = train(method, self.images(), validation, settings, 0)
         method.finish(encode(method, self.images()))
         return result

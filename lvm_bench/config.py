@@ -50,11 +50,17 @@ class Evaluation(BaseModel):
     kid_subsets: int = Field(ge=1)
     kid_subset_size: int = Field(ge=2)
     neighbours: int = Field(ge=1)
+    metrics: list[str] | Literal["all"]
+    sap_samples: int = Field(ge=3)
+    dci_samples: int = Field(ge=3)
+    votes: int = Field(ge=2)
+    direction_images: int = Field(ge=2)
     classifier_epochs: int = Field(ge=1)
 
 
 SETTINGS = {**Training.model_fields, **Evaluation.model_fields}
 _SUITE_KEYS = {"description", "methods", "datasets", "seeds", "train", "evaluate"}
+_FEWER = ("methods", "seeds")  # what a suite's table of a data set may narrow down
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,23 @@ class _Resolver:
         own = {**self.tables.get(f"{kind}s", {}).get(name, {}), **suite.get(kind, {}).get(name, {})}
         return [own["base"], name] if "base" in own else [name]
 
+    def fewer(self, dataset: str) -> dict[str, list[Any]]:
+        """The suite's methods and seeds, or those of them that its table of this data set names."""
+        suite = self.tables["suites"][self.suite]
+        chosen = {}
+        for key in _FEWER:
+            own, all_of_them = suite.get("dataset", {}).get(dataset, {}).get(key), suite.get(key, [])
+            path = f"suites.{self.suite}.dataset.{dataset}.{key}"
+            if own is not None and not isinstance(own, list):
+                self.error(path, f"{own!r} is not valid: give a list.")
+            chosen[key] = own if isinstance(own, list) else all_of_them
+            for name in chosen[key]:
+                if name not in all_of_them:
+                    self.error(
+                        path, f"{name!r} is none of the suite's {key}.{did_you_mean(str(name), map(str, all_of_them))}"
+                    )
+        return chosen
+
     def layers(self, dataset: str, method: str) -> list[tuple[str, dict[str, Any]]]:
         """The tables that apply to a job, general to special, each with its path."""
         suite, found = self.tables["suites"][self.suite], []
@@ -221,7 +244,7 @@ class _Resolver:
         known = set(SETTINGS) | set(options) | set(arguments)
         for path, table in self.layers(dataset, method):
             for key, value in table.items():
-                if key == "base":
+                if key == "base" or (key in _FEWER and path == f"suites.{self.suite}.dataset.{dataset}"):
                     continue
                 if key not in known:
                     self.error(f"{path}.{key}", f"unknown key.{did_you_mean(key, known)}")
@@ -312,7 +335,7 @@ def resolve(
 
     Raises UserError listing every mistake, each with its path, the value and the valid choices.
     """
-    from lvm_bench import data, features, networks  # noqa: F401  (importing fills their registries)
+    from lvm_bench import data, features, metrics, networks  # noqa: F401  (importing fills their registries)
 
     tables = read(file)
     _check_tables(file, tables)
@@ -366,12 +389,17 @@ def resolve(
                 found[kind][name] = keyword_only(registry.DATASETS[base])
     jobs = []
     for dataset, options in found["dataset"].items():
-        for seed in seeds or table.get("seeds", ()):
+        fewer = resolver.fewer(dataset)
+        for seed in seeds or fewer["seeds"]:
             for method, arguments in found["method"].items():
+                if not methods and method not in (*fewer["methods"], *from_plugins):
+                    continue
                 job = resolver.job(dataset, method, seed, options, arguments)
                 if job is not None:
                     _check_choice(resolver, job, "network", registry.NETWORKS, job.training.network)
                     _check_choice(resolver, job, "extractor", registry.EXTRACTORS, job.evaluation.extractor)
+                    for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
+                        _check_choice(resolver, job, "metrics", registry.METRICS, name)
                     jobs.append(job)
     for key, value in bare:
         if key not in resolver.used_bare and found["method"] and found["dataset"]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
@@ -43,6 +44,11 @@ def to_float(images: UInt8[Tensor, "b c h w"], value_range: tuple[float, float])
     return images.float().mul_((high - low) / 255).add_(low)
 
 
+def resident(pixels: UInt8[np.ndarray, "n c h w"], device: str = "cpu") -> UInt8[Tensor, "n c h w"]:
+    """Images on a device; on the CPU without a copy, so that a memory-mapped array stays mapped."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+
+
 @dataclass
 class Epoch:
     """One pass over the training images: its number, and the right to leave images out of its minibatches."""
@@ -80,6 +86,8 @@ class Method(nn.Module):
     heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
     monitor: ClassVar[str] = "loss"  # the validation entry that schedule and best checkpoint watch
     adversary: nn.Module | None  # trained by an optimiser of its own on `adversary_losses`
+    adversary_learning_rate: float | None = None  # None: that of the model
+    adversary_betas: tuple[float, float] = (0.9, 0.999)  # of its Adam
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, spec: Spec):
         super().__init__()
@@ -105,6 +113,10 @@ class Method(nn.Module):
         mu, log_var = self.encoder(x).chunk(2, dim=1)
         # exp(20) is a variance of 5e8: beyond it float32 squares overflow, and no useful model goes there.
         return mu, log_var.clamp(-20, 20)
+
+    def sampled(self, mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+        """One draw from each N(mu, diag exp log_var), differentiable in both."""
+        return mu + (log_var / 2).exp() * self.noise(*mu.shape)
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
         """The code of an image: z, or the posterior mean where the encoder is Gaussian."""

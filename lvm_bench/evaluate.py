@@ -3,21 +3,23 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from lvm_bench import metrics, store
-from lvm_bench.contract import Method
-from lvm_bench.data.images import Data
+from lvm_bench.contract import Method, resident
+from lvm_bench.data.images import Data, Grid
 from lvm_bench.features import Extractor, cached_features
+from lvm_bench.metrics.factors import draw_factors, latent_directions
 from lvm_bench.registry import METRICS
 from lvm_bench.seeding import derive, generator
 from lvm_bench.train import encode
 
 Scores = dict[str, float]
+TRAVERSAL = 11  # images along a direction: the middle one is that of the real code
 
 
 @runtime_checkable
@@ -28,7 +30,16 @@ class Settings(Protocol):
     def protocol(self) -> str: ...
 
     @property
+    def metrics(self) -> list[str] | Literal["all"]: ...
+
+    @property
     def samples(self) -> int: ...
+
+    @property
+    def votes(self) -> int: ...
+
+    @property
+    def direction_images(self) -> int: ...
 
 
 class Absent(Exception):
@@ -38,10 +49,11 @@ class Absent(Exception):
 class Evidence:
     """What metrics may ask for of one run. A metric's parameter names say what it needs (see `provide`)."""
 
-    def __init__(self, data: Data, extractor: Extractor, settings: Settings, seed: int, device: str):
-        self.data, self.extractor, self.settings, self.seed, self.device = data, extractor, settings, seed, device
+    def __init__(self, data: Data, extractor: Extractor | None, settings: Settings, seed: int, device: str):
+        self.data, self.settings, self.seed, self.device = data, settings, seed, device
+        self._extractor = extractor
         heldout = data.validation if settings.protocol == "avae-paper" else data.test
-        self.splits = {"train": _tensor(data.train.pixels), "heldout": _tensor(heldout.pixels)}
+        self.splits = {"train": resident(data.train.pixels), "heldout": resident(heldout.pixels)}
         self.n = min(settings.samples, len(heldout), len(data.train))
         self._made: dict[tuple[str, str], Any] = {}
 
@@ -72,13 +84,30 @@ class Evidence:
                 return self.posterior()
             case "target_variance":
                 return self.target_variance()
+            case "grid_codes":
+                return self.grid_codes()
+            case "factor_sizes":
+                return self.grid().sizes
+            case "directions":
+                return self.directions()
             case "seed":
                 return self.seed
         return getattr(self.settings, parameter)
 
+    @property
+    def extractor(self) -> Extractor:
+        """The feature space; Absent where no metric of the suite needs one."""
+        if self._extractor is None:
+            raise Absent
+        return self._extractor
+
     def real(self, split: str) -> UInt8[Tensor, "n c h w"]:
-        """The first n images of a split."""
-        return self.splits[split][: self.n]
+        """The first n images of a split, or some drawn from the whole grid."""
+        return self.once("drawn", "grid", self._drawn) if split == "grid" else self.splits[split][: self.n]
+
+    def _drawn(self) -> UInt8[Tensor, "n c h w"]:
+        grid, stream = self.grid(), generator(self.seed, "grid images")
+        return resident(grid.at(draw_factors(grid.sizes, self.settings.samples, stream).numpy()))
 
     def unit(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Pixels as float32 in [0, 1]."""
@@ -101,6 +130,25 @@ class Evidence:
         if what == "real":
             return self.real("heldout")
         raise Absent
+
+    def grid(self) -> Grid:
+        """The data set's images by their factors."""
+        if self.data.grid is None:
+            raise Absent
+        return self.data.grid
+
+    def grid_codes(self) -> Float[Tensor, "N l"]:
+        """The code of every combination of factors, the last factor fastest."""
+        raise Absent
+
+    def directions(self) -> Float64[Tensor, "k l"]:
+        """The latent direction of each factor, shared by every metric that needs them."""
+        codes, sizes, settings = self.grid_codes(), self.grid().sizes, self.settings
+        return self.once(
+            "directions",
+            "grid",
+            lambda: latent_directions(codes, sizes, settings.votes, settings.direction_images, self.seed),
+        )
 
     def recon(self, split: str) -> Float[Tensor, "n c h w"]:
         """Reconstructions of a split, not quantised, in [0, 1]."""
@@ -148,12 +196,28 @@ class ModelEvidence(Evidence):
         )
 
     def recon(self, split: str) -> Float[Tensor, "n c h w"]:
-        return self.once("recon", split, lambda: self.decode(self.split_codes(split)[: self.n]))
+        return self.once("recon", split, lambda: self.decode(self.split_codes(split)[: len(self.real(split))]))
+
+    def grid_codes(self) -> Float[Tensor, "N l"]:
+        return self.once("codes", "whole grid", self._grid_codes)
+
+    def _grid_codes(self) -> Float[Tensor, "N l"]:
+        grid = self.grid()
+        in_order = encode(self.method, resident(grid.pixels)).cpu()
+        return torch.empty_like(in_order).index_copy_(0, torch.from_numpy(grid.order), in_order)
+
+    def traversal(self) -> UInt8[Tensor, "k t c h w"]:
+        """One real image's code moved along each direction, from -s to s in equal steps, s^2 = target variance."""
+        z = self.split_codes("heldout")[:1].double()
+        steps = torch.linspace(-1, 1, TRAVERSAL, dtype=torch.float64) * self.target_variance() ** 0.5
+        paths = z + steps[:, None] * self.directions()[:, None]
+        shape = (len(paths), TRAVERSAL, *self.method.spec.shape)
+        return self.quantise(self.decode(paths.flatten(0, 1).float())).reshape(shape)
 
     def split_codes(self, split: str) -> Float[Tensor, "n l"]:
         """Codes of a split's images: all of the training split (for ex-post fits), n of the held-out one."""
         images = self.splits[split] if split == "train" else self.real(split)
-        return self.once("codes", split, lambda: encode(self.method, images.to(self.device)).cpu())
+        return self.once("codes", split, lambda: encode(self.method, images).cpu())
 
     def codes(self, what: str) -> Float[Tensor, "n l"]:
         if what == "mean":
@@ -222,6 +286,10 @@ class StandardNormal(Evidence):
             raise Absent
         return torch.randn(self.n, self.latent, generator=generator(self.seed, "standard normal"))
 
+    def grid_codes(self) -> Float[Tensor, "N l"]:
+        n = len(self.grid().order)
+        return torch.randn(n, self.latent, generator=generator(self.seed, "standard normal grid"))
+
     def target_variance(self) -> float:
         return 1.0
 
@@ -238,7 +306,10 @@ def evaluate(evidence: Evidence, partial: Path) -> Scores:
     """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes."""
     assert metrics  # importing the package fills METRICS
     done: dict[str, Scores] = store.read_json(partial) if partial.is_file() else {}
+    wanted = evidence.settings.metrics
     for name, metric in METRICS.items():
+        if wanted != "all" and name not in wanted:
+            continue
         parameters = inspect.signature(metric).parameters
         for variant in metric.metric.of:
             label = f"{name}.{variant}"
@@ -256,13 +327,13 @@ def evaluate(evidence: Evidence, partial: Path) -> Scores:
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
 
 
+def needs_features(wanted: list[str] | Literal["all"]) -> bool:
+    """Whether one of these metrics measures in a feature space."""
+    chosen = [metric for name, metric in METRICS.items() if wanted == "all" or name in wanted]
+    return any(p.endswith("_features") for metric in chosen for p in inspect.signature(metric).parameters)
+
+
 def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:
     """`<metric>.<variant>`, or `<metric>_<part>.<variant>` for each part of a dict (the part "" adds nothing)."""
     parts = value if isinstance(value, dict) else {"": value}
     return {f"{name}_{part}.{suffix}" if part else f"{name}.{suffix}": float(v) for part, v in parts.items()}
-
-
-def _tensor(pixels: Any) -> UInt8[Tensor, "n c h w"]:
-    import numpy as np
-
-    return torch.from_numpy(np.ascontiguousarray(pixels))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lvm_bench import store
+from lvm_bench.contract import resident
 from lvm_bench.data.files import cache_folder, require
 from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError
@@ -118,7 +119,7 @@ def classifier(request: Request) -> Extractor:
         store.write_weights(file, network.state_dict())
     network.eval()
     made = Extractor("classifier", identity, "", network, request.device)
-    hits = network.head(made.features(torch.from_numpy(np.ascontiguousarray(data.test.pixels))).to(request.device))
+    hits = network.head(made.features(resident(data.test.pixels)).to(request.device))
     accuracy = float((hits.argmax(1).cpu() == torch.from_numpy(data.test.labels)).double().mean())
     made.note = f"classifier trained on this data set's labels, test accuracy {100 * accuracy:.1f} %"
     return made
@@ -127,7 +128,7 @@ def classifier(request: Request) -> Extractor:
 def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
     """Supervised training: Adam, one cosine cycle, batches of 100, everything from one seed."""
     assert data.train.labels is not None
-    images = torch.from_numpy(np.ascontiguousarray(data.train.pixels)).to(device)
+    images = resident(data.train.pixels, device)
     labels = torch.from_numpy(data.train.labels).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     order = generator(0, "classifier")

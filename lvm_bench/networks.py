@@ -1,4 +1,4 @@
-"""Encoder and decoder pairs by name, and discriminators: Tables VIII and X of the AVAE paper.
+"""Encoder and decoder pairs by name, and discriminators: Tables VIII to X of the AVAE paper.
 
 A decoder returns its raw output: the last sigmoid or tanh is `Method.squash`.
 """
@@ -67,10 +67,11 @@ def ups(*channels: int) -> list[nn.Module]:
     ]
 
 
-def _expect_size(name: str, shape: Shape, size: int) -> None:
-    if shape[1:] != (size, size):
+def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
+    if shape[1:] not in {(size, size) for size in sizes}:
+        valid = " or ".join(f"{size}x{size}" for size in sizes)
         raise UserError(
-            f"The network {name!r} is made for images of {size}x{size} pixels, not {shape[1]}x{shape[2]}. "
+            f"The network {name!r} is made for images of {valid} pixels, not {shape[1]}x{shape[2]}. "
             "Choose a network made for this size, or add one with @network."
         )
 
@@ -131,14 +132,55 @@ def digits(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     return encoder, decoder
 
 
-def discriminator(latent: int, hidden: Sequence[int]) -> nn.Module:
-    """Codes [b l] -> logits [b]: dense layers with LeakyReLU 0.2 between (Table X prints no slope).
+@network("table-ix")
+def table_ix(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """Table IX, dSprites and 3D Shapes: 32-32-64-64 from 64x64 down to 4x4 and back, with the FC 256 of [47].
+
+    Images of 32x32 have one layer of 32 channels less.
+    """
+    # The paper's table leaves FC 256 out; the authors' code and the encoder of [47] that it follows have it.
+    return _table_ix("table-ix", shape, latent, heads, width, scaled(width, 256))
+
+
+@network("table-ix-literal")
+def table_ix_literal(shape: Shape, latent: int, heads: int, width: float) -> Pair:
+    """Table IX as it is printed: `table-ix` without the two layers FC 256."""
+    return _table_ix("table-ix-literal", shape, latent, heads, width, [])
+
+
+def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, dense: list[int]) -> Pair:
+    size = shape[1]
+    _expect_size(name, shape, 64, 32)
+    layers = 4 if size == 64 else 3
+    channels = [shape[0], *scaled(width, 32, 32, 64, 64)[-layers:]]
+    flat = channels[-1] * 16
+    down = [layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.ReLU(inplace=True))]
+    encoder = nn.Sequential(*down, nn.Flatten(), *_dense(flat, *dense), nn.Linear([flat, *dense][-1], heads * latent))
+    # The decoder's channels are 64-32-32-c: not the encoder's in reverse, which would be 64-64-32-32-c.
+    channels = [channels[-1], *scaled(width, 64, 32, 32)[: layers - 1]]
+    up = [layer for a, b in pairwise(channels) for layer in (nn.ConvTranspose2d(a, b, 4, 2, 1), nn.ReLU(inplace=True))]
+    # The ReLU after FC 4*4*64 is not printed either.
+    decoder = nn.Sequential(
+        *_dense(latent, *dense, flat),
+        nn.Unflatten(1, (channels[0], 4, 4)),
+        *up,
+        nn.ConvTranspose2d(channels[-1], shape[0], 4, 2, 1),
+    )
+    return encoder, decoder
+
+
+def _dense(*sizes: int) -> list[nn.Module]:
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU(inplace=True))]
+
+
+def discriminator(latent: int, hidden: Sequence[int], outputs: int = 1) -> nn.Module:
+    """Codes [b l] -> logits [b outputs]: dense layers with LeakyReLU 0.2 between (Table X prints no slope).
 
     Drawn from torch's default generator, which the trainer seeds while it builds a method.
     """
     sizes = [latent, *hidden]
     layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
-    net = nn.Sequential(*layers, nn.Linear(sizes[-1], 1), nn.Flatten(0))
+    net = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
     initialise(net, torch.default_generator)
     return net
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 from lvm_bench import __version__, store
 from lvm_bench.config import Job, Suite
-from lvm_bench.contract import Method, Spec
+from lvm_bench.contract import Method, Spec, resident
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data, load
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.evaluate import Evidence, ModelEvidence, RealImages, StandardNormal, evaluate
+from lvm_bench.evaluate import TRAVERSAL, Evidence, ModelEvidence, RealImages, StandardNormal, evaluate, needs_features
 from lvm_bench.features import Extractor, Request
 from lvm_bench.progress import Progress
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
@@ -54,9 +54,8 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
         first = jobs[0]
         with fixed_numerics(first.training.threads):
             data = load_data(first, root)
-            request = Request(data, root, device, first.evaluation.classifier_epochs)
             try:
-                extractor = EXTRACTORS[first.evaluation.extractor](request)
+                extractor = extractor_of(first, data, root, device)
             except UserError as error:  # the other data sets go on
                 failed += len(waiting)
                 progress.failed(dataset, str(error))
@@ -73,9 +72,16 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
     return failed
 
 
+def extractor_of(job: Job, data: Data, root: Path, device: str) -> Extractor | None:
+    """The feature space of a job's metrics; None where none of them needs one."""
+    if not needs_features(job.evaluation.metrics):
+        return None
+    return EXTRACTORS[job.evaluation.extractor](Request(data, root, device, job.evaluation.classifier_epochs))
+
+
 def require_files(jobs: list[Job], root: Path) -> None:
     """UserError naming every file that these jobs need and that is missing or damaged."""
-    named = {"inception"} & {job.evaluation.extractor for job in jobs}
+    named = {"inception"} & {job.evaluation.extractor for job in jobs if needs_features(job.evaluation.metrics)}
     problems = []
     for name in sorted({job.dataset_base for job in jobs} & fetchable().keys() | named):
         try:
@@ -130,7 +136,7 @@ def spec_of(job: Job, data: Data) -> Spec:
     return Spec((c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood)
 
 
-def run_job(job: Job, results: Path, data: Data, extractor: Extractor, device: str, progress: Progress) -> bool:
+def run_job(job: Job, results: Path, data: Data, extractor: Extractor | None, device: str, progress: Progress) -> bool:
     """Train and score one run; False when it failed, with the reason kept in job.json."""
     folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
     record = describe(job, data, device)
@@ -181,9 +187,7 @@ def trained(
         }
     else:
         started = time.perf_counter()
-        images, validation = (
-            torch.from_numpy(np.array(p)).to(device) for p in (data.train.pixels, data.validation.pixels)
-        )
+        images, validation = (resident(split.pixels, device) for split in (data.train, data.validation))
         result = train(method, images, validation, training, job.seed, lambda tick: progress.tick(job, tick))
         last = {key: value.clone() for key, value in method.state_dict().items()}
         for name, weights in (("best", result.best), ("last", last)):
@@ -197,7 +201,7 @@ def trained(
     return method
 
 
-def run_controls(job: Job, results: Path, data: Data, extractor: Extractor, device: str) -> None:
+def run_controls(job: Job, results: Path, data: Data, extractor: Extractor | None, device: str) -> None:
     """Score the controls of a data set for one seed: real images as samples, exact prior draws as codes."""
     settings, seed = job.evaluation, job.seed
     makers: dict[str, Callable[[], Evidence]] = {
@@ -283,6 +287,12 @@ def _where(error: Exception, job: Job) -> str:
 def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
     kinds = ("real", "recon", "interpolated", "fake")
     pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
+    if evidence.data.grid:
+        pictures |= {
+            "directions": evidence.directions().numpy(),
+            "traversal": evidence.traversal().numpy(),
+            "sweeps": evidence.data.grid.sweeps(TRAVERSAL),
+        }
     with path.open("wb") as stream:
         np.savez(stream, **pictures)
 
@@ -303,13 +313,13 @@ class About:
         self.suite, self.file = suite, folder / "about.json"
         self.added: dict[str, Any] = {"datasets": {}}
 
-    def add(self, job: Job, data: Data, extractor: Extractor) -> None:
+    def add(self, job: Job, data: Data, extractor: Extractor | None) -> None:
         """Note the facts of one data set, before its runs start."""
         avae = job.evaluation.protocol == "avae-paper"
         heldout = len(data.validation if avae else data.test)
         samples = min(job.evaluation.samples, heldout, len(data.train))
         official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
-        self.added["datasets"][job.dataset] = {
+        facts: dict[str, Any] = {
             "base": job.dataset_base,
             "latent": job.training.latent,
             "likelihood": job.training.likelihood,
@@ -323,9 +333,15 @@ class About:
             "kid_subsets": job.evaluation.kid_subsets,
             "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
             "neighbours": job.evaluation.neighbours,
-            "extractor_note": extractor.note,
+            "weights": job.evaluation.weights,
         }
-        self.added |= {"extractor": extractor.name, "protocol": job.evaluation.protocol}
+        if extractor:
+            facts["extractor_note"] = extractor.note
+            self.added["extractor"] = extractor.name
+        if data.grid:
+            facts["factors"] = {"names": list(data.grid.names), "sizes": list(data.grid.sizes)}
+        self.added["datasets"][job.dataset] = facts
+        self.added["protocol"] = job.evaluation.protocol
 
     def write(self, results: Path, jobs: list[Job]) -> None:
         """Update about.json with the suite's methods, seeds, and what was declined or failed."""

@@ -102,9 +102,13 @@ def train(
     own = [p for p in method.parameters() if p.requires_grad]
     adversary = list(method.adversary.parameters()) if method.adversary is not None else []
     adversarial = {id(p) for p in adversary}
-    groups = [[p for p in own if id(p) not in adversarial], adversary]
+    model = [p for p in own if id(p) not in adversarial]
+    rate = settings.learning_rate
     # Keras's epsilon, as in the authors' code.
-    optimisers = [torch.optim.Adam(g, lr=settings.learning_rate, eps=1e-7, fused=True) for g in groups if g]
+    optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
+    if adversary:
+        own_rate = method.adversary_learning_rate or rate
+        optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
     schedules = [
         torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimiser,
@@ -195,9 +199,10 @@ def validate(method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, 
 
 @torch.no_grad()
 def encode(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) -> Float[Tensor, "n l"]:
-    """The codes of images in eval mode, in order."""
+    """The codes of images in eval mode, in order, on the method's device."""
     method.eval()
-    return torch.cat([method.encode(to_float(chunk, method.spec.value_range)) for chunk in images.split(size)])
+    chunks = (chunk.to(method.generator.device) for chunk in images.split(size))
+    return torch.cat([method.encode(to_float(chunk, method.spec.value_range)) for chunk in chunks])
 
 
 class Sums:

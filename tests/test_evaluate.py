@@ -3,7 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,8 +14,16 @@ from torch import Tensor, nn
 
 from lvm_bench import store
 from lvm_bench.contract import Method, Spec
-from lvm_bench.data.images import Data, load
-from lvm_bench.evaluate import Absent, ModelEvidence, RealImages, StandardNormal, evaluate, spherical_midpoint
+from lvm_bench.data.images import Data, Grid, load, random_order
+from lvm_bench.evaluate import (
+    Absent,
+    ModelEvidence,
+    RealImages,
+    StandardNormal,
+    evaluate,
+    needs_features,
+    spherical_midpoint,
+)
 from lvm_bench.features import Extractor
 
 
@@ -24,6 +34,11 @@ class Settings:
     kid_subsets: int = 3
     kid_subset_size: int = 40
     neighbours: int = 5
+    metrics: list[str] | str = "all"
+    sap_samples: int = 300
+    dci_samples: int = 90
+    votes: int = 100
+    direction_images: int = 50
 
 
 class Rotation(Method):
@@ -118,6 +133,71 @@ def test_controls_have_only_their_own_evidence() -> None:
     for made, what in ((real, "codes"), (normal, "fake_features"), (real, "posterior")):
         with pytest.raises(Absent):
             made.provide(what, "mean")
+
+
+def grid_data() -> Data:
+    """A grid of 3 x 4 x 5 images whose first pixels show their factors."""
+    names, sizes = ("a", "b", "c"), (3, 4, 5)
+    order = random_order(60, "test")
+    pixels = np.zeros((60, 1, 8, 8), np.uint8)
+    pixels[:, 0, 0, :3] = 50 * np.stack(np.unravel_index(order, sizes), 1)
+    grid = Grid(names, sizes, pixels, order)
+    splits = grid.splits()
+    assert splits.validation is not None
+    return Data("grid", splits.train, splits.validation, splits.test, (0, 1), "f", grid)
+
+
+def factor_evidence(made: type = ModelEvidence, **settings: Any) -> Any:
+    first = (Rotation(),) if made is ModelEvidence else (4,)
+    return made(*first, grid_data(), None, Settings(**settings), 0, "cpu")
+
+
+def test_codes_of_the_grid_stand_in_the_order_of_their_factors() -> None:
+    codes = factor_evidence().provide("grid_codes", "grid")
+    expected = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
+    assert torch.equal(((codes[:, :3] + 0.5) * 255 / 50).round().long(), torch.from_numpy(expected))
+
+
+def test_directions_are_shared_and_are_those_of_the_factors() -> None:
+    made = factor_evidence(direction_images=500, votes=300)
+    directions = made.provide("directions", "grid")
+    assert directions is made.provide("directions", "grid")
+    assert directions.shape == (3, 64)
+
+
+def test_a_traversal_passes_the_real_code_in_its_middle() -> None:
+    made = factor_evidence()
+    paths = made.traversal()
+    assert paths.shape == (3, 11, 1, 8, 8)
+    assert all(torch.equal(path[5], made.images("real")[0]) for path in paths)
+    ends = made.recon("heldout")[0] + made.directions().float().reshape(3, 1, 8, 8)
+    assert torch.equal(paths[:, -1], made.quantise(ends))
+
+
+def test_images_of_the_whole_grid_are_drawn_with_their_own_count() -> None:
+    made = factor_evidence(samples=500)
+    assert made.provide("real", "grid").shape[0] == made.provide("recon", "grid").shape[0] == 500
+    assert len(made.images("real")) == 5  # the test split
+    shown = {tuple(image[0, 0, :3].tolist()) for image in made.real("grid")}
+    assert len(shown) == 60
+
+
+def test_scores_are_those_that_the_suite_wants_and_need_no_feature_space(tmp_path: Path) -> None:
+    scores = evaluate(factor_evidence(metrics=["mig", "sse", "kid"]), tmp_path / "scores.json")
+    assert {key.split(".")[0] for key in scores} == {"mig", "mig_paper", "sse"}
+    assert scores["sse.grid"] == pytest.approx(0)
+    everything = evaluate(factor_evidence(), tmp_path / "everything.json")
+    assert not [key for key in everything if "@" in key]
+    assert needs_features("all")
+    assert not needs_features(["mig", "sse"])
+
+
+def test_codes_that_know_nothing_have_scores_too_and_data_without_factors_have_none(tmp_path: Path) -> None:
+    floor = evaluate(factor_evidence(StandardNormal), tmp_path / "floor.json")
+    assert {"mig.grid", "pca_mig.grid", "factor_vae_score.grid"} <= floor.keys()
+    assert "sse.grid" not in floor
+    without = evaluate(evidence(), tmp_path / "without.json")
+    assert not [key for key in without if key.endswith(".grid")]
 
 
 def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) -> None:

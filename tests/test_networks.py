@@ -48,7 +48,16 @@ def test_parameters_of_the_paper(name):
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("mnist", (1, 32, 32)), ("celeba", (3, 64, 64)), ("cifar10", (3, 32, 32)), ("digits", (1, 8, 8))],
+    [
+        ("mnist", (1, 32, 32)),
+        ("celeba", (3, 64, 64)),
+        ("cifar10", (3, 32, 32)),
+        ("digits", (1, 8, 8)),
+        ("table-ix", (1, 64, 64)),
+        ("table-ix", (3, 32, 32)),
+        ("table-ix-literal", (3, 64, 64)),
+        ("table-ix-literal", (1, 32, 32)),
+    ],
 )
 def test_shapes(name, shape, heads):
     encoder, decoder = pair(name, shape, latent=5, heads=heads, width=0.1)
@@ -69,7 +78,34 @@ def test_width_scales_channels(width, channels):
     assert [layer.in_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == channels[::-1]
 
 
-@pytest.mark.parametrize("name", ["mnist", "celeba", "cifar10", "digits"])
+def channels_and_units(module):
+    return [
+        getattr(layer, "out_channels", None) or layer.out_features
+        for layer in module
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "down", "up"),
+    [
+        ("table-ix", 64, [32, 32, 64, 64, 256, 6], [256, 1024, 64, 32, 32, 3]),
+        ("table-ix-literal", 64, [32, 32, 64, 64, 6], [1024, 64, 32, 32, 3]),
+        ("table-ix", 32, [32, 64, 64, 256, 6], [256, 1024, 64, 32, 3]),
+    ],
+)
+def test_table_ix(name, size, down, up):
+    encoder, decoder = pair(name, (3, size, size), latent=6)
+    assert (channels_and_units(encoder), channels_and_units(decoder)) == (down, up)
+    end = next(i for i, layer in enumerate(encoder) if isinstance(layer, nn.Flatten))
+    assert encoder[:end](torch.rand(1, 3, size, size)).shape == (1, 64, 4, 4)
+    for module in (encoder, decoder):  # a ReLU after every layer but the last, and no batch norm
+        kinds = [type(layer) for layer in module if not isinstance(layer, nn.Flatten | nn.Unflatten)]
+        assert kinds[1:-1:2] == [nn.ReLU] * (len(kinds) // 2)
+        assert kinds[-1] is not nn.ReLU
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_declines_a_foreign_size_in_a_sentence(name):
     with pytest.raises(UserError, match=rf"{name}.* not 28x30"):
         pair(name, (1, 28, 30))
@@ -159,12 +195,13 @@ def test_first_weights():
 def test_discriminator():
     net = discriminator(16, [100, 100, 100])
     assert sum(p.numel() for p in net.parameters()) == 17 * 100 + 2 * 101 * 100 + 101
-    assert net(torch.randn(7, 16)).shape == (7,)
+    assert net(torch.randn(7, 16)).shape == (7, 1)
+    assert discriminator(16, [5], outputs=2)(torch.randn(7, 16)).shape == (7, 2)
     # LeakyReLU 0.2: with one hidden unit per layer the logit is the code times 1 or .2 per layer.
     tiny = discriminator(1, [1, 1])
     for layer in tiny:
         if isinstance(layer, nn.Linear):
             nn.init.ones_(layer.weight)
-    torch.testing.assert_close(tiny(torch.tensor([[3.0], [-3.0]])), torch.tensor([3.0, -3 * 0.2**2]))
+    torch.testing.assert_close(tiny(torch.tensor([[3.0], [-3.0]])), torch.tensor([[3.0], [-3 * 0.2**2]]))
     # Glorot's limit, not the smaller one of torch's default.
     assert net[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 200), rel=0.02)

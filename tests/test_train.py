@@ -152,3 +152,34 @@ def test_an_epoch_refuses_to_hold_out_everything() -> None:
     assert len(set(epoch.draw(4).tolist())) == 4
     assert [x.shape[0] for x in epoch.batches(torch.arange(5), size=2)] == [2, 2, 1]
     assert float(next(epoch.batches(torch.tensor([4]))).max()) == pytest.approx(4 / 255)
+
+
+class Adversarial(Linear):
+    """Its adversary's one weight is pushed with a constant force."""
+
+    def __init__(self, **optimiser: Any):
+        super().__init__()
+        self.adversary = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.adversary.weight)
+        vars(self).update(optimiser)
+
+    def adversary_losses(self, x: Tensor) -> dict[str, Tensor]:
+        return {"adversary_loss": -self.adversary.weight.sum()}
+
+
+def test_the_adversary_has_the_models_learning_rate_or_its_own() -> None:
+    """Adam walks a constant force at the pace of its learning rate."""
+    walked = []
+    for optimiser in ({}, {"adversary_learning_rate": 1e-3}):
+        method = Adversarial(**optimiser)
+        run(method, epochs=1)
+        walked.append(method.adversary.weight.item())
+    assert walked == pytest.approx([3 * 1e-2, 3 * 1e-3], rel=1e-3)
+
+
+def test_the_adversarys_adam_has_betas_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: made.append(adam(*args, **kwargs)) or made[-1])
+    run(Adversarial(adversary_betas=(0.5, 0.9)), epochs=1)
+    assert [optimiser.param_groups[0]["betas"] for optimiser in made] == [(0.9, 0.999), (0.5, 0.9)]

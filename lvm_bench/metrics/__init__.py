@@ -1,6 +1,19 @@
 """Every metric as a pure function: arrays in (NumPy or torch), a float or a dict of floats out."""
 
 from lvm_bench.metrics.coverage import f_score, knn, prd, prd_curve
+from lvm_bench.metrics.factors import (
+    beta_vae_score,
+    dci,
+    direction_angles,
+    draw_factors,
+    factor_vae_score,
+    latent_directions,
+    mig,
+    pca_factor_vae_score,
+    pca_mig,
+    sap,
+    whitened,
+)
 from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.latent import (
     collapsed_kl,
@@ -17,10 +30,15 @@ from lvm_bench.metrics.latent import (
 from lvm_bench.metrics.reconstruction import mse, sharpness, sse
 
 __all__ = [
+    "beta_vae_score",
     "collapsed_kl",
     "collapsed_variance",
+    "dci",
     "dimension_wise_kl",
+    "direction_angles",
+    "draw_factors",
     "f_score",
+    "factor_vae_score",
     "frechet_distance",
     "gaussian_entropy",
     "gaussian_kl",
@@ -28,13 +46,19 @@ __all__ = [
     "kernel_distance",
     "kernel_distances",
     "knn",
+    "latent_directions",
+    "mig",
     "mmd",
     "mse",
     "mutual_information",
+    "pca_factor_vae_score",
+    "pca_mig",
     "prd",
     "prd_curve",
+    "sap",
     "sharpness",
     "sse",
     "total_correlation",
+    "whitened",
     "whitened_entropy",
 ]

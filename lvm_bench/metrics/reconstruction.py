@@ -21,13 +21,13 @@ def _squared_error(real: Array, recon: Array, name: str) -> float:
     return sum(float((x.double() - y.double()).square().sum()) for x, y in pairs)
 
 
-@metric("mse", better="lower", of=("train", "heldout"))
+@metric("mse", better="lower", of=("train", "heldout", "grid"))
 def mse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
     """Squared error per value, mean over values and images in [0, 1]; lower is better."""
     return _squared_error(real, recon, "mse") / math.prod(real.shape)
 
 
-@metric("sse", better="lower", of=("train", "heldout"))
+@metric("sse", better="lower", of=("train", "heldout", "grid"))
 def sse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
     """Squared error per image, sum over values, mean over images in [0, 1]; lower is better."""
     return _squared_error(real, recon, "sse") / len(real)

@@ -12,6 +12,7 @@ METHODS = {
     "ae": ({}, 0.1),
     "vae": ({"beta": 0.1}, 0.2),
     "beta-tcvae": ({"beta": 1.2}, 0.9),
+    "factor-vae": ({"gamma": 0.1, "hidden": [64]}, 0.9),
     "rae-l2": ({"beta": 1e-4, "decoder_l2": 1e-7}, 0.1),
     "aae": ({"beta": 0.01, "hidden": [64]}, 0.15),
     "wae-mmd": ({"beta": 1.0}, 0.2),

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from lvm_bench import data
-from lvm_bench.data.images import Images, Splits, dataset, fingerprint, load, own_splits
+from lvm_bench.data.images import Grid, Images, Splits, dataset, fingerprint, load, own_splits, random_order
 from lvm_bench.errors import UserError
 from lvm_bench.registry import DATASETS, index_folder
 
@@ -199,3 +199,61 @@ def test_every_file_to_download_comes_over_https_with_a_whole_checksum() -> None
 def test_importing_the_data_sets_loads_no_torch() -> None:
     code = "import sys, lvm_bench.data.files; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+SIZES = (3, 1, 4, 5)
+
+
+def grid(sizes: tuple[int, ...] = SIZES) -> Grid:
+    """Images that show their combination's number, in a random order."""
+    n = int(np.prod(sizes))
+    order = random_order(n, "grid")
+    return Grid(tuple("abcdef"[: len(sizes)]), sizes, order.astype(np.uint8)[:, None, None, None], order)
+
+
+def test_a_grid_finds_images_by_their_factors() -> None:
+    made = grid()
+    combinations = np.array([[0, 0, 0, 0], [2, 0, 3, 4], [1, 0, 2, 3], [0, 0, 0, 0]])
+    assert made.at(combinations).ravel().tolist() == [0, 59, 33, 0]
+    assert np.array_equal(made.at(made.factors()), made.pixels)
+
+
+def test_a_grid_sweeps_one_factor_at_a_time() -> None:
+    made = grid()
+    sweeps = made.sweeps(3)
+    assert sweeps.shape == (4, 3, 1, 1, 1)
+    middle = np.ravel_multi_index((1, 0, 2, 2), SIZES)
+    assert sweeps[1].ravel().tolist() == [middle] * 3
+    assert sweeps[3].ravel().tolist() == [middle - 2, middle, middle + 2]
+
+
+@pytest.mark.parametrize(("sizes", "counts"), [((3, 4, 5), (50, 5, 5)), ((2, 100, 700), (120_000, 10_000, 10_000))])
+def test_a_grid_sets_a_sixth_or_20000_images_aside(sizes: tuple[int, ...], counts: tuple[int, ...]) -> None:
+    splits = grid(sizes).splits()
+    assert splits.validation is not None
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == counts
+    parts = [splits.train.pixels, splits.validation.pixels, splits.test.pixels]
+    assert np.array_equal(np.concatenate(parts), grid(sizes).pixels)
+
+
+def test_a_grid_needs_an_image_for_every_combination() -> None:
+    made = grid()
+    with pytest.raises(ValueError, match="60 images are no grid of"):
+        Grid(made.names, (3, 1, 4, 4), made.pixels, made.order)
+
+
+def test_the_fingerprint_of_a_grid_knows_its_order(tmp_path: Path) -> None:
+    prints = set()
+    for turn in (0, 1):
+
+        @dataset("turned")
+        def turned(root: Path, turn: int = turn) -> Splits:
+            """A grid."""
+            made = grid()
+            return Grid(made.names, made.sizes, np.roll(made.pixels, turn, 0), np.roll(made.order, turn)).splits()
+
+        loaded = load("turned", tmp_path, options={})
+        assert loaded.grid is not None
+        prints.add(loaded.fingerprint)
+        del DATASETS._entries["turned"]
+    assert len(prints) == 2

@@ -1,0 +1,73 @@
+"""What the rendered data sets share: their settings, the values of a factor, and a grid drawn once."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from lvm_bench.data.folder import progress
+from lvm_bench.data.images import Grid, random_order
+from lvm_bench.data.processed import processed
+from lvm_bench.errors import UserError
+
+SMALLEST_SIZE, FEWEST_IMAGES = 16, 12
+BLOCK = 32  # images drawn at once: what they need fits a core's cache
+
+Factors = Int64[np.ndarray, "m k"]
+Draw = Callable[[Factors], UInt8[np.ndarray, "m c h w"]]
+
+
+def rendered(
+    name: str,
+    names: tuple[str, ...],
+    sizes: Sequence[int],
+    shape: tuple[int, int, int],
+    causes: list[Any],
+    draw: Callable[[], Draw],
+) -> Grid:
+    """The grid of a rendered data set, drawn once and then mapped from the cache.
+
+    `draw()` makes what draws [m c h w] from the factors' indices [m k]; `causes` is all else the pixels depend on.
+    """
+    n = int(np.prod(sizes))
+    order = random_order(n, name)
+
+    def fill(pixels: UInt8[np.ndarray, "n c h w"]) -> None:
+        factors = np.stack(np.unravel_index(order, tuple(sizes)), axis=1).astype(np.int64)
+        images = draw()
+        for start in progress(list(range(0, n, BLOCK)), f"{name}: drawing {n:,} images, once"):
+            pixels[start : start + BLOCK] = images(factors[start : start + BLOCK])
+
+    causes = [*causes, *sizes, hashlib.sha256(order.tobytes()).hexdigest(), np.__version__]
+    return Grid(names, tuple(sizes), processed(name, causes, (n, *shape), fill), order)
+
+
+def require_settings(
+    name: str, size: int, factor_sizes: Sequence[int], names: Sequence[str], shapes: Sequence[str]
+) -> None:
+    """UserError unless a grid of these factor sizes, with at most these shapes, can be drawn at `size` pixels."""
+    if size < SMALLEST_SIZE:
+        raise UserError(
+            f"The data set {name!r} has size = {size}, too few pixels to tell the shapes apart. "
+            f"Choose {SMALLEST_SIZE} or more."
+        )
+    where = f"The data set {name!r} has factor_sizes = {list(factor_sizes)}"
+    if len(factor_sizes) != len(names) or min(factor_sizes) < 1:
+        raise UserError(f"{where}. Give {len(names)} numbers, each 1 or more, of: {', '.join(names)}.")
+    if factor_sizes[names.index("shape")] > len(shapes):
+        raise UserError(
+            f"{where}, which asks for {factor_sizes[names.index('shape')]} shapes. "
+            f"There are {len(shapes)}: {', '.join(shapes)}."
+        )
+    if np.prod(factor_sizes) < FEWEST_IMAGES:
+        raise UserError(
+            f"{where}, a grid of {np.prod(factor_sizes)} images. Raise them to {FEWEST_IMAGES} images or more, "
+            f"enough to split some off."
+        )
+
+
+def spread(low: float, high: float, n: int) -> Float64[np.ndarray, " n"]:
+    """n evenly spaced values from low to high, both included; the middle where n is 1."""
+    return np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
