@@ -230,4 +230,4 @@ def _print_inventory(folder: Path | None) -> None:
     click.echo(f"Data folder: {root}")
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo("digits comes with scikit-learn; npz and folder read files of your own (see bench.toml).")
+    click.echo("digits, sprites and scenes3d need no file; npz and folder read files of your own (see bench.toml).")

@@ -29,7 +29,8 @@ def rendered(
 ) -> Grid:
     """The grid of a rendered data set, drawn once and then mapped from the cache.
 
-    `draw()` makes what draws [m c h w] from the factors' indices [m k]; `causes` is all else the pixels depend on.
+    `draw()` makes what draws [m c h w] from the factors' indices [m k]; `causes` is all else the pixels depend
+    on. What has one value is no factor of the grid.
     """
     n = int(np.prod(sizes))
     order = random_order(n, name)
@@ -41,7 +42,8 @@ def rendered(
             pixels[start : start + BLOCK] = images(factors[start : start + BLOCK])
 
     causes = [*causes, *sizes, hashlib.sha256(order.tobytes()).hexdigest(), np.__version__]
-    return Grid(names, tuple(sizes), processed(name, causes, (n, *shape), fill), order)
+    varied = {factor: size for factor, size in zip(names, sizes, strict=True) if size > 1}
+    return Grid(tuple(varied), tuple(varied.values()), processed(name, causes, (n, *shape), fill), order)
 
 
 def require_settings(

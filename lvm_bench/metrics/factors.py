@@ -21,6 +21,7 @@ PAPER_BINS = 10  # in the authors' code
 PAPER_DRAWS = 10_000  # draws of Algorithm 2, over all factors; half as many to score
 PAPER_IMAGES = 10_000  # codes per draw
 _BLOCK = 2**15  # rows per block: their codes stay in the processor's cache
+_ROUNDING = 1e-6  # codes are float32: a spread below this share of the largest is rounding
 
 Factors = Array  # integers [n k], each factor's values counted from 0; anything else is refused in a sentence
 
@@ -149,7 +150,13 @@ def _draws(
         chosen = torch.randint(sizes[k], (count, 1), generator=stream).sort(dim=0).values
         for value in chosen.split(max(1, _BLOCK // images)):
             rows = value * others + torch.randint(others, (len(value), images), generator=stream)
-            yield k, table.index_select(0, rows.flatten()).view(*rows.shape, -1)
+            yield k, table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
+
+
+def _covariances(z: Float64[Tensor, "b images l"]) -> Float64[Tensor, "b l l"]:
+    """The covariance of each draw's codes, which are centred over the grid: so the difference loses no digits."""
+    mean, images = z.mean(1, keepdim=True), z.shape[1]
+    return (z.mT @ z - images * mean.mT @ mean) / (images - 1)
 
 
 # Mutual information gap
@@ -161,12 +168,13 @@ def _entropy(counts: Int64[Tensor, "*pair a b"]) -> Float64[Tensor, "*pair"]:
     return -torch.xlogy(p, p).sum((-2, -1))
 
 
-def _binned(codes: Float64[Tensor, "n l"], bins: int) -> Int64[Tensor, "n l"]:
+def _binned(codes: Float64[Tensor, "n l"], bins: int) -> Int64[Tensor, "l n"]:
     """The equal-width bin, 0 .. bins - 1, of each code between its dimension's least and largest."""
-    rows = codes.cpu().numpy()
+    axes = codes.T.cpu().contiguous()
+    low, high = axes.aminmax(dim=1)
     # NumPy's edges, to the last bit: those of np.histogram.
-    edges = torch.from_numpy(np.linspace(rows.min(0), rows.max(0), bins + 1)[:-1].T.copy())
-    return torch.searchsorted(edges, torch.from_numpy(rows.T.copy()), right=True).T - 1
+    edges = torch.from_numpy(np.linspace(low.numpy(), high.numpy(), bins + 1)[:-1].T.copy())
+    return torch.searchsorted(edges, axes, right=True) - 1
 
 
 def _mig(codes: Array, factors: Factors, bins: int, name: str) -> float:
@@ -176,8 +184,8 @@ def _mig(codes: Array, factors: Factors, bins: int, name: str) -> float:
     _two_dimensions(rows, name)
     _at_least(2, name, bins=bins)
     (l, k), values = (rows.shape[1], indices.shape[1]), int(indices.max()) + 1
-    pair = torch.arange(l)[:, None] * k + torch.arange(k)
-    cell = (pair * bins + _binned(rows, bins)[:, :, None]) * values + indices[:, None]
+    table = torch.arange(l * k).view(l, k, 1) * (bins * values)
+    cell = table + (_binned(rows, bins)[:, None] * values + indices.T)
     counts = cell.flatten().bincount(minlength=l * k * bins * values).view(l, k, bins, values)
     of_code, of_factor = _entropy(counts.sum(3, keepdim=True)), _entropy(counts.sum(2, keepdim=True))
     best, second = (of_code + of_factor - _entropy(counts)).topk(2, dim=0).values
@@ -265,7 +273,7 @@ def _votes(
     """How often each axis varies least when a factor is fixed."""
     table = torch.zeros(len(sizes), codes.shape[1], dtype=torch.int64)
     for k, z in _draws(codes, sizes, votes, images, stream):
-        table[k] += z.var(1).argmin(1).bincount(minlength=codes.shape[1])
+        table[k] += _covariances(z).diagonal(dim1=1, dim2=2).argmin(1).bincount(minlength=codes.shape[1])
     return table
 
 
@@ -290,7 +298,7 @@ def factor_vae_score(
     kept = (scale >= prune) & (scale > 0)
     if not kept.any():
         return 0.0
-    codes = (codes / scale)[:, kept].contiguous()
+    codes = ((codes - codes.mean(0)) / scale)[:, kept]
     stream = generator(seed, "factor_vae_score")
     majority = _votes(codes, sizes, votes, images, stream).argmax(0)
     test = _votes(codes, sizes, test_votes, images, stream)
@@ -342,11 +350,8 @@ def _quietest(
     codes: Float64[Tensor, "N l"], sizes: Sequence[int], draws: int, images: int, stream: torch.Generator
 ) -> Iterator[tuple[int, Float64[Tensor, "b l"]]]:
     """(k, the unit vector along which the codes of a draw with factor k fixed vary least), in blocks of draws."""
-    # Centred once: the moments below are then free of cancellation.
     for k, z in _draws(codes - codes.mean(0), sizes, draws, images, stream):
-        mean = z.mean(1, keepdim=True)
-        covariance = (z.mT @ z - images * mean.mT @ mean) / (images - 1)
-        yield k, torch.linalg.eigh(covariance).eigenvectors[:, :, 0]
+        yield k, torch.linalg.eigh(_covariances(z)).eigenvectors[:, :, 0]
 
 
 def latent_directions(
@@ -375,19 +380,28 @@ def latent_directions(
 
 
 def whitened(grid_codes: Float[Array, "N l"]) -> Float64[Tensor, "N r"]:
-    """Codes with mean 0 and identity covariance, in the r <= l principal directions that vary at all."""
+    """Codes with mean 0 and identity covariance, in the r <= l principal directions that vary beyond rounding.
+
+    The others are dropped: scaled up they would be noise, kept at 0 the quietest directions of all.
+    """
     codes = matrix(grid_codes, "grid_codes", "whitened").cpu()
     codes = codes - codes.mean(0)
     spectrum, axes = torch.linalg.eigh(codes.T @ codes / len(codes))
     # Equal codes stay 0.
-    varies = spectrum >= spectrum.max() * len(spectrum) * torch.finfo(spectrum.dtype).eps
+    varies = spectrum >= spectrum.max() * _ROUNDING**2
     return codes @ axes[:, varies] * spectrum[varies].clamp(min=torch.finfo(spectrum.dtype).tiny).rsqrt()
 
 
 def pca_mig(codes: Float[Array, "n l"], factors: Factors, directions: Float[Array, "k l"], bins: int = BINS) -> float:
-    """MIG of the codes' coordinates along the directions, which need not be orthogonal. AVAE paper, sec. V-C."""
+    """MIG of the codes' coordinates along the directions, which need not be orthogonal. AVAE paper, sec. V-C.
+
+    A coordinate that does not vary beyond rounding knows nothing.
+    """
     rows = matrix(codes, "codes", "pca_mig").cpu()
-    return _mig(rows @ _directions(directions, rows.shape[1], "pca_mig").T, factors, bins, "pca_mig")
+    along = rows @ _directions(directions, rows.shape[1], "pca_mig").T
+    # MIG does not see the scale: what is left of the other axes in a dead direction would count in full.
+    known = torch.where(along.std(0) > _ROUNDING * rows.std(0).max(), along, 0)
+    return _mig(known, factors, bins, "pca_mig")
 
 
 def pca_factor_vae_score(

@@ -14,6 +14,7 @@ REAL = Path(os.environ.get("LVM_BENCH_TEST_DATA") or Path(__file__).parents[3] /
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Sequence[bytes]], Path]:
     """`release("mnist", contents)` puts contents in place of the official files; gives the data root."""
+    from lvm_bench import data  # noqa: F401  (importing fills the registry)
     from lvm_bench.registry import DATASETS
 
     root = tmp_path / "data"

@@ -132,10 +132,11 @@ def test_the_grid_holds_every_combination() -> None:
     assert small(smooth=True).fingerprint != data.fingerprint
 
 
-def test_a_factor_may_have_one_value(cache: Path) -> None:
+def test_what_has_one_value_is_drawn_and_is_no_factor(cache: Path) -> None:
     data = small(factor_sizes=(1, 1, 1, 12, 1))
     assert data.grid is not None
-    image = data.grid.at(np.array([[0, 0, 0, 0, 0]]))[0, 0]
+    assert (data.grid.names, data.grid.sizes) == (("x",), (12,))
+    image = data.grid.at(np.array([[0]]))[0, 0]
     # A square of three quarters of the largest, halfway down.
     np.testing.assert_array_equal(np.flatnonzero(image.any(1)), np.arange(12, 20))
     np.testing.assert_array_equal(image, image[::-1])

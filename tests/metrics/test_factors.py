@@ -1,5 +1,6 @@
 """Disentanglement metrics: closed values, second implementations, rotations, dead axes, what is refused."""
 
+import inspect
 import math
 
 import numpy as np
@@ -79,9 +80,9 @@ def angle(u, v):
 
 def test_the_factors_as_codes_score_one_everywhere():
     codes = grid(SIZES)
-    on_directions, votes, directions = pca_scores(codes, SIZES)
+    _, votes, directions = pca_scores(codes, SIZES)
     assert mig(codes, indices(SIZES)) == pytest.approx(1, abs=1e-12)
-    assert on_directions == pytest.approx(1, abs=1e-12)
+    assert pca_mig(codes, indices(SIZES), torch.eye(3)) == pytest.approx(1, abs=1e-12)
     assert votes == 1
     assert axis_scores(codes, SIZES) == (1, 1)
     torch.testing.assert_close(directions, torch.eye(3, dtype=torch.float64), atol=1e-7, rtol=0)
@@ -176,7 +177,8 @@ def test_bins_are_those_of_numpy_and_a_second_axis_is_the_second_best():
     codes = torch.tensor([[0.0, 0], [1, 1], [2, 0], [3, 1]], dtype=torch.float64)
     values = torch.tensor([[0], [0], [1], [1]])
     # Four bins keep the first axis' values apart, two put them by twos.
-    assert mig(codes, values, bins=4) == mig(codes, values, bins=2) == pytest.approx(1, abs=1e-12)
+    for bins in (2, 4):
+        assert mig(codes, values, bins) == pytest.approx(1, abs=1e-12)
     assert mig(codes, torch.tensor([[0], [1], [1], [0]]), bins=4) == pytest.approx(1, abs=1e-12)
     assert mig(codes, torch.tensor([[0], [1], [1], [0]]), bins=2) == pytest.approx(0, abs=1e-12)
 
@@ -353,17 +355,17 @@ def test_whitened_codes_have_unit_covariance_and_undo_every_linear_map():
 
 
 def test_directions_that_miss_the_axes_of_their_factors_still_score_one():
-    # Axes 0 and 1 tell factors 0 and 1, loudly; axes 2 and 3 do so less well, but quietly.
-    sizes = (2, 2, 100)
-    values, noise = 2.0 * indices(sizes).double() - 1, normal(400, 4)
-    loud = 10 * values[:, :2] + 2 * noise[:, :2]
+    # Axes 0 and 1 tell factors 0 and 1 by their size, whatever their sign; axes 2 and 3 do so less well, but quietly.
+    sizes = (2, 2, 8, 8)
+    values, noise = 2.0 * indices(sizes).double() - 1, normal(256, 4)
+    loud = noise[:, :2].sign() * (4 + 2 * values[:, :2])
     quiet = (values[:, :2] + noise[:, 2:]) / math.sqrt(2)
     codes = torch.cat([loud, quiet, values[:, 2:]], dim=1)
     _, votes, directions = pca_scores(codes, sizes)
-    assert votes == 1
+    assert votes > 0.98
     for k in (0, 1):
-        assert angle(directions[k], torch.eye(5).double()[k]) > 85
-        assert ((codes[:, k] > 0) == (values[:, k] > 0)).all()
+        assert angle(directions[k], torch.eye(6).double()[k]) > 85
+        assert ((codes[:, k].abs() > 4) == (values[:, k] > 0)).all()
         assert ((codes[:, k + 2] > 0) != (values[:, k] > 0)).sum() > 20
 
 
@@ -404,7 +406,7 @@ def test_factors_are_drawn_uniformly_and_independently_but_for_those_fixed():
 
 
 SEEDED = {
-    "dci": lambda codes, seed: list(dci(codes, indices((4, 5, 6))[:, :2], seed).values()),
+    "dci": lambda codes, seed: list(dci(codes, indices(SIZES)[:, :2] % 2, seed).values()),
     "factor_vae_score": lambda codes, seed: factor_vae_score(codes, SIZES, 500, 500, seed=seed),
     "beta_vae_score": lambda codes, seed: beta_vae_score(codes, SIZES, 500, 500, pairs=8, seed=seed),
     "latent_directions": lambda codes, seed: latent_directions(codes, SIZES, **FEW, seed=seed).tolist(),
@@ -422,7 +424,7 @@ def test_the_same_seed_gives_the_same_bits(name):
     assert measure(codes, 0) == first
     assert measure(codes.float().double().numpy(), 0) == measure(codes.float(), 0)
     if name != "dci":  # whose seed only settles ties
-        assert measure(codes, 1) != first
+        assert measure(codes, 2) != first
 
 
 # Metrics of a run
@@ -451,6 +453,7 @@ def test_the_paper_variant_has_ten_bins():
 # What is refused
 
 CODES, VALUES = grid(SIZES), indices(SIZES)
+unchecked = inspect.unwrap  # as users call a function: without the tests' own check of shapes
 
 
 @pytest.mark.parametrize("measure", [mig, sap, dci])
@@ -471,11 +474,8 @@ CODES, VALUES = grid(SIZES), indices(SIZES)
     ],
 )
 def test_codes_and_factors_that_do_not_fit_are_refused_in_a_sentence(measure, codes, values, words):
-    if codes.ndim == 1:
-        codes = codes.numpy()
-        measure = getattr(measure, "__wrapped__", measure)
     with pytest.raises(UserError, match=rf"^{measure.__name__}: {words}.*\.$"):
-        measure(codes, values)
+        unchecked(measure)(codes, values)
 
 
 def test_dci_needs_two_factors_and_a_factor_that_varies_where_it_is_fitted():
@@ -530,7 +530,7 @@ def test_codes_that_are_not_a_grid_are_refused_in_a_sentence(name, codes, sizes,
         (lambda: pca_factor_vae_score(CODES, SIZES, torch.eye(3), 0), "pca_factor_vae_score: draws is 0"),
         (lambda: pca_factor_vae_score(CODES, SIZES, torch.eye(3)[:2]), "pca_factor_vae_score: directions has 2 rows"),
         (
-            lambda: pca_factor_vae_score(CODES, SIZES, torch.eye(4)),
+            lambda: unchecked(pca_factor_vae_score)(CODES, SIZES, torch.eye(4)),
             r"pca_factor_vae_score: directions has shape \(4, 4",
         ),
         (lambda: direction_angles(torch.zeros(2, 3)), "direction_angles: directions has rows of length 0 to 0"),
