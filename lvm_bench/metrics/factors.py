@@ -149,7 +149,7 @@ def _draws(
         # Sorted, so that successive draws read the same part of the table.
         chosen = torch.randint(sizes[k], (count, 1), generator=stream).sort(dim=0).values
         for value in chosen.split(max(1, _BLOCK // images)):
-            rows = value * others + torch.randint(others, (len(value), images), generator=stream)
+            rows = torch.randint(others, (len(value), images), generator=stream).add_(value * others)
             yield k, table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
 
 
@@ -183,10 +183,10 @@ def _mig(codes: Array, factors: Factors, bins: int, name: str) -> float:
     _vary(indices, name)
     _two_dimensions(rows, name)
     _at_least(2, name, bins=bins)
-    (l, k), values = (rows.shape[1], indices.shape[1]), int(indices.max()) + 1
-    table = torch.arange(l * k).view(l, k, 1) * (bins * values)
-    cell = table + (_binned(rows, bins)[:, None] * values + indices.T)
-    counts = cell.flatten().bincount(minlength=l * k * bins * values).view(l, k, bins, values)
+    k, values = indices.shape[1], int(indices.max()) + 1
+    cells = torch.arange(k)[:, None] * (bins * values) + indices.T.contiguous()  # one table per factor
+    tables = [(cells + axis).flatten().bincount(minlength=k * bins * values) for axis in _binned(rows, bins) * values]
+    counts = torch.stack(tables).view(-1, k, bins, values)
     of_code, of_factor = _entropy(counts.sum(3, keepdim=True)), _entropy(counts.sum(2, keepdim=True))
     best, second = (of_code + of_factor - _entropy(counts)).topk(2, dim=0).values
     return float(((best - second) / of_factor[0]).mean())
@@ -273,7 +273,8 @@ def _votes(
     """How often each axis varies least when a factor is fixed."""
     table = torch.zeros(len(sizes), codes.shape[1], dtype=torch.int64)
     for k, z in _draws(codes, sizes, votes, images, stream):
-        table[k] += _covariances(z).diagonal(dim1=1, dim2=2).argmin(1).bincount(minlength=codes.shape[1])
+        quietest = _covariances(z).diagonal(dim1=1, dim2=2).min(1).indices
+        table[k] += quietest.bincount(minlength=codes.shape[1])
     return table
 
 
@@ -393,7 +394,7 @@ def whitened(grid_codes: Float[Array, "N l"]) -> Float64[Tensor, "N r"]:
 
 
 def pca_mig(codes: Float[Array, "n l"], factors: Factors, directions: Float[Array, "k l"], bins: int = BINS) -> float:
-    """MIG of the codes' coordinates along the directions, which need not be orthogonal. AVAE paper, sec. V-C.
+    """MIG of the codes' coordinates along the directions, which need not be orthogonal. AVAE paper, sec. IV-B3.
 
     A coordinate that does not vary beyond rounding knows nothing.
     """
@@ -416,7 +417,7 @@ def pca_factor_vae_score(
 
     Directions estimated from other draws may be wrong and the score still 1: it asks only that they differ.
     A collapsed axis varies least in every draw, and the score is chance; for the whitened score, which has no
-    such axis, give whitened codes and the directions found in them. AVAE paper, sec. V-C.
+    such axis, give whitened codes and the directions found in them. AVAE paper, sec. IV-B3.
     """
     codes = _grid(grid_codes, sizes, "pca_factor_vae_score")
     axes = _directions(directions, codes.shape[1], "pca_factor_vae_score")
@@ -489,7 +490,7 @@ def pca_mig_of_directions(
     samples: int,
     seed: int,
 ) -> dict[str, float]:
-    """MIG along the latent directions with 20 bins, and the paper's 10; higher is better (AVAE paper, V-C)."""
+    """MIG along the latent directions with 20 bins, and the paper's 10; higher is better (AVAE paper, IV-B3)."""
     codes, factors = _sample(grid_codes, factor_sizes, samples, seed, "mig")  # those of `mig`: the two compare
     return {"": pca_mig(codes, factors, directions), "paper": pca_mig(codes, factors, directions, PAPER_BINS)}
 
