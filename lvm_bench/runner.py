@@ -334,6 +334,7 @@ class About:
             "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
             "neighbours": job.evaluation.neighbours,
             "weights": job.evaluation.weights,
+            "seeds": sorted({other.seed for other in self.suite.jobs if other.dataset == job.dataset}),
         }
         if extractor:
             facts["extractor_note"] = extractor.note
@@ -360,9 +361,13 @@ class About:
             old = facts.get(kind, {})
             kept = {key: text for key, text in old.items() if "/".join(key.split("/")[:2]) not in ran}
             facts[kind] = kept | found
+        datasets: dict[str, Any] = facts.get("datasets", {})
+        for name, added in self.added["datasets"].items():
+            seeds = {*datasets.get(name, {}).get("seeds", []), *added["seeds"]}
+            datasets[name] = {**added, "seeds": sorted(seeds)}
         facts |= {
             **self.added,
-            "datasets": facts.get("datasets", {}) | self.added["datasets"],
+            "datasets": datasets,
             "suite": self.suite.name,
             "description": self.suite.description,
             "methods": list(dict.fromkeys([*facts.get("methods", []), *self.suite.methods])),

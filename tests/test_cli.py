@@ -207,6 +207,44 @@ def test_evaluation_resumes_and_gives_the_same_scores(finished: Path, lvm_bench:
     assert (place / "model.safetensors").stat().st_mtime_ns == weights
 
 
+FACTORS = (
+    "run", "--suite", "disentanglement-small", "--seeds", "0", "--set=epochs=2", "--set=m=100", "--set=width=0.1",
+    "--set=datasets.sprites.factor_sizes=[3,2,4,5,5]", "--set=datasets.scenes3d.factor_sizes=[2,2,4,3,4,3]",
+    "--set=votes=300", "--set=direction_images=100", "--set=sap_samples=300", "--set=dci_samples=60",
+)  # fmt: skip
+
+
+def test_a_disentanglement_suite_from_nothing_to_its_table_and_pictures(lvm_bench: Call, tmp_path: Path) -> None:
+    result = lvm_bench(*FACTORS, "--methods", "vae", "--methods", "avae")
+    assert result.exit_code == 0, result.stderr
+    suite = tmp_path / "results" / "disentanglement-small"
+    for dataset in ("sprites", "scenes3d"):
+        for method in ("vae", "avae", "standard-normal"):
+            scores = json.loads((suite / f"runs/{dataset}/{method}/seed-0/scores.json").read_text())
+            assert {"mig.grid", "mig_paper.grid", "sap.grid", "dci_disentanglement.grid", "factor_vae_score.grid",
+                    "beta_vae_score.grid", "pca_mig.grid", "pca_factor_vae_score.grid",
+                    "pca_factor_vae_score_whitened.grid", "angle_deviation.grid"} <= scores.keys()  # fmt: skip
+            assert ("sse.grid" in scores) == (method != "standard-normal")
+            assert not [key for key in scores if "@" in key]
+    result = lvm_bench("report", "--suite", "disentanglement-small", "--against", "avae-2024")
+    assert result.exit_code == 0, result.stderr
+    assert "PCA" in result.stdout
+    made = {file.name for file in suite.rglob("*.*") if "runs" not in file.parts}
+    for dataset in ("sprites", "scenes3d"):
+        for figure in ("traversals", "angles", "axes-against-pca", "sweeps"):
+            assert f"{dataset}-{figure}.png" in made
+    assert {"disentanglement.avae-2024.csv", "disentanglement.avae-2024.tex", "factors.avae-2024.csv"} <= made
+    assert not {"frechet.avae-2024.csv", "precision-recall.avae-2024.csv"} & made
+
+
+def test_the_small_suite_is_seven_methods_on_sprites_and_three_on_scenes(lvm_bench: Call) -> None:
+    jobs = lvm_bench("run", "--suite", "disentanglement-small", "--dry-run").stdout.splitlines()
+    assert len(jobs) == 7 * 3 + 3 * 2
+    jobs = lvm_bench("run", "--suite", "paper-disentanglement", "--dry-run").stdout.splitlines()
+    assert len(jobs) == 2 * 7 * 10
+    assert all("weights=best" in job for job in jobs)
+
+
 def test_dry_run_prints_jobs_and_settings_and_runs_nothing(lvm_bench: Call, tmp_path: Path) -> None:
     result = lvm_bench("run", "--suite", "paper", "--dry-run")
     assert result.exit_code == 0
@@ -231,9 +269,12 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
         rows = [line.split("  ", 1) for line in result.stdout.splitlines()]
         assert all(len(row) == 2 and row[1].strip() for row in rows), rows
         names[what] = {row[0] for row in rows}
-    assert names["methods"] >= {*METHODS, "ae"}
-    assert names["datasets"] == {"digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder"}
-    assert names["suites"] >= {"paper", "quick", "mnist-small"}
+    assert names["methods"] >= {*METHODS, "ae", "factor-vae"}
+    assert names["datasets"] == {
+        "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder",
+        "dsprites", "shapes3d", "sprites", "scenes3d",
+    }  # fmt: skip
+    assert names["suites"] >= {"paper", "quick", "mnist-small", "paper-disentanglement", "disentanglement-small"}
 
 
 @pytest.mark.parametrize(

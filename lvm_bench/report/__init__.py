@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 
 from lvm_bench import store
 from lvm_bench.errors import RunError, UserError, did_you_mean
-from lvm_bench.report import bandwidth, figures, published, scores, tables, writers
+from lvm_bench.report import bandwidth, factor_figures, figures, published, scores, tables, writers
 
 BANDWIDTH = "bandwidth"
 TABLES = (*tables.LAYOUTS, tables.OTHER)
@@ -37,12 +37,14 @@ def report(
         for shown in emit(folder, chosen or None, against, damaged.append, console.width):
             console.print(shown)
         pictures = figures.write_figures(folder, _about(folder), damaged.append)
+        measured = scores.collect(folder, damaged.append)
+        pictures += factor_figures.write_figures(folder, _about(folder), measured, damaged.append)
         console.print(f"Tables: {folder / 'tables'}", soft_wrap=True, highlight=False)
         if pictures:
             console.print(f"Pictures: {folder / 'figures'}", soft_wrap=True, highlight=False)
         else:
             console.print("No pictures: the runs' folders hold no images.", soft_wrap=True, highlight=False)
-    for text in damaged:
+    for text in dict.fromkeys(damaged):
         console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
     return 1 if damaged else 0
 
@@ -54,8 +56,9 @@ def emit(
     complain: Callable[[str], object] = print,
     width: int = 100,
 ) -> list[RenderableType]:
-    """Write a suite's tables (all, or those named) as tables/<name>.csv and .tex; returns them for printing.
+    """Write a suite's tables as tables/<name>.csv and .tex; returns them for printing.
 
+    Those named, or all in which some method has a number (all there are, if none has).
     claims.csv holds each claim of the paper against the scores: True, False, or empty where they cannot tell.
     With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written.
     """
@@ -66,12 +69,13 @@ def emit(
     held = published.verdicts(frame, about.get("extractor", ""))
     store.write_text(folder / "claims.csv", held.to_csv(index=False))
     further = bool(tables.uncovered(frame, about.get("extractor", "")))
+    chosen = [name for name in names or TABLES if name != tables.OTHER or further]
+    built = [tables.build(name, frame, about, against) for name in chosen]
+    if not names:
+        built = list(filter(tables.filled, built)) or built
     shown: list[RenderableType] = []
-    for name in names or TABLES:
-        if name == tables.OTHER and not further:
-            continue
-        table = tables.build(name, frame, about, against)
-        stem = f"{name}.{against}" if against else name
+    for table in built:
+        stem = f"{table.name}.{against}" if against else table.name
         store.write_text(folder / "tables" / f"{stem}.csv", writers.to_csv(table))
         store.write_text(folder / "tables" / f"{stem}.tex", writers.to_latex(table))
         shown += writers.to_terminal(table, width)

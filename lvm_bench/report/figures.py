@@ -24,37 +24,40 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
     files = {run_of(file): file for file in run_files(suite, "images.npz")}
     for dataset in sorted({dataset for dataset, _, _ in files}):
         found: Found = {}
-        for method in _ordered({method for name, method, _ in files if name == dataset}, about):
+        for method in ordered({method for name, method, _ in files if name == dataset}, about):
             seed = min(seed for name, other, seed in files if (name, other) == (dataset, method))
             file = files[dataset, method, seed]
             try:
-                found[method] = (seed, _read(file))
+                found[method] = (seed, read(file))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
             strips = [(words, strip(images[kind])) for kind, words in KINDS.items()]
             title = f"{label(method)} {place}, seed {seed}"
-            written.append(_write(suite / "figures" / f"{dataset}-{method}.png", title, strips))
+            written.append(write_strips(suite / "figures" / f"{dataset}-{method}.png", title, strips))
         if found:
             seeds = sorted({seed for seed, _ in found.values()})
             title = f"{len(found)} methods {place}, seed {', '.join(map(str, seeds))}"
-            written.append(_write(suite / "figures" / f"{dataset}.png", title, _combined(found)))
+            written.append(write_strips(suite / "figures" / f"{dataset}.png", title, _combined(found)))
     return written
 
 
-def _ordered(names: set[str], about: dict[str, Any]) -> list[str]:
+def ordered(names: set[str], about: dict[str, Any]) -> list[str]:
+    """Names of methods in the order of the suite, unknown ones last."""
     known = [name for name in about.get("methods", []) if name in names]
     return known + sorted(names - {*known})
 
 
-def _read(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        images = {kind: arrays[kind] for kind in KINDS}
-    for kind, array in images.items():
+def read(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a run's pictures; ValueError unless those of `KINDS` are there and images."""
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = {kind: stored[kind] for kind in {**KINDS, **dict.fromkeys(stored.files)}}
+    for kind in KINDS:
+        array = arrays[kind]
         if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3):
             raise ValueError(f"{kind} is {array.dtype} {array.shape}, not uint8 [n, 1 or 3, h, w]")
-    return images
+    return arrays
 
 
 def strip(images: np.ndarray) -> np.ndarray:
@@ -78,7 +81,7 @@ def _combined(found: Found) -> list[Strip]:
     return strips
 
 
-def _write(file: Path, title: str, strips: list[Strip]) -> Path:
+def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
     """Draw labelled strips pixel for pixel, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -14,13 +14,23 @@ from lvm_bench.report import published
 METHODS = {
     "vae": "VAE",
     "beta-tcvae": "β-TCVAE",
+    "factor-vae": "FactorVAE",
     "rae-l2": "RAE-L2",
     "aae": "AAE",
     "wae-mmd": "WAE-MMD",
     "avae": "AVAE",
 }
 PLAIN = {"ae": "AE (no prior)"}  # methods that are controls: below the rule, never the best
-DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "celeba": "CelebA"}
+DATASETS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "celeba": "CelebA",
+    "dsprites": "dSprites",
+    "shapes3d": "3D Shapes",
+    "sprites": "sprites (rendered)",
+    "scenes3d": "scenes3d (rendered)",
+}
 CONTROLS = ("real-images", "standard-normal")
 
 
@@ -50,6 +60,16 @@ class Column:
 
 
 @dataclass(frozen=True)
+class OtherRow:
+    """A row above a method's own, with another of its scores in each column: `keys` by the column's key."""
+
+    name: str
+    label: str
+    method: str
+    keys: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Layout:
     """What a table shows: columns for every data set, then rows of controls below the methods."""
 
@@ -59,6 +79,12 @@ class Layout:
     columns: tuple[Column, ...]
     controls: tuple[tuple[str, str], ...] = ()  # (row, label)
     covers: tuple[str, ...] = ()  # keys that are shown as a row, not as a column
+    others: tuple[OtherRow, ...] = ()
+
+    @property
+    def of_grid(self) -> bool:
+        """Whether it shows scores of the codes of a whole grid of factors."""
+        return all(column.key.endswith(".grid") for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,11 @@ class Table:
 
 REAL = (("real-images", "real images"),)
 NORMAL = (("standard-normal", "standard normal (exact draws)"),)
+_AXES = {
+    "pca_factor_vae_score.grid": "factor_vae_score.grid",
+    "pca_mig_paper.grid": "mig_paper.grid",
+    "sse.grid": "sse.grid",
+}
 _KINDS = (("REC", "recon"), ("INT", "interpolated"), ("N", "fake"), ("N ex-post", "expost"))
 
 LAYOUTS = {
@@ -205,6 +236,48 @@ LAYOUTS = {
             ),
             NORMAL,
         ),
+        Layout(
+            "disentanglement",
+            "VII",
+            "FactorVAE score in percent and MIG (10 bins, as in the authors' code) along the latent directions "
+            "of Algorithm 2, in the rows called axes along the latent axes (higher is better), and squared error "
+            "per image, summed over its values (the paper's MSE; lower is better)",
+            (
+                Column("FactorVAE (%)", "pca_factor_vae_score.grid", scale=100),
+                Column("MIG", "pca_mig_paper.grid"),
+                Column("SSE", "sse.grid"),
+            ),
+            others=(
+                OtherRow("vae-axes", "VAE, axes", "vae", _AXES),
+                OtherRow("beta-tcvae-axes", "β-TCVAE, axes", "beta-tcvae", _AXES),
+            ),
+        ),
+        Layout(
+            "factors",
+            "",
+            "Disentanglement of every method along its latent axes and along the directions of Algorithm 2 (PCA; "
+            "whitened: in whitened codes): FactorVAE scores in percent, MIG with 20 and with 10 bins, SAP, DCI and "
+            "beta-VAE score (higher is better), mean deviation of the angles between directions from 90 degrees, "
+            "SSE per image and MSE per value of images of the whole grid (lower is better)",
+            (
+                Column("FactorVAE (%)", "factor_vae_score.grid", scale=100),
+                Column("PCA FactorVAE (%)", "pca_factor_vae_score.grid", scale=100),
+                Column("whitened (%)", "pca_factor_vae_score_whitened.grid", scale=100),
+                Column("MIG", "mig.grid"),
+                Column("PCA MIG", "pca_mig.grid"),
+                Column("MIG, 10 bins", "mig_paper.grid"),
+                Column("PCA MIG, 10 bins", "pca_mig_paper.grid"),
+                Column("SAP", "sap.grid"),
+                Column("DCI disentanglement", "dci_disentanglement.grid"),
+                Column("DCI completeness", "dci_completeness.grid"),
+                Column("DCI informativeness", "dci_informativeness.grid"),
+                Column("beta-VAE score", "beta_vae_score.grid"),
+                Column("angle deviation", "angle_deviation.grid"),
+                Column("SSE", "sse.grid"),
+                Column("MSE", "mse.grid"),
+            ),
+            NORMAL,
+        ),
     )
 }
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
@@ -217,10 +290,12 @@ def build(name: str, frame: pd.DataFrame, about: dict[str, Any], against: str | 
     columns = [_resolved(column, extractor) for column in layout.columns]
     names = [*about.get("datasets", {}), *sorted({*frame["dataset"]} - {*about.get("datasets", {})})]
     scores = frame.assign(dataset=frame["dataset"].astype(str))
-    cells = _cells(scores, columns) | _floors(layout, scores, about)
+    cells = _cells(scores, columns) | _other_cells(layout, scores, columns) | _floors(layout, scores, about)
     rows = _rows(layout, frame, about, names)
     cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
-    cells |= _marks(cells, columns, names, [row.name for row in rows if not row.control])
+    repeated = {(row.name, key) for row in layout.others for key, own in row.keys.items() if key == own}
+    rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
+    cells |= _marks(rated, columns, names, [row.name for row in rows if not row.control])
     cells |= _beside(cells, layout, columns, names, rows, against)
     rows, footnotes = _footnotes(rows, names, cells, columns, about)
     return Table(
@@ -233,6 +308,12 @@ def build(name: str, frame: pd.DataFrame, about: dict[str, Any], against: str | 
         footnotes,
         against or "",
     )
+
+
+def filled(table: Table) -> bool:
+    """Whether a method has a number of ours in the table."""
+    methods = {row.name for row in table.rows if not row.control}
+    return any(cell.n for (row, _, _), cell in table.cells.items() if row in methods)
 
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
@@ -285,6 +366,20 @@ def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, 
     return found
 
 
+def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
+    found: dict[tuple[str, str, str], Cell] = {}
+    for row in layout.others:
+        keys = [replace(column, key=row.keys[column.key]) for column in columns]
+        cells = _cells(scores[scores["method"] == row.method], keys)
+        found |= {
+            (row.name, dataset, column.metric): cell
+            for column in columns
+            for (_, dataset, metric), cell in cells.items()
+            if metric == row.keys[column.key]
+        }
+    return found
+
+
 def _values(scores: pd.DataFrame, key: str) -> pd.Series:
     return scores[scores["metric"] == key].set_index(["dataset", "method", "seed"])["value"]
 
@@ -307,10 +402,11 @@ def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict
 def _rows(layout: Layout, frame: pd.DataFrame, about: dict[str, Any], datasets: list[str]) -> list[Row]:
     known = list(about.get("methods", []))
     names = [*known, *sorted({*frame["method"]} - {*known, *CONTROLS})]
-    rows = [
-        Row(name, label(name), name in PLAIN, _outcome(name, about, datasets))
-        for name in sorted(names, key=PLAIN.__contains__)
-    ]
+    rows = []
+    for name in sorted(names, key=PLAIN.__contains__):
+        notes = _outcome(name, about, datasets)
+        rows += [Row(other.name, other.label, notes=notes) for other in layout.others if other.method == name]
+        rows.append(Row(name, label(name), name in PLAIN, notes))
     return rows + [Row(name, label, True) for name, label in layout.controls]
 
 
@@ -378,11 +474,13 @@ def _beside(
     found = {}
     for row in rows:
         # The paper's "standard normal" is l/2, not what exact draws score.
-        name = {"half-l": "standard-normal", "standard-normal": ""}.get(row.name, row.name)
+        names = {"half-l": "standard-normal", "standard-normal": ""} | {o.name: o.method for o in layout.others}
+        keys = next((other.keys for other in layout.others if other.name == row.name), {})
         for dataset in datasets:
             for column in columns:
                 key = (row.name, dataset, column.metric)
-                number = printed.get((dataset, name, _space_free(column.metric)))
+                metric = _space_free(keys.get(column.metric, column.metric))
+                number = printed.get((dataset, names.get(row.name, row.name), metric))
                 if number:
                     found[key] = replace(cells.get(key, empty), published=number)
     return found
@@ -401,12 +499,12 @@ def _footnotes(
     about: dict[str, Any],
 ) -> tuple[list[Row], dict[str, str]]:
     """Letters for the methods whose runs are missing or failed, and what they stand for."""
-    seeds = len(about.get("seeds", []))
     letters: dict[str, str] = {}
     noted = []
     for row in rows:
         notes = {}
         for dataset in datasets:
+            seeds = len(_seeds(dataset, about))
             counts = {
                 cells[key].n
                 for column in columns
@@ -420,6 +518,11 @@ def _footnotes(
                 notes[dataset] = letters.setdefault(text, _letter(len(letters)))
         noted.append(replace(row, notes=notes))
     return noted, {letter: text for text, letter in letters.items()}
+
+
+def _seeds(dataset: str, about: dict[str, Any]) -> list[int]:
+    """The seeds that a data set is run over."""
+    return about.get("datasets", {}).get(dataset, {}).get("seeds", about.get("seeds", []))
 
 
 def _letter(i: int) -> str:
@@ -453,7 +556,9 @@ def _caption(
     for dataset in datasets:
         facts = about.get("datasets", {}).get(dataset)
         if facts:
-            text.append(f"{DATASETS.get(dataset, dataset)}: {_sample_facts(facts, layout, featured)}.")
+            own = len(_seeds(dataset, about))
+            over = "" if own == len(seeds) else f"{own} seed{'' if own == 1 else 's'}, "
+            text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
     if against:
         text += _comparison(against, extractor, datasets, columns, featured)
     return text
@@ -462,6 +567,13 @@ def _caption(
 def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     """What was encoded, and for feature distances what it was compared with."""
     parts = []
+    if facts.get("weights") == "best":
+        parts.append("weights of the epoch with the best validation loss")
+    if layout.of_grid and "factors" in facts:
+        values = " x ".join(map(str, facts["factors"]["sizes"]))
+        names = ", ".join(facts["factors"]["names"])
+        parts.append(f"codes of all {math.prod(facts['factors']['sizes']):,} images, {values} values of {names}")
+        return ", ".join(parts)
     if featured and facts.get("extractor_note"):
         parts.append(f"features of {facts['extractor_note']}")
     if featured:

@@ -1,0 +1,167 @@
+"""Pictures of data with ground-truth factors: what a factor is, traversals, angles, axes against directions."""
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, UInt8
+
+from lvm_bench import store
+from lvm_bench.report.figures import GAP, Strip, ordered, read, strip, write_strips
+from lvm_bench.report.scores import Complain, run_files, run_of
+from lvm_bench.report.tables import CONTROLS, DATASETS, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FRAME = (213, 94, 0)  # around the image of the real code
+# Colours that colour-blind readers tell apart (Okabe & Ito), each with a marker of its own.
+STYLES = tuple(
+    zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00"), "osD^vPX", strict=True)
+)
+PAIRS = (
+    ("mig.grid", "pca_mig.grid", "MIG", 1),
+    ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
+)
+PANEL = 3.1  # inches
+Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its median seed and that run's arrays
+
+
+def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, complain: Complain) -> list[Path]:
+    """For each data set with factors: its sweeps, traversals, angle matrices, and axis against PCA scores.
+
+    A method is shown by the run whose PCA MIG is the median of its seeds.
+    """
+    written: list[Path] = []
+    for dataset, facts in about.get("datasets", {}).items():
+        if "factors" not in facts:
+            continue
+        names, own = facts["factors"]["names"], scores[scores["dataset"] == dataset]
+        place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
+        runs = median_runs(suite, dataset, own, about, complain)
+        stem = suite / "figures" / dataset
+        if runs:
+            sweeps = next(iter(runs.values()))[1]["sweeps"]
+            rows = [(name, strip(images)) for name, images in zip(names, sweeps, strict=True)]
+            title = f"{DATASETS.get(dataset, dataset)}: one factor at a time"
+            written.append(write_strips(stem.with_name(f"{dataset}-sweeps.png"), title, rows))
+            title = f"Traversals {place} (framed: a real code)"
+            written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(runs, names)))
+            written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(runs, names, own, place)))
+        if set(own["metric"]) & {key for pair in PAIRS for key in pair[:2]}:
+            written.append(_save(stem.with_name(f"{dataset}-axes-against-pca.png"), scatter(own, about, place)))
+    return written
+
+
+def median_runs(suite: Path, dataset: str, scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
+    """For each method with pictures the run of the median PCA MIG: of an even number the lower one."""
+    files = {run_of(file)[1:]: file for file in run_files(suite, "images.npz") if run_of(file)[0] == dataset}
+    found: Runs = {}
+    for method in ordered({method for method, _ in files}, about):
+        ranked = _of(scores, method, "pca_mig.grid").sort_values(kind="stable")
+        if ranked.empty:
+            continue
+        seed = int(ranked.index[(len(ranked) - 1) // 2])
+        file = files.get((method, seed))
+        if file is None:
+            continue
+        try:
+            arrays = read(file)
+            found[method] = (seed, {name: arrays[name] for name in ("directions", "traversal", "sweeps")})
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            complain(f"{file}: holds no traversal ({error}). Delete its folder to run it again.")
+    return found
+
+
+def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
+    """The values of one metric by seed."""
+    chosen = scores[(scores["method"] == method) & (scores["metric"] == metric)]
+    return chosen.set_index("seed")["value"]
+
+
+def traversals(runs: Runs, names: list[str]) -> list[Strip]:
+    """A row per method and direction, each image a step along it; the middle one, of the real code, framed."""
+    rows = []
+    for method, (_, arrays) in runs.items():
+        for name, images in zip(names, arrays["traversal"], strict=True):
+            rows.append((f"{label(method)}\n{name}", framed(strip(images), len(images))))
+    return rows
+
+
+def framed(row: UInt8[np.ndarray, "h w 3"], n: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A strip of n images with a frame around the middle one."""
+    row, width = row.copy(), row.shape[1] // n
+    left = n // 2 * width
+    inner = row[GAP:-GAP, left + GAP : left + width - GAP].copy()
+    row[:, left : left + width] = FRAME
+    row[GAP:-GAP, left + GAP : left + width - GAP] = inner
+    return row
+
+
+def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]:
+    """The angle in degrees between the lines along each two directions, 0 on the diagonal."""
+    degrees = np.degrees(np.arccos(np.clip(np.abs(directions @ directions.T), 0, 1)))
+    np.fill_diagonal(degrees, 0)
+    return degrees
+
+
+def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, place: str) -> "Figure":
+    """Figure 4 of the AVAE paper: the angles between the directions of each method, above its PCA MIG."""
+    columns = min(4, len(runs))
+    rows = -(-len(runs) // columns)
+    figure = _figure(max(PANEL * columns, 6.5), (PANEL + 0.5) * rows + 0.4)
+    figure.suptitle(f"Angles between latent directions in degrees {place}", fontsize=11, weight="bold")
+    for position, (method, (seed, arrays)) in enumerate(runs.items(), 1):
+        axes = figure.add_subplot(rows, columns, position)
+        degrees = angles(arrays["directions"])
+        axes.imshow(degrees, cmap="cividis", vmin=0, vmax=90)
+        for (i, j), value in np.ndenumerate(degrees):
+            axes.text(
+                j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 50 else "black"
+            )
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_title(label(method), fontsize=10, parse_math=False)
+        off = _of(scores, method, "angle_deviation.grid")
+        axes.set_xlabel(
+            f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})\n"
+            f"from 90 degrees: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds",
+            fontsize=8,
+        )
+    return figure
+
+
+def scatter(scores: pd.DataFrame, about: dict[str, Any], place: str) -> "Figure":
+    """Each run's score along its axes against that along its latent directions; on the diagonal they are equal."""
+    figure = _figure(9.5, 4.6)
+    figure.suptitle(f"Scores along axes and along latent directions {place}", fontsize=11, weight="bold")
+    methods = ordered({*scores["method"]} - {*CONTROLS}, about)
+    for position, (axis, pca, name, scale) in enumerate(PAIRS, 1):
+        axes = figure.add_subplot(1, 2, position)
+        for index, method in enumerate(methods):
+            both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner") * scale
+            colour, marker = STYLES[index % len(STYLES)]
+            along, directions = both.to_numpy().T
+            axes.scatter(along, directions, c=colour, marker=marker, s=36, label=label(method), edgecolors="white")
+        top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
+        axes.plot([0, top], [0, top], color="0.6", linewidth=1, zorder=0)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{name} along axes", ylabel=f"PCA {name}", aspect="equal")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure with a canvas of its own, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(file: Path, figure: "Figure") -> Path:
+    store.write(file, lambda beside: figure.savefig(beside, format="png", dpi=120, metadata={"Software": None}))
+    return file
