@@ -51,7 +51,8 @@ def ordered(names: set[str], about: dict[str, Any]) -> list[str]:
 
 def read(file: Path) -> dict[str, np.ndarray]:
     """The arrays of a run's pictures; ValueError unless those of `KINDS` are there and images."""
-    with np.load(file, allow_pickle=False) as stored:
+    # numpy leaves a damaged file open that it opened itself
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         arrays = {kind: stored[kind] for kind in {**KINDS, **dict.fromkeys(stored.files)}}
     for kind in KINDS:
         array = arrays[kind]
