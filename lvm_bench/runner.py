@@ -7,6 +7,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,9 @@ def run_controls(job: Job, results: Path, data: Data, extractor: Extractor | Non
         scores = evaluate(makers[control](), folder / "scores.partial.json")
         store.write_json(folder / "scores.json", scores)
         (folder / "scores.partial.json").unlink(missing_ok=True)
+        if control == "real-images" and data.grid:
+            sweeps = dict(zip(data.grid.names, data.grid.sweeps(TRAVERSAL), strict=True))
+            store.write(folder / "sweeps.npz", partial(_save, arrays=sweeps))
         causes = control_settings(job)
         store.write_json(
             folder / "job.json",
@@ -288,13 +292,13 @@ def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
     kinds = ("real", "recon", "interpolated", "fake")
     pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
     if evidence.data.grid:
-        pictures |= {
-            "directions": evidence.directions().numpy(),
-            "traversal": evidence.traversal().numpy(),
-            "sweeps": evidence.data.grid.sweeps(TRAVERSAL),
-        }
+        pictures |= {"directions": evidence.directions().numpy(), "traversal": evidence.traversal().numpy()}
+    _save(path, pictures)
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
     with path.open("wb") as stream:
-        np.savez(stream, **pictures)
+        np.savez(stream, **arrays)
 
 
 def _csv(rows: Iterable[dict[str, float]]) -> str:

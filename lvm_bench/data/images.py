@@ -66,13 +66,17 @@ class Grid:
         """The factors' indices of each image."""
         return np.stack(np.unravel_index(self.order, self.sizes), axis=1).astype(np.int64)
 
-    def sweeps(self, t: int) -> UInt8[np.ndarray, "k t c h w"]:
-        """For each factor t images over its range, the other factors in the middle of theirs."""
-        combinations = np.tile(np.array(self.sizes) // 2, (len(self.sizes), t, 1))
+    def sweeps(self, most: int) -> list[UInt8[np.ndarray, "t c h w"]]:
+        """For each factor the images of its values, of `most` of them at most; the others stay as they are."""
+        k = len(self.sizes)
+        # Not in the middle: factors with equally many values, such as hues, should differ.
+        fixed = np.array([(k - i) * size // (k + 1) for i, size in enumerate(self.sizes)])
+        found = []
         for factor, size in enumerate(self.sizes):
-            combinations[factor, :, factor] = np.linspace(0, size - 1, t).round()
-        images = self.at(combinations.reshape(-1, len(self.sizes)))
-        return images.reshape(len(self.sizes), t, *images.shape[1:])
+            combinations = np.tile(fixed, (min(size, most), 1))
+            combinations[:, factor] = np.linspace(0, size - 1, min(size, most)).round()
+            found.append(self.at(combinations))
+        return found
 
     def splits(self) -> "Splits":
         """All images but the last 20,000 (at most a sixth) to train, half of those to validate, half to test."""

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float64, UInt8
 
 from lvm_bench import store
-from lvm_bench.report.figures import GAP, Strip, ordered, read, strip, write_strips
+from lvm_bench.report.figures import GAP, Strip, ordered, strip, write_strips
 from lvm_bench.report.scores import Complain, run_files, run_of
 from lvm_bench.report.tables import CONTROLS, DATASETS, label
 
@@ -42,11 +42,13 @@ def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, comp
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         runs = median_runs(suite, dataset, own, about, complain)
         stem = suite / "figures" / dataset
-        if runs:
-            sweeps = next(iter(runs.values()))[1]["sweeps"]
-            rows = [(name, strip(images)) for name, images in zip(names, sweeps, strict=True)]
+        files = [file for file in run_files(suite, "sweeps.npz") if run_of(file)[0] == dataset]
+        sweeps = arrays_of(files[0], names, complain) if files else None
+        if sweeps:
+            rows = [(name, strip(sweeps[name])) for name in names]
             title = f"{DATASETS.get(dataset, dataset)}: one factor at a time"
             written.append(write_strips(stem.with_name(f"{dataset}-sweeps.png"), title, rows))
+        if runs:
             title = f"Traversals {place} (framed: a real code)"
             written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(runs, names)))
             written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(runs, names, own, place)))
@@ -65,14 +67,21 @@ def median_runs(suite: Path, dataset: str, scores: pd.DataFrame, about: dict[str
             continue
         seed = int(ranked.index[(len(ranked) - 1) // 2])
         file = files.get((method, seed))
-        if file is None:
-            continue
-        try:
-            arrays = read(file)
-            found[method] = (seed, {name: arrays[name] for name in ("directions", "traversal", "sweeps")})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            complain(f"{file}: holds no traversal ({error}). Delete its folder to run it again.")
+        arrays = arrays_of(file, ["directions", "traversal"], complain) if file else None
+        if arrays:
+            found[method] = (seed, arrays)
     return found
+
+
+def arrays_of(file: Path, names: list[str], complain: Complain) -> dict[str, np.ndarray] | None:
+    """Some arrays of an .npz file; None, and a complaint, where it does not hold them."""
+    try:
+        # numpy leaves a damaged file open that it opened itself
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        complain(f"{file}: does not hold {' and '.join(names)} ({error}). Delete its folder to run it again.")
+        return None
 
 
 def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:

@@ -28,7 +28,7 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
             seed = min(seed for name, other, seed in files if (name, other) == (dataset, method))
             file = files[dataset, method, seed]
             try:
-                found[method] = (seed, read(file))
+                found[method] = (seed, _read(file))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
@@ -49,16 +49,14 @@ def ordered(names: set[str], about: dict[str, Any]) -> list[str]:
     return known + sorted(names - {*known})
 
 
-def read(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a run's pictures; ValueError unless those of `KINDS` are there and images."""
+def _read(file: Path) -> dict[str, np.ndarray]:
     # numpy leaves a damaged file open that it opened itself
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-        arrays = {kind: stored[kind] for kind in {**KINDS, **dict.fromkeys(stored.files)}}
-    for kind in KINDS:
-        array = arrays[kind]
+        images = {kind: stored[kind] for kind in KINDS}
+    for kind, array in images.items():
         if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3):
             raise ValueError(f"{kind} is {array.dtype} {array.shape}, not uint8 [n, 1 or 3, h, w]")
-    return arrays
+    return images
 
 
 def strip(images: np.ndarray) -> np.ndarray:

@@ -139,7 +139,10 @@ def suite(put_run: Put, about: dict[str, Any], tmp_path: Path) -> Path:
             with np.load(folder / "images.npz") as arrays:
                 kept = dict(arrays)
             pixels = np.full((2, STEPS, 1, 8, 8), 10 * seed, np.uint8)
-            np.savez(folder / "images.npz", **kept, directions=directions, traversal=pixels, sweeps=pixels + 1)
+            np.savez(folder / "images.npz", **kept, directions=directions, traversal=pixels)
+    control = tmp_path / "small" / "runs" / "dsprites" / "real-images" / "seed-0"
+    control.mkdir(parents=True)
+    np.savez(control / "sweeps.npz", **{name: pixels[0, :size] for name, size in zip(*FACTORS.values(), strict=True)})
     store.write_json(tmp_path / "small" / "about.json", about)
     return tmp_path / "small"
 
@@ -224,4 +227,12 @@ def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: dict[str, A
     pictures, complaints = drawn(suite, about)
     assert pictures.keys() == PICTURES  # of the other method
     assert len(complaints) == 1
-    assert f"{file}: holds no traversal" in complaints[0]
+    assert f"{file}: does not hold directions and traversal" in complaints[0]
+
+
+def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, about: dict[str, Any]) -> None:
+    file = suite / "runs" / "dsprites" / "real-images" / "seed-0" / "sweeps.npz"
+    file.write_bytes(b"not an archive")
+    pictures, complaints = drawn(suite, about)
+    assert pictures.keys() == PICTURES - {"dsprites-sweeps.png"}
+    assert f"{file}: does not hold shape and x & y" in complaints[0]
