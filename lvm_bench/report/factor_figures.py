@@ -11,22 +11,22 @@ from jaxtyping import Float64, UInt8
 from lvm_bench import store
 from lvm_bench.report.figures import GAP, Strip, ordered, strip, write_strips
 from lvm_bench.report.scores import Complain, run_files, run_of
-from lvm_bench.report.tables import CONTROLS, DATASETS, label
+from lvm_bench.report.tables import CONTROLS, DATASETS, METHODS, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRAME = (213, 94, 0)  # around the image of the real code
-# Colours that colour-blind readers tell apart (Okabe & Ito), each with a marker of its own.
-STYLES = tuple(
-    zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00"), "osD^vPX", strict=True)
-)
+# Colours that colour-blind readers tell apart (Okabe & Ito). One marker more: 56 pairs before the first returns.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
+MARKERS = "osD^vPX*"
 PAIRS = (
     ("mig.grid", "pca_mig.grid", "MIG", 1),
     ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
 )
 PANEL = 3.1  # inches
 Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its median seed and that run's arrays
+Points = dict[str, dict[str, np.ndarray]]  # score: method: [n 2], along axes and along directions
 
 
 def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, complain: Complain) -> list[Path]:
@@ -43,7 +43,7 @@ def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, comp
         runs = median_runs(suite, dataset, own, about, complain)
         stem = suite / "figures" / dataset
         files = [file for file in run_files(suite, "sweeps.npz") if run_of(file)[0] == dataset]
-        sweeps = arrays_of(files[0], names, complain) if files else None
+        sweeps = arrays_of(files[0], dict.fromkeys(names, (0, 0, 0, 0)), complain) if files else None
         if sweeps:
             rows = [(name, strip(sweeps[name])) for name in names]
             title = f"{DATASETS.get(dataset, dataset)}: one factor at a time"
@@ -52,36 +52,47 @@ def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, comp
             title = f"Traversals {place} (framed: a real code)"
             written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(runs, names)))
             written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(runs, names, own, place)))
-        if set(own["metric"]) & {key for pair in PAIRS for key in pair[:2]}:
-            written.append(_save(stem.with_name(f"{dataset}-axes-against-pca.png"), scatter(own, about, place)))
+        points = paired(own)
+        if points:
+            written.append(_save(stem.with_name(f"{dataset}-axes-against-pca.png"), scatter(points, about, place)))
     return written
 
 
 def median_runs(suite: Path, dataset: str, scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
     """For each method with pictures the run of the median PCA MIG: of an even number the lower one."""
     files = {run_of(file)[1:]: file for file in run_files(suite, "images.npz") if run_of(file)[0] == dataset}
+    k = len(about["datasets"][dataset]["factors"]["names"])
+    shapes = {"directions": (k, 0), "traversal": (k, 0, 0, 0, 0)}
     found: Runs = {}
     for method in ordered({method for method, _ in files}, about):
-        ranked = _of(scores, method, "pca_mig.grid").sort_values(kind="stable")
+        ranked = _of(scores, method, "pca_mig.grid").dropna().sort_values(kind="stable")
         if ranked.empty:
             continue
         seed = int(ranked.index[(len(ranked) - 1) // 2])
         file = files.get((method, seed))
-        arrays = arrays_of(file, ["directions", "traversal"], complain) if file else None
+        arrays = arrays_of(file, shapes, complain) if file else None
         if arrays:
             found[method] = (seed, arrays)
     return found
 
 
-def arrays_of(file: Path, names: list[str], complain: Complain) -> dict[str, np.ndarray] | None:
-    """Some arrays of an .npz file; None, and a complaint, where it does not hold them."""
+def arrays_of(file: Path, shapes: dict[str, tuple[int, ...]], complain: Complain) -> dict[str, np.ndarray] | None:
+    """Arrays of an .npz file by their names and shapes (0: any size); None, and a complaint, where it lacks them."""
     try:
         # numpy leaves a damaged file open that it opened itself
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
+            return {name: _checked(name, stored[name], shape) for name, shape in shapes.items()}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        complain(f"{file}: does not hold {' and '.join(names)} ({error}). Delete its folder to run it again.")
+        complain(f"{file}: does not hold {' and '.join(shapes)} ({error}). Delete its folder to run it again.")
         return None
+
+
+def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array; ValueError unless it has the shape (0: any size) and is images, or of two dimensions and finite."""
+    fits = array.ndim == len(shape) and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
+    if fits and (array.dtype == np.uint8 and array.shape[-3] in (1, 3) if len(shape) > 2 else np.isfinite(array).all()):
+        return array
+    raise ValueError(f"{name} is {array.dtype} {array.shape} or not finite, not what can be drawn")
 
 
 def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
@@ -93,9 +104,9 @@ def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
 def traversals(runs: Runs, names: list[str]) -> list[Strip]:
     """A row per method and direction, each image a step along it; the middle one, of the real code, framed."""
     rows = []
-    for method, (_, arrays) in runs.items():
+    for method, (seed, arrays) in runs.items():
         for name, images in zip(names, arrays["traversal"], strict=True):
-            rows.append((f"{label(method)}\n{name}", framed(strip(images), len(images))))
+            rows.append((f"{label(method)}\nseed {seed}\n{name}", framed(strip(images), len(images))))
     return rows
 
 
@@ -133,31 +144,48 @@ def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, place: str)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_title(label(method), fontsize=10, parse_math=False)
+        below = f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
         off = _of(scores, method, "angle_deviation.grid")
-        axes.set_xlabel(
-            f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})\n"
-            f"from 90 degrees: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds",
-            fontsize=8,
-        )
+        if len(off):
+            below += f"\nfrom 90 degrees: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds"
+        axes.set_xlabel(below, fontsize=8)
     return figure
 
 
-def scatter(scores: pd.DataFrame, about: dict[str, Any], place: str) -> "Figure":
+def paired(scores: pd.DataFrame) -> Points:
+    """The scores along axes and along latent directions of the methods' runs that have both."""
+    found: Points = {}
+    for axis, pca, name, scale in PAIRS:
+        for method in sorted({*scores["method"]} - {*CONTROLS}):
+            both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner").dropna()
+            if len(both):
+                found.setdefault(name, {})[method] = both.to_numpy() * scale
+    return found
+
+
+def style(method: str, methods: list[str]) -> tuple[str, str]:
+    """A method's colour and marker: those of `METHODS` are the same in every picture, the others come after."""
+    position = [*METHODS, *(name for name in methods if name not in METHODS)].index(method)
+    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
+
+
+def scatter(points: Points, about: dict[str, Any], place: str) -> "Figure":
     """Each run's score along its axes against that along its latent directions; on the diagonal they are equal."""
     figure = _figure(9.5, 4.6)
     figure.suptitle(f"Scores along axes and along latent directions {place}", fontsize=11, weight="bold")
-    methods = ordered({*scores["method"]} - {*CONTROLS}, about)
-    for position, (axis, pca, name, scale) in enumerate(PAIRS, 1):
-        axes = figure.add_subplot(1, 2, position)
-        for index, method in enumerate(methods):
-            both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner") * scale
-            colour, marker = STYLES[index % len(STYLES)]
-            along, directions = both.to_numpy().T
-            axes.scatter(along, directions, c=colour, marker=marker, s=36, label=label(method), edgecolors="white")
+    methods = ordered({method for runs in points.values() for method in runs}, about)
+    handles = {}
+    for position, (name, runs) in enumerate(points.items(), 1):
+        axes = figure.add_subplot(1, len(points), position)
+        for method in filter(runs.__contains__, methods):
+            colour, marker = style(method, methods)
+            along, directions = runs[method].T
+            handles[method] = axes.scatter(along, directions, c=colour, marker=marker, s=36, edgecolors="white")
         top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
         axes.plot([0, top], [0, top], color="0.6", linewidth=1, zorder=0)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{name} along axes", ylabel=f"PCA {name}", aspect="equal")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    shown = [handles[method] for method in methods]
+    figure.legend(shown, [label(method) for method in methods], loc="outside right center", frameon=False)
     return figure
 
 

@@ -107,6 +107,11 @@ class Row:
     label: str
     control: bool = False
     notes: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)  # what it shows in the place of a column's key
+
+    def metric(self, column: Column) -> str:
+        """The key of the score that it shows in a column."""
+        return self.keys.get(column.metric, column.metric)
 
 
 @dataclass(frozen=True)
@@ -405,7 +410,11 @@ def _rows(layout: Layout, frame: pd.DataFrame, about: dict[str, Any], datasets: 
     rows = []
     for name in sorted(names, key=PLAIN.__contains__):
         notes = _outcome(name, about, datasets)
-        rows += [Row(other.name, other.label, notes=notes) for other in layout.others if other.method == name]
+        rows += [
+            Row(other.name, other.label, notes=notes, keys=other.keys)
+            for other in layout.others
+            if other.method == name
+        ]
         rows.append(Row(name, label(name), name in PLAIN, notes))
     return rows + [Row(name, label, True) for name, label in layout.controls]
 
@@ -475,11 +484,10 @@ def _beside(
     for row in rows:
         # The paper's "standard normal" is l/2, not what exact draws score.
         names = {"half-l": "standard-normal", "standard-normal": ""} | {o.name: o.method for o in layout.others}
-        keys = next((other.keys for other in layout.others if other.name == row.name), {})
         for dataset in datasets:
             for column in columns:
                 key = (row.name, dataset, column.metric)
-                metric = _space_free(keys.get(column.metric, column.metric))
+                metric = _space_free(row.metric(column))
                 number = printed.get((dataset, names.get(row.name, row.name), metric))
                 if number:
                     found[key] = replace(cells.get(key, empty), published=number)

@@ -27,7 +27,7 @@ def number(mean: float, std: float, n: int) -> str:
     """`mean ± std` to two digits of the deviation, at most four of the mean; the mean alone if n = 1."""
     if not math.isfinite(mean):
         return "nan" if math.isnan(mean) else "∞" if mean > 0 else "−∞"
-    exponent = math.floor(math.log10(abs(mean))) if mean else 0
+    exponent = math.floor(math.log10(abs(mean) or (std if std > 0 else 1)))
     digits = max(0, 3 - exponent)
     if std > 0 and n != 1:
         digits = max(0, min(1 - math.floor(math.log10(std)), max(3 - exponent, 0)))
@@ -67,7 +67,7 @@ def to_csv(table: Table) -> str:
                 if cell is None:
                     continue
                 own = [repr(cell.mean), repr(cell.std), cell.n, cell.mark] if cell.n else ["", "", 0, ""]
-                line = [dataset, column.label, row.name, column.metric, *own]
+                line = [dataset, column.label, row.name, row.metric(column), *own]
                 if table.against:
                     theirs = cell.published
                     line += [table.against, repr(theirs.mean), repr(theirs.std)] if theirs else ["", "", ""]

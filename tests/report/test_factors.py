@@ -1,5 +1,7 @@
 """Data with ground-truth factors in the report: Table VII, its units and rows, and the pictures."""
 
+import csv
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -75,8 +77,18 @@ def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFra
     latex = writers.to_latex(table)
     assert r"\underline{78.8 $\pm$ 3.8} (75.56 $\pm$ 7.21)" in latex
     assert r"(64.80 $\pm$ 7.50)" in next(line for line in latex.splitlines() if line.startswith("VAE, axes"))
-    line = next(line for line in writers.to_csv(table).splitlines() if ",vae-axes,pca_factor_vae_score.grid," in line)
-    assert line.endswith("avae-2024,0.648,0.075")
+    lines = list(csv.DictReader(io.StringIO(writers.to_csv(table))))
+    written = {(line["row"], line["metric"]): line for line in lines}
+    assert len(written) == len(lines)
+    for row, metric, ours, theirs in (
+        ("vae-axes", "factor_vae_score.grid", 0.525, 0.648),
+        ("vae-axes", "mig_paper.grid", 0.13125, 0.07),
+        ("vae", "pca_factor_vae_score.grid", 0.7875, 0.7556),
+        ("vae", "pca_mig_paper.grid", 0.2625, 0.14),
+    ):
+        assert float(written[row, metric]["mean"]) == pytest.approx(ours)
+        assert float(written[row, metric]["published_mean"]) == pytest.approx(theirs)
+    assert ("vae-axes", "pca_mig_paper.grid") not in written  # it is no PCA score, whatever the heading
 
 
 def test_captions_name_factors_counts_weights_and_fewer_seeds(frame: pd.DataFrame, about: dict[str, Any]) -> None:
@@ -175,12 +187,49 @@ def test_a_method_is_shown_by_the_seed_of_the_median_pca_mig(suite: Path, about:
     assert {method: seed for method, (seed, _) in runs.items()} == {"vae": 0, "beta-tcvae": 0}
 
 
+def test_a_score_that_is_not_a_number_has_no_rank(suite: Path, about: dict[str, Any]) -> None:
+    measured = tables_frame(suite)
+    measured.loc[(measured["seed"] < 2) & (measured["metric"] == "pca_mig.grid"), "value"] = np.nan
+    runs = factor_figures.median_runs(suite, "dsprites", measured, about, print)
+    assert {seed for seed, _ in runs.values()} == {2}
+
+
+def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: Path, about: dict[str, Any]) -> None:
+    measured = tables_frame(suite)
+    runs = factor_figures.median_runs(suite, "dsprites", measured, about, print)
+    panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
+    assert panel.get_xlabel() == "PCA MIG 0.20 (seed 0)\nfrom 90 degrees: 30 ± 0 over 3 seeds"
+    assert panel.images[0].get_clim() == (0, 90)
+    measured = measured[measured["metric"] != "angle_deviation.grid"]
+    panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
+    assert panel.get_xlabel() == "PCA MIG 0.20 (seed 0)"
+
+
+def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:
+    measured = tables_frame(suite)
+    first_without = (measured["metric"] == "mig.grid") & (measured["seed"] == 0)
+    points = factor_figures.paired(measured[~first_without & (measured["metric"] != "factor_vae_score.grid")])
+    assert {name: {method: both.tolist() for method, both in runs.items()} for name, runs in points.items()} == {
+        "MIG": {"vae": [[0.1, 0.3], [0.1, 0.1]], "beta-tcvae": [[0.1, 0.3], [0.1, 0.1]]}
+    }
+    assert [panel.get_xlabel() for panel in factor_figures.scatter(points, {}, "").axes] == ["MIG along axes"]
+    assert factor_figures.paired(measured.assign(method="standard-normal")) == {}
+
+
+def test_a_method_looks_the_same_in_every_picture_and_like_no_other() -> None:
+    names = [*tables.METHODS, "mine", "yours"]
+    assert len({factor_figures.style(name, names) for name in names}) == len(names)
+    assert factor_figures.style("avae", ["avae", "mine"]) == factor_figures.style("avae", ["mine", "vae", "avae"])
+
+
 def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(
     suite: Path, about: dict[str, Any]
 ) -> None:
     runs = factor_figures.median_runs(suite, "dsprites", tables_frame(suite), about, print)
     strips = factor_figures.traversals(runs, FACTORS["names"])
-    assert [words for words, _ in strips] == ["VAE\nshape", "VAE\nx & y", "β-TCVAE\nshape", "β-TCVAE\nx & y"]
+    assert [words for words, _ in strips] == [
+        f"{method}\nseed 0\n{name}" for method in ("VAE", "β-TCVAE") for name in FACTORS["names"]
+    ]
     row = strips[0][1]
     width = row.shape[1] // STEPS
     framed = (row == factor_figures.FRAME).all(2)
@@ -236,3 +285,26 @@ def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, abou
     pictures, complaints = drawn(suite, about)
     assert pictures.keys() == PICTURES - {"dsprites-sweeps.png"}
     assert f"{file}: does not hold shape and x & y" in complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("traversal", np.zeros((2, STEPS, 1, 8, 8))),
+        ("traversal", np.zeros((2, 1, 8, 8), np.uint8)),
+        ("traversal", np.zeros((3, STEPS, 1, 8, 8), np.uint8)),
+        ("traversal", np.zeros((2, STEPS, 2, 8, 8), np.uint8)),
+        ("directions", np.eye(3)),
+        ("directions", np.full((2, 3), np.nan)),
+    ],
+)
+def test_arrays_that_cannot_be_drawn_are_damage(
+    suite: Path, about: dict[str, Any], name: str, array: np.ndarray
+) -> None:
+    file = suite / "runs" / "dsprites" / "vae" / "seed-0" / "images.npz"
+    with np.load(file) as arrays:
+        np.savez(file, **{**arrays, name: array})
+    pictures, complaints = drawn(suite, about)
+    assert pictures.keys() == PICTURES
+    assert len(complaints) == 1
+    assert f"{file}: does not hold directions and traversal ({name} is " in complaints[0]
