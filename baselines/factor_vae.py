@@ -23,7 +23,7 @@ class FactorVAE(Method):
     """FactorVAE (Kim & Mnih 2018): a VAE whose total correlation, as a discriminator sees it, weighs 1 + `gamma`.
 
     The discriminator tells codes from codes whose axes were permuted over a second batch, and has Adam's
-    first moment at 0.5 and a learning rate of its own.
+    betas at 0.5 and 0.9 and a learning rate of its own to start with, which a plateau halves like the model's.
     """
 
     heads = 2

@@ -86,7 +86,7 @@ class Method(nn.Module):
     heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
     monitor: ClassVar[str] = "loss"  # the validation entry that schedule and best checkpoint watch
     adversary: nn.Module | None  # trained by an optimiser of its own on `adversary_losses`
-    adversary_learning_rate: float | None = None  # None: that of the model
+    adversary_learning_rate: float | None = None  # to start with; None: that of the model
     adversary_betas: tuple[float, float] = (0.9, 0.999)  # of its Adam
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, spec: Spec):

@@ -64,7 +64,12 @@ def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress
             facts.add(first, data, extractor)
             facts.write(results, suite.jobs)
             for seed in dict.fromkeys(job.seed for job in jobs):
-                run_controls(next(job for job in jobs if job.seed == seed), results, data, extractor, device)
+                try:
+                    run_controls(next(job for job in jobs if job.seed == seed), results, data, extractor, device)
+                except UserError as error:  # a setting that does not suit this data set
+                    failed += sum(job.seed == seed for job in waiting)
+                    progress.failed(dataset, str(error))
+                    continue
                 for job in waiting:
                     if job.seed == seed:
                         failed += not run_job(job, results, data, extractor, device, progress)
@@ -213,13 +218,15 @@ def run_controls(job: Job, results: Path, data: Data, extractor: Extractor | Non
         if _control_done(job, results, control, job.seed):
             continue
         folder = store.run_folder(results, job.suite, job.dataset, control, job.seed)
-        scores = evaluate(makers[control](), folder / "scores.partial.json")
+        causes = control_settings(job)
+        # Named by its settings: what other settings left half done is not taken up.
+        partial_scores = folder / f"scores.partial.{store.digest(causes)}.json"
+        scores = evaluate(makers[control](), partial_scores)
         store.write_json(folder / "scores.json", scores)
-        (folder / "scores.partial.json").unlink(missing_ok=True)
+        partial_scores.unlink(missing_ok=True)
         if control == "real-images" and data.grid:
             sweeps = dict(zip(data.grid.names, data.grid.sweeps(TRAVERSAL), strict=True))
             store.write(folder / "sweeps.npz", partial(_save, arrays=sweeps))
-        causes = control_settings(job)
         store.write_json(
             folder / "job.json",
             {

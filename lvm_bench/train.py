@@ -107,7 +107,7 @@ def train(
     # Keras's epsilon, as in the authors' code.
     optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
     if adversary:
-        own_rate = method.adversary_learning_rate or rate
+        own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
         optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
     schedules = [
         torch.optim.lr_scheduler.ReduceLROnPlateau(

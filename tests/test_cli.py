@@ -376,3 +376,21 @@ def test_data_that_the_extractor_declines_does_not_stop_the_other_data(lvm_bench
     assert result.exit_code == 1
     assert "bare  FAILED: The extractor 'classifier' learns from labels" in result.stderr
     assert (tmp_path / "results" / "two" / "runs" / "digits" / "ae" / "seed-0" / "scores.json").is_file()
+
+
+def test_controls_are_not_resumed_with_other_settings_and_do_not_stop_the_other_data(
+    lvm_bench: Call, tmp_path: Path
+) -> None:
+    def scores(folder: str) -> str:
+        run = "disentanglement-small/runs/sprites/standard-normal/seed-0/scores.json"
+        return (tmp_path / folder / run).read_text()
+
+    short = (*FACTORS, "--methods", "avae", '--set=metrics=["mig", "dci"]')
+    # 3 samples do not hold every value of a factor: the control fails after it has a MIG of 60 samples.
+    failed = lvm_bench(*short, "--results", "a", "--set=samples=60", "--set=dci_samples=3")
+    assert failed.exit_code == 1
+    assert "sprites  FAILED: dci: " in failed.stderr
+    assert "scenes3d  FAILED: dci: " in failed.stderr
+    for results in ("a", "b"):
+        assert lvm_bench(*short, "--results", results, "--set=samples=500").exit_code == 0
+    assert scores("a") == scores("b")

@@ -63,6 +63,8 @@ def require_settings(
             f"{where}, which asks for {factor_sizes[names.index('shape')]} shapes. "
             f"There are {len(shapes)}: {', '.join(shapes)}."
         )
+    if sum(n > 1 for n in factor_sizes) < 2:
+        raise UserError(f"{where}. Give at least two factors two values or more: one alone cannot be told from others.")
     if np.prod(factor_sizes) < FEWEST_IMAGES:
         raise UserError(
             f"{where}, a grid of {np.prod(factor_sizes)} images. Raise them to {FEWEST_IMAGES} images or more, "

@@ -30,6 +30,10 @@ Factors = Array  # integers [n k], each factor's values counted from 0; anything
 
 
 def _factors(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
+    if not isinstance(values, Tensor) and np.asarray(values).dtype.kind not in "biufc":
+        raise UserError(
+            f"{name}: factors has dtype {np.asarray(values).dtype}; give integers, each factor's values counted from 0."
+        )
     indices = tensor(values)
     if indices.ndim != 2 or indices.shape[1] == 0:
         raise UserError(
@@ -81,14 +85,14 @@ def _grid(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor,
 
 
 def _directions(directions: Array, l: int | None, name: str) -> Float64[Tensor, "k l"]:
-    rows = matrix(directions, "directions", name).cpu()
+    rows = matrix(directions, "directions", name, needs=1).cpu()
     if l is not None and rows.shape[1] != l:
         raise UserError(
             f"{name}: directions has shape {tuple(rows.shape)} and the codes have {l} dimensions; "
             f"give one direction per factor, [factors, {l}]."
         )
     lengths = rows.norm(dim=1)
-    if not torch.allclose(lengths, torch.ones_like(lengths), atol=1e-4):
+    if not torch.allclose(lengths, torch.ones_like(lengths), atol=1e-6):
         raise UserError(
             f"{name}: directions has rows of length {float(lengths.min()):.4g} to {float(lengths.max()):.4g}; "
             f"give unit vectors, as latent_directions does."
@@ -335,7 +339,7 @@ def beta_vae_score(
     from sklearn.linear_model import LogisticRegression
 
     codes = _grid(grid_codes, sizes, "beta_vae_score")
-    _at_least(1, "beta_vae_score", test_points=test_points, pairs=pairs)
+    _at_least(1, "beta_vae_score", points=points, test_points=test_points, pairs=pairs)
     stream = generator(seed, "beta_vae_score")
     x, y = _differences(codes, sizes, points, pairs, stream)
     if len(np.unique(y)) < 2:
@@ -368,6 +372,7 @@ def latent_directions(
     AVAE paper, Algorithm 2. An axis without variance is the direction of every factor: see `whitened`.
     """
     codes = _grid(grid_codes, sizes, "latent_directions")
+    _at_least(1, "latent_directions", draws=draws)
     _at_least(2, "latent_directions", images=images)
     k, l = len(sizes), codes.shape[1]
     outer = torch.zeros(k, l, l, dtype=torch.float64)
@@ -383,14 +388,17 @@ def latent_directions(
 def whitened(grid_codes: Float[Array, "N l"]) -> Float64[Tensor, "N r"]:
     """Codes with mean 0 and identity covariance, in the r <= l principal directions that vary beyond rounding.
 
-    The others are dropped: scaled up they would be noise, kept at 0 the quietest directions of all.
+    The others are dropped: scaled up they would be noise, kept at 0 the quietest directions of all. Equal codes
+    are one column of 0.
     """
     codes = matrix(grid_codes, "grid_codes", "whitened").cpu()
+    size = float(codes.abs().max())
     codes = codes - codes.mean(0)
     spectrum, axes = torch.linalg.eigh(codes.T @ codes / len(codes))
-    # Equal codes stay 0.
-    varies = spectrum >= spectrum.max() * _ROUNDING**2
-    return codes @ axes[:, varies] * spectrum[varies].clamp(min=torch.finfo(spectrum.dtype).tiny).rsqrt()
+    varies = spectrum > spectrum.max() * _ROUNDING**2
+    if size == 0 or spectrum.max().sqrt() <= size * len(codes) * torch.finfo(spectrum.dtype).eps:
+        return torch.zeros(len(codes), 1, dtype=codes.dtype)
+    return codes @ axes[:, varies] * spectrum[varies].rsqrt()
 
 
 def pca_mig(codes: Float[Array, "n l"], factors: Factors, directions: Float[Array, "k l"], bins: int = BINS) -> float:
@@ -399,7 +407,11 @@ def pca_mig(codes: Float[Array, "n l"], factors: Factors, directions: Float[Arra
     A coordinate that does not vary beyond rounding knows nothing.
     """
     rows = matrix(codes, "codes", "pca_mig").cpu()
-    along = rows @ _directions(directions, rows.shape[1], "pca_mig").T
+    axes = _directions(directions, rows.shape[1], "pca_mig")
+    k = _factors(factors, len(rows), "pca_mig").shape[1]
+    if len(axes) != k:
+        raise UserError(f"pca_mig: directions has {len(axes)} rows for {k} factors; give one each.")
+    along = rows @ axes.T
     # MIG does not see the scale: what is left of the other axes in a dead direction would count in full.
     known = torch.where(along.std(0) > _ROUNDING * rows.std(0).max(), along, 0)
     return _mig(known, factors, bins, "pca_mig")

@@ -21,7 +21,7 @@ FRAME = (213, 94, 0)  # around the image of the real code
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
 MARKERS = "osD^vPX*"
 PAIRS = (
-    ("mig.grid", "pca_mig.grid", "MIG", 1),
+    ("mig.grid", "pca_mig.grid", "MIG (20 bins)", 1),
     ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
 )
 PANEL = 3.1  # inches
@@ -82,7 +82,7 @@ def arrays_of(file: Path, shapes: dict[str, tuple[int, ...]], complain: Complain
         # numpy leaves a damaged file open that it opened itself
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: _checked(name, stored[name], shape) for name, shape in shapes.items()}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         complain(f"{file}: does not hold {' and '.join(shapes)} ({error}). Delete its folder to run it again.")
         return None
 
@@ -144,7 +144,7 @@ def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, place: str)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_title(label(method), fontsize=10, parse_math=False)
-        below = f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
+        below = f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (20 bins, seed {seed})"
         off = _of(scores, method, "angle_deviation.grid")
         if len(off):
             below += f"\nfrom 90 degrees: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds"

@@ -29,7 +29,7 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
             file = files[dataset, method, seed]
             try:
                 found[method] = (seed, _read(file))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():

@@ -129,7 +129,8 @@ def judge_bandwidths(claim: Claim, means: pd.DataFrame) -> bool:
 
 
 def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
-    """Each claim held against a suite's scores: id, table, text, in_paper, here (None: cannot be seen), numbers.
+    """Each claim held against a suite's scores: what it says, whether it holds in the paper and here (None: cannot be
+    seen), on which data sets, among how many of the paper's methods at least, and the numbers.
 
     Where a suite holds the stand-in of a data set and not that itself, the claim is held against the stand-in.
     """
@@ -139,9 +140,13 @@ def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
     for claim in claims():
         claim = replace(claim, datasets=tuple(used.get(name, name) for name in claim.datasets))
         here = judge(claim, scores, extractor)
-        numbers = "; ".join(_numbers(claim, scores, extractor)) if here is not None else ""
-        rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, here, numbers])
-    return pd.DataFrame(rows, columns=["id", "table", "text", "in_paper", "here", "numbers"], dtype=object)
+        seen: list[str] = [name for name in claim.datasets if name in present] if here is not None else []
+        compared = [sum(any(key[:2] == (name, method) for key in scores) for method in COMPARED) for name in seen]
+        numbers = "; ".join(_numbers(claim, scores, extractor)) if seen else ""
+        found = [here, ", ".join(seen), min(compared, default=""), numbers]
+        rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *found])
+    columns = ["id", "table", "text", "in_paper", "here", "datasets", "methods", "numbers"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def judge(claim: Claim, scores: Scores, extractor: str = "inception") -> bool | None:

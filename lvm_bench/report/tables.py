@@ -54,6 +54,11 @@ class Column:
     scale: float = 1.0
 
     @property
+    def heading(self) -> str:
+        """The label with the unit of what is shown; CSV files hold the label, and scores unscaled."""
+        return f"{self.label} (%)" if self.scale == 100 else self.label
+
+    @property
     def metric(self) -> str:
         """The key as it stands in written tables."""
         return f"{self.key}-{self.minus}" if self.minus else self.key
@@ -248,7 +253,7 @@ LAYOUTS = {
             "of Algorithm 2, in the rows called axes along the latent axes (higher is better), and squared error "
             "per image, summed over its values (the paper's MSE; lower is better)",
             (
-                Column("FactorVAE (%)", "pca_factor_vae_score.grid", scale=100),
+                Column("FactorVAE", "pca_factor_vae_score.grid", scale=100),
                 Column("MIG", "pca_mig_paper.grid"),
                 Column("SSE", "sse.grid"),
             ),
@@ -265,9 +270,9 @@ LAYOUTS = {
             "beta-VAE score (higher is better), mean deviation of the angles between directions from 90 degrees, "
             "SSE per image and MSE per value of images of the whole grid (lower is better)",
             (
-                Column("FactorVAE (%)", "factor_vae_score.grid", scale=100),
-                Column("PCA FactorVAE (%)", "pca_factor_vae_score.grid", scale=100),
-                Column("whitened (%)", "pca_factor_vae_score_whitened.grid", scale=100),
+                Column("FactorVAE", "factor_vae_score.grid", scale=100),
+                Column("PCA FactorVAE", "pca_factor_vae_score.grid", scale=100),
+                Column("whitened", "pca_factor_vae_score_whitened.grid", scale=100),
                 Column("MIG", "mig.grid"),
                 Column("PCA MIG", "pca_mig.grid"),
                 Column("MIG, 10 bins", "mig_paper.grid"),

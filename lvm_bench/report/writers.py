@@ -126,7 +126,7 @@ def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
         r"\toprule",
         rf" & {heads} \\",
         rules,
-        f" & {' & '.join(escape(column.label) for _, column in panel)} \\\\",
+        f" & {' & '.join(escape(column.heading) for _, column in panel)} \\\\",
         r"\midrule",
     ]
     for position, row in enumerate(table.rows):
@@ -166,7 +166,7 @@ def to_terminal(table: Table, width: int) -> list[RichTable | Text]:
         ):
             view = RichTable(heading, box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
             for column, _ in part:
-                view.add_column(Text(column.label), justify="right", no_wrap=True)
+                view.add_column(Text(column.heading), justify="right", no_wrap=True)
             for position, (row, label) in enumerate(zip(table.rows, labels, strict=True)):
                 if row.control and position and not table.rows[position - 1].control:
                     view.add_row(Text("─" * first, style="dim"))
@@ -177,7 +177,7 @@ def to_terminal(table: Table, width: int) -> list[RichTable | Text]:
 
 
 def _width(column: Column, cells: list[Text]) -> int:
-    return 2 + max([len(column.label), *(len(line) for cell in cells for line in cell.plain.split("\n"))])
+    return 2 + max([len(column.heading), *(len(line) for cell in cells for line in cell.plain.split("\n"))])
 
 
 def _fitting(items: list[tuple[int, tuple[Column, list[Text]]]], width: int) -> list[list[tuple[Column, list[Text]]]]:

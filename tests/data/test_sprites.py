@@ -133,10 +133,10 @@ def test_the_grid_holds_every_combination() -> None:
 
 
 def test_what_has_one_value_is_drawn_and_is_no_factor(cache: Path) -> None:
-    data = small(factor_sizes=(1, 1, 1, 12, 1))
+    data = small(factor_sizes=(1, 1, 2, 12, 1))
     assert data.grid is not None
-    assert (data.grid.names, data.grid.sizes) == (("x",), (12,))
-    image = data.grid.at(np.array([[0]]))[0, 0]
+    assert (data.grid.names, data.grid.sizes) == (("orientation", "x"), (2, 12))
+    image = data.grid.at(np.array([[0, 0]]))[0, 0]
     # A square of three quarters of the largest, halfway down.
     np.testing.assert_array_equal(np.flatnonzero(image.any(1)), np.arange(12, 20))
     np.testing.assert_array_equal(image, image[::-1])
@@ -166,7 +166,8 @@ def test_the_array_is_drawn_once_and_mapped(cache: Path, monkeypatch: pytest.Mon
         ({"factor_sizes": ()}, r"factor_sizes = \[\]. Give 5 numbers"),
         ({"factor_sizes": (3, 6, 0, 32, 32)}, r"\[3, 6, 0, 32, 32\]. Give 5 numbers, each 1 or more"),
         ({"factor_sizes": (4, 1, 1, 4, 4)}, r"asks for 4 shapes. There are 3: square, ellipse, heart"),
-        ({"factor_sizes": (1, 1, 1, 1, 11)}, r"a grid of 11 images. Raise them to 12 images or more"),
+        ({"factor_sizes": (1, 1, 1, 2, 5)}, r"a grid of 10 images. Raise them to 12 images or more"),
+        ({"factor_sizes": (1, 1, 1, 1, 40)}, r"at least two factors two values or more"),
     ],
 )
 def test_wrong_settings_are_sentences(options: dict[str, object], sentence: str) -> None:

@@ -544,3 +544,25 @@ def test_codes_that_are_not_a_grid_are_refused_in_a_sentence(name, codes, sizes,
 def test_counts_and_directions_that_do_not_fit_are_refused_in_a_sentence(call, words):
     with pytest.raises(UserError, match=rf"^{words}"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: latent_directions(np.eye(4), (2, 2), draws=-1), "latent_directions: draws is -1; give 1 or more"),
+        (lambda: beta_vae_score(np.eye(4), (2, 2), points=-1), "beta_vae_score: points is -1; give 1 or more"),
+        (lambda: mig(np.eye(3), np.array([["a"], ["b"], ["c"]])), "mig: factors has dtype <U1; give integers"),
+        (lambda: pca_mig(np.eye(4), np.array([[0, 0], [1, 1], [0, 1], [1, 0]]), np.eye(4)[:1]), "1 rows for 2 factors"),
+        (lambda: direction_angles(np.diag([0.9999, 1])), "directions has rows of length 0.9999 to 1"),
+    ],
+)
+def test_more_bad_input_is_a_sentence(call, sentence):
+    with pytest.raises(UserError, match=sentence):
+        call()
+
+
+def test_whitened_equal_codes_are_a_column_of_zeros():
+    for value in (0.0, 0.1, 1e6):
+        white = whitened(np.full((120, 3), value))
+        assert white.shape == (120, 1)
+        assert not white.any()

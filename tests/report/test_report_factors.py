@@ -131,6 +131,8 @@ def test_claims_are_held_against_a_stand_in_where_the_suite_has_no_other(frame: 
     here, numbers = verdict(frame)
     assert here is False
     assert numbers.startswith("dsprites mig_paper.grid: ")
+    row = published.verdicts(frame, "").set_index("id").loc["beta-tcvae-dsprites-mig"]
+    assert (row["datasets"], row["methods"]) == ("dsprites", 3)
     stand_in = frame.assign(dataset="sprites")
     assert verdict(stand_in) == (here, numbers.replace("dsprites", "sprites"))
     louder = rows("sprites", "beta-tcvae", 9, {"mig_paper.grid": 100.0})
@@ -198,11 +200,11 @@ def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: 
     measured = tables_frame(suite)
     runs = factor_figures.median_runs(suite, "dsprites", measured, about, print)
     panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
-    assert panel.get_xlabel() == "PCA MIG 0.20 (seed 0)\nfrom 90 degrees: 30 ± 0 over 3 seeds"
+    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)\nfrom 90 degrees: 30 ± 0 over 3 seeds"
     assert panel.images[0].get_clim() == (0, 90)
     measured = measured[measured["metric"] != "angle_deviation.grid"]
     panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
-    assert panel.get_xlabel() == "PCA MIG 0.20 (seed 0)"
+    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)"
 
 
 def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:
@@ -210,9 +212,9 @@ def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:
     first_without = (measured["metric"] == "mig.grid") & (measured["seed"] == 0)
     points = factor_figures.paired(measured[~first_without & (measured["metric"] != "factor_vae_score.grid")])
     assert {name: {method: both.tolist() for method, both in runs.items()} for name, runs in points.items()} == {
-        "MIG": {"vae": [[0.1, 0.3], [0.1, 0.1]], "beta-tcvae": [[0.1, 0.3], [0.1, 0.1]]}
+        "MIG (20 bins)": {"vae": [[0.1, 0.3], [0.1, 0.1]], "beta-tcvae": [[0.1, 0.3], [0.1, 0.1]]}
     }
-    assert [panel.get_xlabel() for panel in factor_figures.scatter(points, {}, "").axes] == ["MIG along axes"]
+    assert [panel.get_xlabel() for panel in factor_figures.scatter(points, {}, "").axes] == ["MIG (20 bins) along axes"]
     assert factor_figures.paired(measured.assign(method="standard-normal")) == {}
 
 
@@ -264,11 +266,11 @@ def test_data_without_factors_get_no_such_pictures(frame: pd.DataFrame, about: d
     assert factor_figures.write_figures(tmp_path, about, frame, print) == []
 
 
-@pytest.mark.parametrize("fault", ["cut", "no traversal"])
+@pytest.mark.parametrize("fault", ["cut", "empty", "no traversal"])
 def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: dict[str, Any], fault: str) -> None:
     file = suite / "runs" / "dsprites" / "vae" / "seed-0" / "images.npz"
-    if fault == "cut":
-        file.write_bytes(file.read_bytes()[:500])
+    if fault in ("cut", "empty"):
+        file.write_bytes(file.read_bytes()[: 500 if fault == "cut" else 0])
         assert not zipfile.is_zipfile(file)
     else:
         with np.load(file) as arrays:
