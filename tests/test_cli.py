@@ -159,6 +159,14 @@ def test_a_plugin_is_checked_run_and_reported_beside_the_others(
         (("z = self.encode(x)", "import torch; z = self.encode(x) + torch.rand(1)"), "global generator"),
         (('    """Mine: codes pulled towards the origin."""\n', ""), "docstring"),
         (("self.decode(z)", "self.decode(z).detach()"), "does not reach self.decoder"),
+        (("def losses", "def lost"), "Mine must define losses(x)"),
+        (
+            (
+                "self.pull = pull",
+                "import torch; self.pull, self.adversary = pull, torch.nn.Linear(self.spec.latent, 1)",
+            ),
+            "Mine has an adversary and must define adversary_losses(x)",
+        ),
     ],
 )
 def test_check_names_what_of_the_contract_is_broken(

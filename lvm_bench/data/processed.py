@@ -38,7 +38,7 @@ def processed(
             store.write(file, make)
         except OSError as error:
             raise UserError(
-                f"{file}: the processed images cannot be kept ({error.strerror}). "
+                f"{file}: the processed images cannot be kept ({error.strerror or error}). "
                 f"Make room for {np.prod(shape) / 1e9:.1f} GB, or set XDG_CACHE_HOME elsewhere."
             ) from error
     # Copy-on-write, which nobody does: torch warns about arrays that it could not write to.
