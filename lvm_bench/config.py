@@ -3,7 +3,7 @@
 import inspect
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,9 +58,30 @@ class Evaluation(BaseModel):
     classifier_epochs: int = Field(ge=1)
 
 
+class Running(BaseModel):
+    """The settings that change how a suite is run, and no result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
+    gpus_per_job: float = Field(gt=0, allow_inf_nan=False)
+
+
 SETTINGS = {**Training.model_fields, **Evaluation.model_fields}
-_SUITE_KEYS = {"description", "methods", "datasets", "seeds", "train", "evaluate"}
+CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
+_SUITE_KEYS = {"description", "methods", "datasets", "seeds", "run", "train", "evaluate"}
+_OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
+_TABLES = {"packages", "run", "train", "evaluate", "datasets", "methods", "suites"}
 _FEWER = ("methods", "seeds")  # what a suite's table of a data set may narrow down
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a suite says around a job: what tables need and no result depends on."""
+
+    description: str
+    order: int  # of the method in the suite
+    seeds: tuple[int, ...]  # of the suite on this data set
 
 
 @dataclass(frozen=True)
@@ -77,10 +98,21 @@ class Job:
     arguments: dict[str, Any]  # of the method
     training: Training
     evaluation: Evaluation
+    conditions: dict[str, Any]  # what the suite gives every method on this data set
+    plan: Plan
 
     @property
     def name(self) -> str:
         return f"{self.dataset}/{self.method}/seed-{self.seed}"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it measures the floor of a metric, without a model."""
+        return self.method in CONTROLS
+
+    def control(self, name: str) -> "Job":
+        """The control of that name for this job's data set and seed."""
+        return replace(self, method=name, method_base=name, arguments={})
 
     def weights_settings(self) -> dict[str, Any]:
         """What changes the weights, as plain JSON; its digest is half of the run's identity."""
@@ -94,8 +126,14 @@ class Job:
         }
 
     def scores_settings(self) -> dict[str, Any]:
-        """What changes the scores, as plain JSON: the weights' settings and the evaluation's."""
-        return {**self.weights_settings(), **self.evaluation.model_dump()}
+        """What changes the scores, as plain JSON: the weights' settings and the evaluation's.
+
+        Of a control: the data and the evaluation alone.
+        """
+        weights = self.weights_settings()
+        if self.is_control:
+            weights = {key: weights[key] for key in _OF_CONTROLS}
+        return {**weights, **self.evaluation.model_dump()}
 
 
 @dataclass
@@ -108,8 +146,15 @@ class Suite:
     datasets: list[str]
     seeds: list[int]
     jobs: list[Job]
+    running: Running
     loaded: list[Path]
     broken: dict[str, str]  # method: why its file cannot be loaded
+
+    @property
+    def controls(self) -> list[Job]:
+        """The controls of every data set and seed, each once."""
+        firsts = {(job.dataset, job.seed): job for job in reversed(self.jobs)}
+        return [job.control(name) for job in reversed(firsts.values()) for name in CONTROLS]
 
 
 def defaults_folder() -> Path:
@@ -222,10 +267,10 @@ class _Resolver:
                     )
         return chosen
 
-    def layers(self, dataset: str, method: str) -> list[tuple[str, dict[str, Any]]]:
-        """The tables that apply to a job, general to special, each with its path."""
+    def layers(self, dataset: str, method: str | None) -> list[tuple[str, dict[str, Any]]]:
+        """The tables that apply to a job, or without a method to every job, general to special, with their paths."""
         suite, found = self.tables["suites"][self.suite], []
-        data_chain, method_chain = self.chain("dataset", dataset), self.chain("method", method)
+        data_chain, method_chain = self.chain("dataset", dataset), self.chain("method", method) if method else []
         for prefix, tables, plural in (("", self.tables, "s"), (f"suites.{self.suite}.", suite, "")):
             methods, datasets = tables.get(f"method{plural}", {}), tables.get(f"dataset{plural}", {})
             found += [(f"{prefix}{key}", tables.get(key, {})) for key in ("train", "evaluate")]
@@ -237,8 +282,28 @@ class _Resolver:
                 found += [(f"{path}.{d}", own.get(d, {})) for d in data_chain]
         return [(path, table) for path, table in found if table]
 
-    def job(self, dataset: str, method: str, seed: int, options: Any, arguments: Any) -> Job | None:
-        """One job; None when an error was noted. `options` and `arguments` are the signatures' parameters."""
+    def conditions(self, dataset: str) -> dict[str, Any]:
+        """What the suite gives every method on a data set, whatever the methods' own tables change."""
+        given = [item for _, table in self.layers(dataset, None) for item in table.items()]
+        return {key: value for key, value in (*given, *self.bare) if key in SETTINGS}
+
+    def running(self) -> Running | None:
+        """How to run the suite; None when an error was noted."""
+        suite = self.tables["suites"][self.suite]
+        values: dict[str, tuple[str, Any]] = {}
+        for path, table in (("run", self.tables.get("run", {})), (f"suites.{self.suite}.run", suite.get("run", {}))):
+            for key, value in table.items():
+                values[key] = (f"{path}.{key}", value)
+                if key not in Running.model_fields:
+                    self.error(f"{path}.{key}", f"unknown key.{did_you_mean(key, Running.model_fields)}")
+        for key, value in self.bare:
+            if key in Running.model_fields:
+                values[key] = (f"--set {key}", value)
+                self.used_bare.add(key)
+        return self._model(Running, values, "run")
+
+    def job(self, dataset: str, method: str, options: Any, arguments: Any) -> Job | None:
+        """A job, of seed 0; None when an error was noted. `options` and `arguments` are the signatures' parameters."""
         count = len(self.errors)
         values: dict[str, tuple[str, Any]] = {}
         known = set(SETTINGS) | set(options) | set(arguments)
@@ -264,19 +329,22 @@ class _Resolver:
             if name not in values and parameter.default is parameter.empty:
                 where = f"methods.{method}.{name}" if name in arguments else f"datasets.{dataset}.{name}"
                 self.error(where, "has no value and no default. Add it to the table.")
-        models = [self._model(model, values, dataset) for model in (Training, Evaluation)]
+        models = [self._model(model, values, f"datasets.{dataset}") for model in (Training, Evaluation)]
         if len(self.errors) > count or None in models:
             return None
         return Job(
             self.suite,
             dataset,
             method,
-            seed,
+            0,
             self.chain("dataset", dataset)[0],
             self.chain("method", method)[0],
             {name: checked.get(name, parameter.default) for name, parameter in options.items()},
             {name: checked.get(name, parameter.default) for name, parameter in arguments.items()},
-            *models,
+            training=models[0],
+            evaluation=models[1],
+            conditions=self.conditions(dataset),
+            plan=Plan("", 0, ()),
         )
 
     def _typed(self, annotation: Any, path: str, value: Any) -> Any:
@@ -286,14 +354,14 @@ class _Resolver:
             self.error(path, f"{value!r} is not valid: {_reasons(error)}.")
             return None
 
-    def _model(self, model: type[BaseModel], values: dict[str, tuple[str, Any]], dataset: str) -> Any:
+    def _model(self, model: type[BaseModel], values: dict[str, tuple[str, Any]], table: str) -> Any:
         chosen = {key: values[key][1] for key in model.model_fields if key in values}
         try:
             return model.model_validate_json(json.dumps(chosen), strict=True)
         except ValidationError as error:
             for item in error.errors():
                 key = str(item["loc"][0])
-                path = values[key][0] if key in values else f"datasets.{dataset}.{key}"
+                path = values[key][0] if key in values else f"{table}.{key}"
                 value = f"{values[key][1]!r} is not valid: " if key in values else ""
                 self.error(path, f"{value}{_reason(item)}.")
             return None
@@ -348,18 +416,16 @@ def resolve(
     if extractor:
         bare.append(("extractor", extractor))
     resolver = _Resolver(file, tables, suite, bare)
-    for key in tables.keys() - {"packages", "train", "evaluate", "datasets", "methods", "suites"}:
-        resolver.error(
-            key,
-            f"unknown table.{did_you_mean(key, ['packages', 'train', 'evaluate', 'datasets', 'methods', 'suites'])}",
-        )
+    for key in tables.keys() - _TABLES:
+        resolver.error(key, f"unknown table.{did_you_mean(key, _TABLES)}")
     table = suites[suite]
     for key in table.keys() - (_SUITE_KEYS | {"method", "dataset"}):
         resolver.error(f"suites.{suite}.{key}", f"unknown key.{did_you_mean(key, _SUITE_KEYS)}")
 
     from_plugins = [e.name for p in plugins for e in registry.index(p) if e.kind == "method"]
+    in_suite = list(dict.fromkeys((*table.get("methods", ()), *from_plugins)))
     chosen = {
-        "method": list(dict.fromkeys(methods or (*table.get("methods", ()), *from_plugins))),
+        "method": list(dict.fromkeys(methods or in_suite)),
         "dataset": list(dict.fromkeys(datasets or table.get("datasets", ()))),
     }
     found: dict[str, dict[str, Any]] = {"method": {}, "dataset": {}}
@@ -390,22 +456,30 @@ def resolve(
     jobs = []
     for dataset, options in found["dataset"].items():
         fewer = resolver.fewer(dataset)
+        chosen_methods = [
+            resolver.job(dataset, method, options, arguments)
+            for method, arguments in found["method"].items()
+            if methods or method in (*fewer["methods"], *from_plugins)
+        ]
+        for job in filter(None, chosen_methods):
+            _check_choice(resolver, job, "network", registry.NETWORKS, job.training.network)
+            _check_choice(resolver, job, "extractor", registry.EXTRACTORS, job.evaluation.extractor)
+            for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
+                _check_choice(resolver, job, "metrics", registry.METRICS, name)
         for seed in seeds or fewer["seeds"]:
-            for method, arguments in found["method"].items():
-                if not methods and method not in (*fewer["methods"], *from_plugins):
-                    continue
-                job = resolver.job(dataset, method, seed, options, arguments)
-                if job is not None:
-                    _check_choice(resolver, job, "network", registry.NETWORKS, job.training.network)
-                    _check_choice(resolver, job, "extractor", registry.EXTRACTORS, job.evaluation.extractor)
-                    for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
-                        _check_choice(resolver, job, "metrics", registry.METRICS, name)
-                    jobs.append(job)
+            for job in filter(None, chosen_methods):
+                order = in_suite.index(job.method) if job.method in in_suite else len(in_suite)
+                plan = Plan(table.get("description", ""), order, tuple(fewer["seeds"]))
+                jobs.append(replace(job, seed=seed, plan=plan))
+    running = resolver.running()
     for key, value in bare:
         if key not in resolver.used_bare and found["method"] and found["dataset"]:
             arguments = {name for parameters in found["method"].values() for name in parameters}
-            resolver.error(f"--set {key}={value}", f"unknown key.{did_you_mean(key, {*SETTINGS, *arguments})}")
-    if resolver.errors:
+            resolver.error(
+                f"--set {key}={value}",
+                f"unknown key.{did_you_mean(key, {*SETTINGS, *Running.model_fields, *arguments})}",
+            )
+    if resolver.errors or running is None:
         raise UserError("\n".join(resolver.errors))
     if not jobs and not broken:
         raise UserError(f"{file.name}, suites.{suite}: names no job. Give it methods, datasets and seeds.")
@@ -416,6 +490,7 @@ def resolve(
         chosen["dataset"],
         list(dict.fromkeys(seeds or table["seeds"])),
         jobs,
+        running,
         list(loaded),
         broken,
     )
@@ -423,7 +498,7 @@ def resolve(
 
 def _check_tables(file: Path, tables: dict[str, Any]) -> None:
     """UserError naming each key that should be a table, or a table of tables, and is not."""
-    wrong = [key for key in ("train", "evaluate") if not isinstance(tables.get(key, {}), dict)]
+    wrong = [key for key in ("run", "train", "evaluate") if not isinstance(tables.get(key, {}), dict)]
     for kind in ("datasets", "methods", "suites"):
         entries = tables.get(kind, {})
         if isinstance(entries, dict):

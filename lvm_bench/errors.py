@@ -12,6 +12,14 @@ class RunError(Exception):
     """A run that could not be finished, for instance because a loss became NaN; other runs go on."""
 
 
+class StorageError(RunError):
+    """The results cannot be written: no run could be kept, so that all of them stop."""
+
+
+class Stopped(Exception):
+    """Asked to stop, after everything was saved: by a signal or by the time budget."""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest valid names, then all of them."""
     choices = sorted(valid)

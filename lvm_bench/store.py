@@ -1,18 +1,24 @@
 """What stands on disk: where a run lives, and writing so that a reader never sees half a file."""
 
+import errno
 import hashlib
 import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.errors import RunError, StorageError, UserError
 
+TEMPORARY = ".tmp-"  # how the name of a file begins while it is being written
+_SEAL = '{{\n  "seal": "{}",\n'  # how a record begins; the digest is that of the file without this line
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Not the job's fault: no other file could be written either.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
 def check_name(kind: str, name: str) -> str:
@@ -48,23 +54,60 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Create or replace a file at once: `fill` writes beside it, then it is flushed to disk and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Turns a full, failing or forbidden disk into a StorageError that names the path."""
     try:
-        fill(beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes private files; results are for sharing, as the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        beside.chmod(0o666 & ~umask)
-        beside.replace(path)
+        yield
+    except OSError as error:
+        if error.errno not in _STORAGE:
+            raise
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror}). Whatever was finished is kept: make space or change the "
+            "permissions, then give the same command again."
+        ) from error
+
+
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Create or replace a file at once: `fill` writes beside it, then it is flushed to disk and renamed.
+
+    Raises StorageError when the disk is full, cannot be written or fails.
+    """
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-", suffix=path.suffix)
+        os.close(handle)
+        beside = Path(name)
+        try:
+            fill(beside)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes private files; results are for sharing, as the umask allows.
+            umask = os.umask(0)
+            os.umask(umask)
+            beside.chmod(0o666 & ~umask)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets folders be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
     finally:
-        beside.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a killed process left half written in a folder that is claimed."""
+    for file in folder.glob(f"{TEMPORARY}*"):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,25 +117,70 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Create or replace a JSON file at once: sorted keys, indented, non-finite numbers as strings."""
-    write_text(path, json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n")
+    write_text(path, _pretty(value))
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | None = None) -> None:
     """Create or replace a safetensors file at once. One header key at most: the order of several is not fixed."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     packed = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write(path, lambda beside: save_file(packed, beside, metadata=header))
+    # Not save_file, whose own error hides that a disk is full.
+    write(path, lambda beside: beside.write_bytes(save(packed, metadata=header)))
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Create or replace a JSON file at once, with a seal that tells later whether a byte of it was changed."""
+    text = _pretty(record)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    write_text(path, _SEAL.format(seal) + text.removeprefix("{\n"))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` wrote, without its seal; RunError when the file is missing, damaged or was changed."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
+    length = len(_SEAL.format("-" * 64))
+    rest = b"{\n" + text[length:]
+    if text[:length] != _SEAL.format(hashlib.sha256(rest).hexdigest()).encode():
+        raise RunError(f"{path}: damaged, its contents do not match its seal.")
+    return json.loads(rest)
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a record keeps of a file: its size in bytes and its SHA-256."""
+    with path.open("rb") as stream:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def fault(path: Path, expected: dict[str, Any], *, whole: bool = True) -> str | None:
+    """How a file differs from its fingerprint, as a sentence; None if it does not. Not `whole`: its size alone."""
+    try:
+        if not path.is_file():
+            return f"{path}: is missing."
+        if path.stat().st_size != expected["bytes"]:
+            return f"{path}: damaged, it has {path.stat().st_size:,} bytes and not {expected['bytes']:,}."
+        if whole and fingerprint(path) != expected:
+            return f"{path}: damaged, its checksum is not the recorded one."
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})."
+    return None
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file; RunError naming it when it is damaged."""
+    """The contents of a JSON file; RunError naming it when it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(
-            f"{path}: damaged, not JSON ({error}). Delete the folder {path.parent} to run it again."
-        ) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
+        raise RunError(f"{path}: damaged, not JSON ({error}).") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def check_writable(folder: Path) -> None:

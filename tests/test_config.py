@@ -12,6 +12,9 @@ PACKAGED = config.defaults_folder() / "bench.toml"
 
 TOML = """
 packages = ["{packages}"]
+[run]
+checkpoint_seconds = 30
+gpus_per_job = 1.0
 [train]
 width = 1.0
 train_images = "all"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvm_bench import store
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.errors import RunError, StorageError, UserError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         beside.write_text("ha")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match=r"scores\.json: cannot be written \(No space left on device\)"):
         store.write(file, fill_half)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,185 @@
+"""Who works on a folder: a kernel lock among the processes of one machine, a lease for those of other machines."""
+
+import json
+import os
+import platform
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lvm_bench import store
+from lvm_bench.errors import RunError
+
+LOCK, LEASE = ".lock", ".lease.json"
+TOUCH = 30.0  # seconds between two signs of life
+STALE = 600.0  # seconds without one after which another machine's lease is void
+CONFIRM = 90.0  # seconds for which a lease is watched before it is taken over: the clock may have jumped
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder, as its lease says."""
+
+    host: str
+    machine: str  # changes when the machine is started anew
+    pid: int
+    doing: dict[str, Any]  # how far it is: epoch, epochs
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is of this machine, where the kernel's lock decides."""
+        return self.host == platform.node() or self.machine == _machine()
+
+
+class Claim:
+    """The right to work on a folder, until `release`; its lease is touched every 30 s by a thread of its own."""
+
+    def __init__(self, folder: Path, lock: FileLock, handle: int):
+        self.folder, self._lock, self._handle = folder, lock, handle
+        self._doing: dict[str, Any] = {}
+        self._ended = threading.Event()
+        self._beats = threading.Thread(target=self._beat, name=f"lease of {folder}", daemon=True)
+        self._sign()
+        self._beats.start()
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+    def doing(self, **facts: Any) -> None:
+        """Note how far the work is, for whoever reads the lease; RunError when the claim was lost."""
+        self._doing = facts
+        if not self.is_held():
+            raise RunError(
+                f"{self.folder}: another machine has taken over this run, because no sign of life of this one was "
+                f"seen for {STALE:.0f} s. It goes on there."
+            )
+
+    def is_held(self) -> bool:
+        """Whether the lease is still ours: a machine that slept for too long has lost it."""
+        try:
+            return os.path.samestat((self.folder / LEASE).stat(), os.fstat(self._handle))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Give the folder back and leave nothing behind."""
+        self._ended.set()
+        self._beats.join()
+        if self.is_held():
+            (self.folder / LEASE).unlink(missing_ok=True)
+        os.close(self._handle)
+        # While it is held: whoever opened it before sees that it has no name any more, and opens it anew.
+        (self.folder / LOCK).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _sign(self) -> None:
+        text = json.dumps({"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "doing": self._doing})
+        os.pwrite(self._handle, f"{text:<1000}\n".encode(), 0)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(TOUCH):
+            try:
+                self._sign()
+            except OSError:  # a full disk: the time of the last sign decides
+                continue
+
+
+class Claims:
+    """Claims folders, and remembers since when it has seen each foreign lease unchanged."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[Any, float]] = {}
+
+    def claim(self, folder: Path) -> Claim | None:
+        """The right to work on a folder, created where it is missing; None while somebody else has it.
+
+        What a killed process left half written in it is deleted. Raises StorageError where it cannot be written.
+        """
+        with store.storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / LOCK, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                return None
+            handle = self._lease(folder)
+            if handle is None:
+                (folder / LOCK).unlink(missing_ok=True)
+                lock.release()
+                return None
+            store.sweep(folder)
+            return Claim(folder, lock, handle)
+
+    def _lease(self, folder: Path) -> int | None:
+        """A new lease, in the place of one that is void; None while another machine's is valid."""
+        file = folder / LEASE
+        known = holder(folder)
+        if file.exists() and not (known and known.is_near) and not self._is_stale(file):
+            return None
+        try:
+            # Two machines may judge it at once: only one of them can move it away.
+            aside = file.with_name(f"{store.TEMPORARY}{platform.node()}-{os.getpid()}-lease")
+            file.rename(aside)
+            aside.unlink()
+        except FileNotFoundError:
+            pass
+        try:
+            return os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        except FileExistsError:
+            return None
+
+    def _is_stale(self, file: Path) -> bool:
+        """Whether a lease shows no sign of life by the file system's clock, and did not change while we watched."""
+        now, changed = time.monotonic(), file.stat().st_mtime_ns
+        before, since = self._seen.get(file, (None, now))
+        self._seen[file] = (changed, since if before == changed else now)
+        if before != changed or now - since < CONFIRM:
+            return False
+        probe = file.with_name(f"{store.TEMPORARY}{platform.node()}-{os.getpid()}-clock")
+        probe.touch()
+        age = (probe.stat().st_mtime_ns - changed) / 1e9
+        probe.unlink()
+        return not 0 <= age < STALE
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds a folder, as far as its lease can be read; None where there is none."""
+    try:
+        found = json.loads((folder / LEASE).read_text(encoding="utf-8"))
+        return Holder(str(found["host"]), str(found["machine"]), int(found["pid"]), dict(found["doing"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether somebody seems to work on a folder, judged without writing: for listings alone."""
+    found = holder(folder)
+    if found is None:
+        return False
+    if found.is_near:
+        return _runs(found.pid)
+    return abs(time.time() - (folder / LEASE).stat().st_mtime) < STALE
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _machine() -> str:
+    """What tells one start of one machine from every other, where the system says so."""
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.is_file() else str(platform.node())
