@@ -13,12 +13,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lvm_bench import store
-from lvm_bench.errors import RunError
 
 LOCK, LEASE = ".lock", ".lease.json"
 TOUCH = 30.0  # seconds between two signs of life
 STALE = 600.0  # seconds without one after which another machine's lease is void
 CONFIRM = 90.0  # seconds for which a lease is watched before it is taken over: the clock may have jumped
+
+
+class Lost(Exception):
+    """Another machine has taken over what was claimed here."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Claim:
         self.release()
 
     def doing(self, **facts: Any) -> None:
-        """Note how far the work is, for whoever reads the lease; RunError when the claim was lost."""
+        """Note how far the work is, for whoever reads the lease; Lost when the claim was."""
         self._doing = facts
         if not self.is_held():
-            raise RunError(
+            raise Lost(
                 f"{self.folder}: another machine has taken over this run, because no sign of life of this one was "
                 f"seen for {STALE:.0f} s. It goes on there."
             )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lvm_bench import __version__
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.errors import RunError, Stopped, UserError
 
 
 class Command(click.Command):
@@ -68,6 +68,10 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--extractor", help="Feature space of the distances between images: inception or classifier.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
+@click.option("--time-budget", metavar="TIME", help="Stop before this time is over, such as 3h55m, with exit code 75.")
+@click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray).")
+@click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster.")
 @click.option("--dry-run", is_flag=True, help="Print the jobs and their settings; run nothing.")
 def run(
     suite: str,
@@ -81,16 +85,25 @@ def run(
     device: str,
     extractor: str | None,
     settings: tuple[str, ...],
+    time_budget: str | None,
+    retry_failed: bool,
+    jobs: int,
+    address: str | None,
     dry_run: bool,
 ) -> None:
     """Train and measure every run of a suite; the same command again goes on where it stopped.
+
+    Exit codes: 0 all runs are done, 1 some failed, 2 a mistake in the command, 75 stopped by --time-budget or a
+    SIGTERM with everything saved (give the same command again), 130 stopped by Ctrl-C in the same way.
 
     \b
     Example:
       lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
     """
     from lvm_bench import config as configuration
+    from lvm_bench.stopping import seconds_of
 
+    budget = None if time_budget is None else seconds_of(time_budget)
     chosen = configuration.resolve(
         configuration.config_file(config),
         suite,
@@ -112,8 +125,17 @@ def run(
     from lvm_bench.progress import Progress
     from lvm_bench.runner import resolve_device
     from lvm_bench.runner import run as run_suite
+    from lvm_bench.stopping import Stop
 
-    failed = run_suite(chosen, results, data_root(data_folder), resolve_device(device), Progress())
+    stop = Stop(budget)
+    try:
+        with stop.signals():
+            failed = run_suite(
+                chosen, results, data_root(data_folder), resolve_device(device), Progress(), stop,
+                retry_failed=retry_failed,
+            )  # fmt: skip
+    except Stopped:
+        sys.exit(stop.exit_code)
     if failed:
         click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
         sys.exit(1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lvm_bench import metrics, store
 from lvm_bench.contract import Method, resident
 from lvm_bench.data.images import Data, Grid
+from lvm_bench.errors import RunError, Stopped
 from lvm_bench.features import Extractor, cached_features
 from lvm_bench.metrics.factors import draw_factors, latent_directions
 from lvm_bench.registry import METRICS
@@ -302,10 +303,19 @@ def spherical_midpoint(a: Float[Tensor, "n l"], b: Float[Tensor, "n l"]) -> Floa
     return (weight * (a.double() + b.double())).to(a.dtype)
 
 
-def evaluate(evidence: Evidence, partial: Path) -> Scores:
-    """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes."""
+def evaluate(
+    evidence: Evidence,
+    partial: Path,
+    identity: str,
+    say: Callable[[str], object] = print,
+    stop: Callable[[], bool] = lambda: False,
+) -> Scores:
+    """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes.
+
+    What was kept for another `identity` (settings and weights) is not gone on with. Raises Stopped.
+    """
     assert metrics  # importing the package fills METRICS
-    done: dict[str, Scores] = store.read_json(partial) if partial.is_file() else {}
+    done = _kept(partial, identity, say)
     wanted = evidence.settings.metrics
     for name, metric in METRICS.items():
         if wanted != "all" and name not in wanted:
@@ -315,6 +325,8 @@ def evaluate(evidence: Evidence, partial: Path) -> Scores:
             label = f"{name}.{variant}"
             if label in done:
                 continue
+            if stop():
+                raise Stopped
             try:
                 inputs = {parameter: evidence.provide(parameter, variant) for parameter in parameters}
             except Absent:
@@ -323,8 +335,20 @@ def evaluate(evidence: Evidence, partial: Path) -> Scores:
             if any(parameter.endswith("_features") for parameter in parameters):
                 suffix = f"{variant}@{evidence.extractor.name}"
             done[label] = _keyed(name, suffix, metric(**inputs))
-            store.write_json(partial, done)
+            store.write_record(partial, {"identity": identity, "scores": done})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
+
+
+def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[str, Scores]:
+    """The scores of an evaluation that was interrupted, by metric and variant."""
+    if not partial.is_file():
+        return {}
+    try:
+        record = store.read_record(partial)
+    except RunError as error:
+        say(f"{error} The evaluation starts anew.")
+        return {}
+    return record["scores"] if record["identity"] == identity else {}
 
 
 def needs_features(wanted: list[str] | Literal["all"]) -> bool:

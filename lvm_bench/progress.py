@@ -21,9 +21,10 @@ class Progress:
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True, highlight=False)
         self.live = Live(console=self.console, transient=True, refresh_per_second=4)
-        self.begun = self.printed = time.monotonic()
-        self.job: Job | None = None
-        self.job_begun = self.begun
+        self.begun = time.monotonic()
+        self.texts: dict[str, str] = {}  # of the runs at work
+        self.printed: dict[str, float] = {}
+        self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
         self.total = self.todo = self.finished = 0
 
     def start(self, total: int, todo: int) -> None:
@@ -50,41 +51,72 @@ class Progress:
     def tick(self, job: Job, tick: "Tick") -> None:
         """Show how training is going."""
         now = time.monotonic()
-        if job is not self.job:
-            self.job, self.job_begun = job, now
-        run_left = (now - self.job_begun) * (1 - tick.share) / max(tick.share, 1e-9)
-        runs = self.finished + tick.share
-        suite_left = (now - self.begun) * (self.todo - runs) / max(runs, 1e-9)
+        begun, first, _ = self.shares.get(job.name, (now, tick.share, tick.share))
+        self.shares[job.name] = (begun, first, tick.share)
+        run_left = (now - begun) * (1 - tick.share) / max(tick.share - first, 1e-9)
+        runs = self.finished + sum(share - before for _, before, share in self.shares.values())
+        suite_left = (now - self.begun) * max(self.todo - runs, 0) / max(runs, 1e-9)
         means = "  ".join(f"{name} {value:.4g}" for name, value in tick.means.items())
-        text = (
+        self._show(
+            job,
             f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s  "
-            f"left: run {clock(run_left)}, suite {clock(suite_left)}"
+            f"left: run {clock(run_left)}, suite {clock(suite_left)}",
         )
-        self._show(text)
 
     def scoring(self, job: Job) -> None:
         """Show that a trained model is being measured."""
-        self._show(f"{job.name}  measuring")
+        self._show(job, f"{job.name}  measuring")
 
     def done(self, job: Job, seconds: float) -> None:
         """A run is finished."""
-        self.finished += 1
-        self.line(f"{job.name}  done in {clock(seconds)}  ({self.finished}/{self.todo})")
+        self._ended(job, f"done in {clock(seconds)}")
 
     def declined(self, job: Job, reason: str) -> None:
         """A method declined its data set."""
-        self.finished += 1
-        self.line(f"{job.name}  declined: {reason}")
+        self._ended(job, f"declined: {reason}")
+
+    def elsewhere(self, job: Job) -> None:
+        """Another runner has finished a run."""
+        self._ended(job, "done by another runner")
 
     def failed(self, name: str, reason: str) -> None:
         """A run failed; the others go on."""
+        self._forget(name)
         self.line(f"{name}  FAILED: {reason}")
 
-    def _show(self, text: str) -> None:
+    def notice(self, job: Job, text: str) -> None:
+        """Something about a run that its author should know, such as a damaged file."""
+        self.line(f"{job.name}  {text}")
+
+    def waiting(self, count: int, whose: str) -> None:
+        """Nothing is left but what other runners are at work on."""
+        self._show_text("", f"{count} runs are at work in other runners ({whose}); waiting for them")
+
+    def stopped(self, reason: str, left: int, total: int) -> None:
+        """Asked to stop: everything is saved."""
+        self.live.stop()
+        self.line(f"{reason}: everything is saved, {left} of {total} runs are left. The same command goes on.")
+
+    def _ended(self, job: Job, how: str) -> None:
+        self._forget(job.name)
+        if not job.is_control:
+            self.finished += 1
+            self.line(f"{job.name}  {how}  ({self.finished}/{self.todo})")
+
+    def _forget(self, name: str) -> None:
+        self.texts.pop(name, None)
+        self.shares.pop(name, None)
+
+    def _show(self, job: Job, text: str) -> None:
+        self._show_text(job.name, text)
+
+    def _show_text(self, name: str, text: str) -> None:
+        self.texts[name] = text
+        now = time.monotonic()
         if self.console.is_terminal:
-            self.live.update(escape(text))
-        elif time.monotonic() - self.printed > PLAIN_EVERY:
-            self.printed = time.monotonic()
+            self.live.update(escape("\n".join(self.texts.values())))
+        elif now - self.printed.setdefault(name, self.begun) > PLAIN_EVERY:
+            self.printed[name] = now
             self.line(text)
 
 

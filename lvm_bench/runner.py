@@ -1,81 +1,505 @@
-"""Jobs -> train -> evaluate -> store. What is finished is skipped; a failing run does not stop the others."""
+"""Jobs -> train -> evaluate -> store. What is finished is skipped; a failing run does not stop the others.
 
+Whoever works on a run has claimed its folder, so that any number of runners can share one results folder.
+"""
+
+import dataclasses
 import datetime
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from lvm_bench import __version__, store
-from lvm_bench.config import Job, Suite
+from lvm_bench import __version__, claims, store
+from lvm_bench.checkpoint import NAMES, Checkpoints
+from lvm_bench.claims import Claim, Claims, Lost
+from lvm_bench.config import Job, Running, Suite
 from lvm_bench.contract import Method, Spec, resident
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data, load
-from lvm_bench.errors import RunError, UserError
-from lvm_bench.evaluate import TRAVERSAL, Evidence, ModelEvidence, RealImages, StandardNormal, evaluate, needs_features
+from lvm_bench.errors import RunError, Stopped, StorageError, UserError
+from lvm_bench.evaluate import (
+    TRAVERSAL,
+    Evidence,
+    ModelEvidence,
+    RealImages,
+    Scores,
+    StandardNormal,
+    evaluate,
+    needs_features,
+)
 from lvm_bench.features import Extractor, Request
 from lvm_bench.progress import Progress
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
-from lvm_bench.train import build, encode, fixed_numerics, train
+from lvm_bench.stopping import Stop
+from lvm_bench.train import Tick, build, encode, fixed_numerics, train
 
-CONTROLS = ("real-images", "standard-normal")
 PICTURES = 16  # images of each kind kept for the figures
+TRAINED = ("history.csv", "model.safetensors", "best.safetensors")
+WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
+UNFINISHED = ("new", "begun", "trained")
+POLL = 2.0  # seconds between two looks at runs that others work on
+Outcome = Literal["done", "declined", "failed", "busy"]
 
 
-def run(suite: Suite, results: Path, root: Path, device: str, progress: Progress) -> int:
-    """Run every job of a suite that is not finished; returns how many runs failed.
+@dataclass
+class Standing:
+    """How far a run is, by its folder alone; `notices` name what was found damaged."""
 
-    Raises UserError before any work when the folder holds runs with other settings.
+    state: Literal["new", "begun", "trained", "done", "declined", "failed"]
+    record: dict[str, Any] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+class OtherData(RunError):
+    """A run that was begun with other images."""
+
+
+class Task(NamedTuple):
+    """What the runs of a data set share: its images, the feature space, and what captions say of both."""
+
+    data: Data
+    extractor: Extractor | None
+    facts: dict[str, Any]
+
+
+def run(
+    suite: Suite,
+    results: Path,
+    root: Path,
+    device: str,
+    progress: Progress,
+    stop: Stop,
+    *,
+    retry_failed: bool = False,
+    work: Callable[[list[Job]], Iterable[tuple[Job, Outcome]]] | None = None,
+) -> int:
+    """Run every job of a suite that is not finished; returns how many runs stand as failed at the end.
+
+    Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
     """
     folder = results / suite.name
     store.check_writable(folder)
-    todo = [job for job in suite.jobs if not finished(job, results)]
+    everything = [*suite.controls, *suite.jobs]
+    pairs = list(zip(everything, survey_all(everything, results), strict=True))
+    todo = [job for job, standing in pairs if standing.state in ({"failed"} if retry_failed else UNFINISHED)]
     require_files(todo, root)
-    progress.start(len(suite.jobs), len(todo))
-    failed = len(suite.broken)
+    progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
-    facts = About(suite, folder)
-    for dataset in dict.fromkeys(job.dataset for job in suite.jobs):
-        jobs = [job for job in suite.jobs if job.dataset == dataset]
-        waiting = [job for job in todo if job.dataset == dataset]
-        if not waiting and all(
-            _control_done(jobs[0], results, control, job.seed) for control in CONTROLS for job in jobs
-        ):
-            continue
-        first = jobs[0]
-        with fixed_numerics(first.training.threads):
-            data = load_data(first, root)
-            try:
-                extractor = extractor_of(first, data, root, device)
-            except UserError as error:  # the other data sets go on
-                failed += len(waiting)
-                progress.failed(dataset, str(error))
-                continue
-            facts.add(first, data, extractor)
-            facts.write(results, suite.jobs)
-            for seed in dict.fromkeys(job.seed for job in jobs):
-                try:
-                    run_controls(next(job for job in jobs if job.seed == seed), results, data, extractor, device)
-                except UserError as error:  # a setting that does not suit this data set
-                    failed += sum(job.seed == seed for job in waiting)
-                    progress.failed(dataset, str(error))
-                    continue
-                for job in waiting:
-                    if job.seed == seed:
-                        failed += not run_job(job, results, data, extractor, device, progress)
-    facts.write(results, suite.jobs)
+    given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
+    worker = Worker(results, root, device, suite.running, progress, stop, given_up if retry_failed else {})
+    try:
+        outcomes = share(todo, results, work or worker.work_all, progress, stop)
+    except Stopped:
+        left = sum(standing.state in UNFINISHED for standing in survey_all(suite.jobs, results))
+        progress.stopped(stop.reason, left, len(suite.jobs))
+        raise
     progress.stop()
-    return failed
+    if not retry_failed:
+        for name, record in given_up.items():
+            progress.failed(name, f"{record['reason']} (before; --retry-failed tries it again)")
+    return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
+
+
+def share(
+    todo: list[Job],
+    results: Path,
+    work: Callable[[list[Job]], Iterable[tuple[Job, Outcome]]],
+    progress: Progress,
+    stop: Stop,
+) -> dict[str, Outcome]:
+    """Work on jobs until none is left that another runner has claimed; its jobs are taken over if it dies."""
+    outcomes: dict[str, Outcome] = {}
+    while todo:
+        found = list(work(todo))
+        outcomes |= {job.name: outcome for job, outcome in found}
+        busy = [job for job, outcome in found if outcome == "busy"]
+        if stop():
+            raise Stopped
+        if busy:
+            whose = filter(None, (claims.holder(folder_of(job, results)) for job in busy))
+            progress.waiting(len(busy), ", ".join(sorted({f"{held.host}, process {held.pid}" for held in whose})))
+            stop.wait(POLL)
+        todo = busy
+    return outcomes
+
+
+class Worker:
+    """Works on one job after another, and keeps what the jobs of one data set share."""
+
+    def __init__(
+        self,
+        results: Path,
+        root: Path,
+        device: str,
+        running: Running,
+        progress: Progress,
+        stop: Stop,
+        given_up: dict[str, dict[str, Any]],
+    ):
+        self.results, self.root, self.device = results, root, device
+        self.running, self.progress, self.stop = running, progress, stop
+        self.given_up = given_up  # the records of the failed runs that are to be tried again
+        self.claims = Claims()
+        self._task: tuple[str, Task | UserError] | None = None
+
+    def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, Outcome]]:
+        """What became of each job, in order. Raises Stopped and StorageError."""
+        for job in jobs:
+            if self.stop():
+                raise Stopped
+            yield job, self.work(job)
+
+    def work(self, job: Job) -> Outcome:
+        """Do what is left to do of a job; "busy" when another runner does. Raises Stopped and StorageError."""
+        folder = folder_of(job, self.results)
+        claim = self.claims.claim(folder)
+        if claim is None:
+            return "busy"
+        with claim, fixed_numerics(job.training.threads):
+            standing = survey(job, self.results)
+            if standing.state in ("done", "declined"):
+                self.progress.elsewhere(job)
+                return "done"
+            if standing.state == "failed" and standing.record != self.given_up.get(job.name):
+                self.progress.failed(job.name, f"{standing.record['reason']} (in another runner)")
+                return "failed"
+            for notice in standing.notices:
+                self.progress.notice(job, notice)
+            started = time.perf_counter()
+            made = Run(job, folder, standing, self, claim)
+            try:
+                outcome = made.score_control() if job.is_control else made.train_and_score()
+            except (Stopped, StorageError):
+                raise
+            except OtherData as error:  # what was finished with the data of before stays
+                self.progress.failed(job.name, str(error))
+                return "failed"
+            except Lost as error:
+                self.progress.notice(job, str(error))
+                return "busy"
+            except Exception as error:
+                known = isinstance(error, RunError | UserError)
+                reason = str(error) if known else _where(error, job)
+                made.keep("failed", reason=reason, traceback=traceback.format_exc())
+                self.progress.failed(job.name, reason)
+                return "failed"
+        if outcome == "done":
+            self.progress.done(job, time.perf_counter() - started)
+        return outcome
+
+    def task(self, job: Job) -> Task:
+        """The data and the feature space of a job, loaded anew when they are not those of the job before."""
+        training, evaluation = job.training, job.evaluation
+        key = store.digest(
+            [
+                job.dataset_base,
+                job.options,
+                training.train_images,
+                training.validation_images,
+                training.threads,
+                evaluation.model_dump(),
+            ]
+        )
+        if self._task is None or self._task[0] != key:
+            self._task = None  # frees the memory of the last one first
+            try:
+                data = load_data(job, self.root)
+                extractor = extractor_of(job, data, self.root, self.device)
+                self._task = (key, Task(data, extractor, facts_of(job, data, extractor)))
+            except UserError as error:  # once for all jobs of this data set
+                self._task = (key, error)
+        if isinstance(self._task[1], UserError):
+            raise self._task[1]
+        return self._task[1]
+
+
+class Run:
+    """One run at work: its folder, its record, and the steps from nothing to scores."""
+
+    def __init__(self, job: Job, folder: Path, standing: Standing, worker: Worker, claim: Claim):
+        self.job, self.folder, self.standing, self.worker, self.claim = job, folder, standing, worker, claim
+        self.record = describe(job, worker.device, standing.record)
+
+    def keep(self, status: str, **more: Any) -> None:
+        """Write the record."""
+        store.write_record(self.folder / "job.json", {**self.record, **more, "status": status})
+
+    def begin(self) -> Task:
+        """The data of the job, and the record of a run that has begun."""
+        task = self.worker.task(self.job)
+        before = self.record.get("fingerprint", task.data.fingerprint)
+        if before != task.data.fingerprint and self.record["files"]:
+            raise OtherData(
+                f"{self.folder}: was begun with other data (fingerprint {before[:12]} then, "
+                f"{task.data.fingerprint[:12]} now). Give the same data, or delete this folder to run it again."
+            )
+        self.record |= {
+            "facts": task.facts,
+            "extractor": task.extractor.name if task.extractor else None,
+            "fingerprint": task.data.fingerprint,
+        }
+        return task
+
+    def note(self, *names: str) -> None:
+        """Note the fingerprints of files that were just written."""
+        self.record["files"] |= {name: store.fingerprint(self.folder / name) for name in names}
+
+    def train_and_score(self) -> Outcome:
+        """From wherever the run stands to its scores."""
+        job, worker = self.job, self.worker
+        task = self.begin()
+        spec = spec_of(job, task.data)
+        reason = METHODS[job.method_base].declines(spec)
+        if reason:
+            self.keep("declined", reason=reason)
+            worker.progress.declined(job, reason)
+            return "declined"
+        method = self.trained(task.data, spec)
+        worker.progress.scoring(job)
+        if not self.is_scored():
+            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, worker.device)
+            scores = self.scores(evidence)
+            store.write(self.folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
+            self.finish(scores, "images.npz")
+        else:
+            self.keep("done")
+        return "done"
+
+    def is_scored(self) -> bool:
+        """Whether scores and pictures of these very weights are there and whole."""
+        made = {name: known for name, known in self.record["files"].items() if name not in TRAINED}
+        return "scores.json" in made and not any(store.fault(self.folder / name, made[name]) for name in made)
+
+    def score_control(self) -> Outcome:
+        """Score real images as samples, or exact prior draws as codes."""
+        job, (data, extractor, _) = self.job, self.begin()
+        context = (data, extractor, job.evaluation, job.seed, self.worker.device)
+        self.worker.progress.scoring(job)
+        self.keep("running")
+        pictures = []
+        if job.method == "real-images":
+            evidence: Evidence = RealImages(*context)
+            if data.grid:
+                sweeps = dict(zip(data.grid.names, data.grid.sweeps(TRAVERSAL), strict=True))
+                store.write(self.folder / "sweeps.npz", partial(_save, arrays=sweeps))
+                pictures = ["sweeps.npz"]
+        else:
+            evidence = StandardNormal(job.training.latent, *context)
+        self.finish(self.scores(evidence), *pictures)
+        return "done"
+
+    def scores(self, evidence: Evidence) -> Scores:
+        """The scores of the run, from the last metric that was kept on."""
+        started = time.perf_counter()
+        causes = [self.record["digest_scores"], self.record["fingerprint"], self.record["files"].get(self.weights)]
+        say = partial(self.worker.progress.notice, self.job)
+        scores = evaluate(evidence, self.folder / "scores.partial.json", store.digest(causes), say, self.worker.stop)
+        self.record["seconds_evaluation"] = round(time.perf_counter() - started, 3)
+        return scores
+
+    @property
+    def weights(self) -> str:
+        """The file of the weights that are scored."""
+        return WEIGHTS[self.job.evaluation.weights]
+
+    def finish(self, scores: Scores, *pictures: str) -> None:
+        """Write the scores and the record of a finished run; what was for going on is deleted."""
+        store.write_json(self.folder / "scores.json", scores)
+        self.note("scores.json", *pictures)
+        for name in (*NAMES, "scores.partial.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        self.keep("done")
+
+    def trained(self, data: Data, spec: Spec) -> Method:
+        """The trained method: its weights read where a run with the same settings left them, else trained now."""
+        job, worker = self.job, self.worker
+        cls, settings = METHODS[job.method_base], job.training
+        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, worker.device)
+        self.record["parameters"] = sum(p.numel() for p in method.parameters())
+        recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
+        faults = [text for name, known in recorded.items() if (text := store.fault(self.folder / name, known))]
+        if self.standing.state == "trained":
+            for text in faults:
+                worker.progress.notice(job, f"{text} The run is trained again.")
+        if len(recorded) < len(TRAINED) or faults:
+            self.keep("running")
+            self.train(method, data)
+            made = {name: self.record["files"][name] for name in TRAINED}
+            if recorded and recorded != made:
+                self.record["files"] = made  # without the scores of the old weights
+                worker.progress.notice(job, "Trained again, it has other bits than before (see its environments).")
+            self.keep("trained")
+        method.load_state_dict(load_file(self.folder / self.weights))
+        return method
+
+    def train(self, method: Method, data: Data) -> None:
+        """Train from the newest checkpoint on; write the last and the best weights and the history."""
+        job, worker = self.job, self.worker
+        images, validation = (resident(split.pixels, worker.device) for split in (data.train, data.validation))
+        checkpoints = Checkpoints(
+            self.folder,
+            store.digest(
+                [
+                    self.record["digest_weights"],
+                    data.fingerprint,
+                    self.record["environment"]["versions"]["method"],
+                    worker.device,
+                ]
+            ),
+            worker.running.checkpoint_seconds,
+            partial(worker.progress.notice, job),
+        )
+
+        def tick(now: Tick) -> None:
+            worker.progress.tick(job, now)
+            self.claim.doing(epoch=now.epoch, epochs=now.epochs)
+
+        result = train(method, images, validation, job.training, job.seed, tick, checkpoints, worker.stop)
+        last = {key: value.clone() for key, value in method.state_dict().items()}
+        header = {"job": store.canonical(job.weights_settings())}
+        for weights, name in ((result.best, WEIGHTS["best"]), (last, WEIGHTS["last"])):
+            method.load_state_dict(weights)
+            method.finish(encode(method, images))
+            store.write_weights(self.folder / name, method.state_dict(), header)
+        store.write_text(self.folder / "history.csv", _csv(result.history))
+        self.note(*TRAINED)
+        self.record["seconds_training"] = round(result.seconds, 3)
+        self.record["seconds_checkpoints"] = round(checkpoints.cost, 3)
+
+
+def folder_of(job: Job, results: Path) -> Path:
+    """Where the files of a job live."""
+    return store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
+
+
+def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
+    """How far each job is; UserError naming every run that has other settings."""
+    standings, problems = [], []
+    for job in jobs:
+        try:
+            standings.append(survey(job, results))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        more = f"\n... and {len(problems) - 10} more." if len(problems) > 10 else ""
+        raise UserError("\n".join(problems[:10]) + more)
+    return standings
+
+
+def survey(job: Job, results: Path) -> Standing:
+    """How far a run is by its folder, damaged files counting as missing; UserError when it has other settings."""
+    folder = folder_of(job, results)
+    if not (folder / "job.json").exists():
+        return Standing("new")
+    try:
+        record = store.read_record(folder / "job.json")
+        if (record["dataset"], record["method"], record["seed"]) != (job.dataset, job.method, job.seed):
+            raise RunError(f"{folder / 'job.json'}: belongs to another run.")
+    except RunError as error:
+        return Standing("new", {}, [f"{error} It counts as missing."])
+    status = record["status"]
+    if record["digest_scores"] != store.digest(job.scores_settings()):
+        if status in ("failed", "declined"):
+            return Standing("new")
+        same_weights = record["digest_weights"] == store.digest(job.weights_settings())
+        if not (same_weights and status in ("trained", "done") and not (folder / "scores.json").exists()):
+            raise UserError(_other_settings(folder, record["settings"], job.scores_settings(), same_weights))
+        return Standing("trained", record)
+    if status in ("failed", "declined"):
+        return Standing(status, record)
+    if status != "done":
+        return Standing("trained" if status == "trained" else "begun", record)
+    # The weights and the pictures by their size alone: gigabytes in a large suite, and `verify` reads them.
+    faults = {
+        name: text
+        for name, known in record["files"].items()
+        if (text := store.fault(folder / name, known, whole=name.endswith((".json", ".csv"))))
+    }
+    notices = [f"{text} It is made again." for text in faults.values()]
+    if not faults:
+        return Standing("done", record)
+    return Standing("begun" if set(TRAINED) & faults.keys() else "trained", record, notices)
+
+
+def _other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], same_weights: bool) -> str:
+    differing = [
+        f"{key} = {store.canonical(before.get(key))} then, {store.canonical(now.get(key))} now"
+        for key in sorted({*before, *now})
+        if store.canonical(before.get(key)) != store.canonical(now.get(key))
+    ]
+    way = "Use another folder with --results, or delete this one to run it again."
+    if same_weights:
+        way += " Its weights do not depend on them: delete its scores.json alone to measure them anew."
+    return f"{folder}: was run with other settings ({'; '.join(differing)}). {way}"
+
+
+def _failed(job: Job, results: Path) -> bool:
+    try:
+        return store.read_record(folder_of(job, results) / "job.json")["status"] == "failed"
+    except RunError:
+        return False
+
+
+def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
+    """What job.json keeps of a run besides its outcome; `before` is what it kept until now."""
+    environment = {
+        "versions": {**_versions(), "method": _code(job)},
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "host": platform.node(),
+        "threads": job.training.threads,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    kept = ("fingerprint", "parameters", "seconds_training", "seconds_evaluation", "seconds_checkpoints")
+    earlier = [*before.get("earlier_environments", [])]
+    if before and _but_date(before["environment"]) != _but_date(environment):
+        earlier.append(before["environment"])
+    return {
+        "suite": job.suite,
+        "dataset": job.dataset,
+        "method": job.method,
+        "seed": job.seed,
+        "settings": job.scores_settings(),
+        "conditions": job.conditions,
+        "digest_weights": store.digest(job.weights_settings()),
+        "digest_scores": store.digest(job.scores_settings()),
+        "plan": dataclasses.asdict(job.plan),
+        "environment": environment,
+        "earlier_environments": earlier,
+        "files": before.get("files", {}),
+        **{key: before[key] for key in kept if key in before},
+    }
+
+
+def _but_date(environment: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in environment.items() if key != "date"}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"lvm-bench": __version__, "python": platform.python_version(), **found}
+
+
+def _code(job: Job) -> str:
+    """The first digits of the SHA-256 of the file that defines a job's method; "" for a control."""
+    if job.is_control:
+        return ""
+    return hashlib.sha256(Path(source_file(METHODS[job.method_base])).read_bytes()).hexdigest()[:12]
 
 
 def extractor_of(job: Job, data: Data, root: Path, device: str) -> Extractor | None:
@@ -96,26 +520,6 @@ def require_files(jobs: list[Job], root: Path) -> None:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-
-
-def finished(job: Job, results: Path) -> bool:
-    """Whether a run is done with these settings; UserError naming the difference when it has others."""
-    folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
-    if not (folder / "job.json").is_file():
-        return False
-    record = store.read_json(folder / "job.json")
-    if record["digest_scores"] != store.digest(job.scores_settings()):
-        before, now = record["settings"], job.scores_settings()
-        differing = [
-            f"{key} = {store.canonical(before.get(key))} then, {store.canonical(now.get(key))} now"
-            for key in sorted({*before, *now})
-            if store.canonical(before.get(key)) != store.canonical(now.get(key))
-        ]
-        raise UserError(
-            f"{folder}: was run with other settings ({'; '.join(differing)}). "
-            "Use another folder with --results, or delete this one to run it again."
-        )
-    return record["status"] == "declined" or (record["status"] == "done" and (folder / "scores.json").is_file())
 
 
 def load_data(job: Job, root: Path) -> Data:
@@ -142,144 +546,37 @@ def spec_of(job: Job, data: Data) -> Spec:
     return Spec((c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood)
 
 
-def run_job(job: Job, results: Path, data: Data, extractor: Extractor | None, device: str, progress: Progress) -> bool:
-    """Train and score one run; False when it failed, with the reason kept in job.json."""
-    folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
-    record = describe(job, data, device)
-    started = time.perf_counter()
-    spec = spec_of(job, data)
-    try:
-        reason = METHODS[job.method_base].declines(spec)
-        if reason:
-            store.write_json(folder / "job.json", {**record, "status": "declined", "reason": reason})
-            progress.declined(job, reason)
-            return True
-        method = trained(job, folder, data, spec, device, progress, record)
-        progress.scoring(job)
-        measuring = time.perf_counter()
-        evidence = ModelEvidence(method, data, extractor, job.evaluation, job.seed, device)
-        partial = folder / "scores.partial.json"
-        scores = evaluate(evidence, partial)
-        store.write(folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
-        store.write_json(folder / "scores.json", scores)
-        partial.unlink(missing_ok=True)
-        record["seconds_evaluation"] = round(time.perf_counter() - measuring, 3)
-        store.write_json(folder / "job.json", {**record, "status": "done"})
-        progress.done(job, time.perf_counter() - started)
-        return True
-    except Exception as error:
-        known = isinstance(error, RunError | UserError)
-        reason = str(error) if known else _where(error, job)
-        store.write_json(
-            folder / "job.json",
-            {**record, "status": "failed", "reason": reason, "traceback": traceback.format_exc()},
-        )
-        progress.failed(job.name, reason)
-        return False
-
-
-def trained(
-    job: Job, folder: Path, data: Data, spec: Spec, device: str, progress: Progress, record: dict[str, Any]
-) -> Method:
-    """The trained method: its weights read where a run with the same settings left them, else trained now."""
-    cls, training = METHODS[job.method_base], job.training
-    method = build(cls, job.arguments, spec, training.network, training.width, job.seed, device)
-    record["parameters"] = sum(p.numel() for p in method.parameters())
-    files = {"last": folder / "model.safetensors", "best": folder / "best.safetensors"}
-    header = {"job": store.canonical(job.weights_settings())}
-    if all(file.is_file() for file in (*files.values(), folder / "history.csv", folder / "job.json")):
-        record |= {
-            key: value for key, value in store.read_json(folder / "job.json").items() if key == "seconds_training"
-        }
-    else:
-        started = time.perf_counter()
-        images, validation = (resident(split.pixels, device) for split in (data.train, data.validation))
-        result = train(method, images, validation, training, job.seed, lambda tick: progress.tick(job, tick))
-        last = {key: value.clone() for key, value in method.state_dict().items()}
-        for name, weights in (("best", result.best), ("last", last)):
-            method.load_state_dict(weights)
-            method.finish(encode(method, images))
-            store.write_weights(files[name], method.state_dict(), header)
-        store.write_text(folder / "history.csv", _csv(result.history))
-        record["seconds_training"] = round(time.perf_counter() - started, 3)
-        store.write_json(folder / "job.json", {**record, "status": "trained"})
-    method.load_state_dict(load_file(files[job.evaluation.weights]))
-    return method
-
-
-def run_controls(job: Job, results: Path, data: Data, extractor: Extractor | None, device: str) -> None:
-    """Score the controls of a data set for one seed: real images as samples, exact prior draws as codes."""
-    settings, seed = job.evaluation, job.seed
-    makers: dict[str, Callable[[], Evidence]] = {
-        "real-images": lambda: RealImages(data, extractor, settings, seed, device),
-        "standard-normal": lambda: StandardNormal(job.training.latent, data, extractor, settings, seed, device),
+def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any]:
+    """What the tables' captions say of a data set."""
+    avae = job.evaluation.protocol == "avae-paper"
+    heldout = len(data.validation if avae else data.test)
+    samples = min(job.evaluation.samples, heldout, len(data.train))
+    official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
+    facts: dict[str, Any] = {
+        "base": job.dataset_base,
+        "latent": job.training.latent,
+        "likelihood": job.training.likelihood,
+        "protocol": job.evaluation.protocol,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "heldout": heldout,
+        "heldout_split": "validation split" if avae else official,
+        "reference": len(data.train),
+        "reference_split": "training split",
+        "samples": samples,
+        "kid_subsets": job.evaluation.kid_subsets,
+        "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
+        "neighbours": job.evaluation.neighbours,
+        "weights": job.evaluation.weights,
     }
-    for control in CONTROLS:
-        if _control_done(job, results, control, job.seed):
-            continue
-        folder = store.run_folder(results, job.suite, job.dataset, control, job.seed)
-        causes = control_settings(job)
-        # Named by its settings: what other settings left half done is not taken up.
-        partial_scores = folder / f"scores.partial.{store.digest(causes)}.json"
-        scores = evaluate(makers[control](), partial_scores)
-        store.write_json(folder / "scores.json", scores)
-        partial_scores.unlink(missing_ok=True)
-        if control == "real-images" and data.grid:
-            sweeps = dict(zip(data.grid.names, data.grid.sweeps(TRAVERSAL), strict=True))
-            store.write(folder / "sweeps.npz", partial(_save, arrays=sweeps))
-        store.write_json(
-            folder / "job.json",
-            {
-                "dataset": job.dataset,
-                "method": control,
-                "seed": job.seed,
-                "status": "done",
-                "settings": causes,
-                "digest_scores": store.digest(causes),
-                "fingerprint": data.fingerprint,
-            },
-        )
+    if extractor:
+        facts["extractor_note"] = extractor.note
+    if data.grid:
+        facts["factors"] = {"names": list(data.grid.names), "sizes": list(data.grid.sizes)}
+    return facts
 
 
-def control_settings(job: Job) -> dict[str, Any]:
-    """What changes a control's scores: the data and the evaluation, no method."""
-    keys = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
-    weights = job.weights_settings()
-    return {**{key: weights[key] for key in keys}, **job.evaluation.model_dump()}
-
-
-def _control_done(job: Job, results: Path, control: str, seed: int) -> bool:
-    folder = store.run_folder(results, job.suite, job.dataset, control, seed)
-    if not (folder / "job.json").is_file():
-        return False
-    settings = {**control_settings(job), "seed": seed}
-    return store.read_json(folder / "job.json")["digest_scores"] == store.digest(settings)
-
-
-def describe(job: Job, data: Data, device: str) -> dict[str, Any]:
-    """What job.json keeps of a run besides its outcome."""
-    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
-    return {
-        "suite": job.suite,
-        "dataset": job.dataset,
-        "method": job.method,
-        "seed": job.seed,
-        "settings": job.scores_settings(),
-        "digest_weights": store.digest(job.weights_settings()),
-        "digest_scores": store.digest(job.scores_settings()),
-        "fingerprint": data.fingerprint,
-        "versions": {
-            "lvm-bench": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "commit": _commit(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
-        "host": platform.node(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
+@cache
 def _commit() -> str | None:
     """The git commit of the working folder, '+' when it has changes; None outside a repository."""
     try:
@@ -315,76 +612,6 @@ def _csv(rows: Iterable[dict[str, float]]) -> str:
     lines = [",".join(columns)]
     lines += [",".join(repr(row[key]) if key in row else "" for key in columns) for row in rows]
     return "\n".join(lines) + "\n"
-
-
-class About:
-    """What the tables' captions say of a suite, kept in about.json beside the scores."""
-
-    def __init__(self, suite: Suite, folder: Path):
-        self.suite, self.file = suite, folder / "about.json"
-        self.added: dict[str, Any] = {"datasets": {}}
-
-    def add(self, job: Job, data: Data, extractor: Extractor | None) -> None:
-        """Note the facts of one data set, before its runs start."""
-        avae = job.evaluation.protocol == "avae-paper"
-        heldout = len(data.validation if avae else data.test)
-        samples = min(job.evaluation.samples, heldout, len(data.train))
-        official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
-        facts: dict[str, Any] = {
-            "base": job.dataset_base,
-            "latent": job.training.latent,
-            "likelihood": job.training.likelihood,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "heldout": heldout,
-            "heldout_split": "validation split" if avae else official,
-            "reference": len(data.train),
-            "reference_split": "training split",
-            "samples": samples,
-            "kid_subsets": job.evaluation.kid_subsets,
-            "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
-            "neighbours": job.evaluation.neighbours,
-            "weights": job.evaluation.weights,
-            "seeds": sorted({other.seed for other in self.suite.jobs if other.dataset == job.dataset}),
-        }
-        if extractor:
-            facts["extractor_note"] = extractor.note
-            self.added["extractor"] = extractor.name
-        if data.grid:
-            facts["factors"] = {"names": list(data.grid.names), "sizes": list(data.grid.sizes)}
-        self.added["datasets"][job.dataset] = facts
-        self.added["protocol"] = job.evaluation.protocol
-
-    def write(self, results: Path, jobs: list[Job]) -> None:
-        """Update about.json with the suite's methods, seeds, and what was declined or failed."""
-        # Read anew each time: another runner may have added to it.
-        facts: dict[str, Any] = store.read_json(self.file) if self.file.is_file() else {}
-        outcomes: dict[str, dict[str, str]] = {"declined": {}, "failed": {}}
-        for job in jobs:
-            file = store.run_folder(results, job.suite, job.dataset, job.method, job.seed) / "job.json"
-            record = store.read_json(file) if file.is_file() else {"status": ""}
-            if record["status"] == "declined":
-                outcomes["declined"][f"{job.dataset}/{job.method}"] = record["reason"]
-            if record["status"] == "failed":
-                outcomes["failed"][f"{job.dataset}/{job.method}/{job.seed}"] = record["reason"]
-        for kind, found in outcomes.items():
-            ran = {f"{job.dataset}/{job.method}" for job in jobs}
-            old = facts.get(kind, {})
-            kept = {key: text for key, text in old.items() if "/".join(key.split("/")[:2]) not in ran}
-            facts[kind] = kept | found
-        datasets: dict[str, Any] = facts.get("datasets", {})
-        for name, added in self.added["datasets"].items():
-            seeds = {*datasets.get(name, {}).get("seeds", []), *added["seeds"]}
-            datasets[name] = {**added, "seeds": sorted(seeds)}
-        facts |= {
-            **self.added,
-            "datasets": datasets,
-            "suite": self.suite.name,
-            "description": self.suite.description,
-            "methods": list(dict.fromkeys([*facts.get("methods", []), *self.suite.methods])),
-            "seeds": sorted({*facts.get("seeds", []), *self.suite.seeds}),
-        }
-        store.write_json(self.file, facts)
 
 
 def resolve_device(name: str) -> str:

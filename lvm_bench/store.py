@@ -128,9 +128,13 @@ def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | 
     """Create or replace a safetensors file at once. One header key at most: the order of several is not fixed."""
     from safetensors.torch import save
 
-    packed = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     # Not save_file, whose own error hides that a disk is full.
-    write(path, lambda beside: beside.write_bytes(save(packed, metadata=header)))
+    write(path, lambda beside: beside.write_bytes(save(packed(weights), metadata=header)))
+
+
+def packed(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tensors as safetensors takes them: on the CPU, contiguous, and none that shares its memory with another."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

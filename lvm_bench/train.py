@@ -12,8 +12,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lvm_bench import networks
+from lvm_bench.checkpoint import Checkpoints, State
 from lvm_bench.contract import Epoch, Method, Spec, to_float
-from lvm_bench.errors import RunError
+from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import derive, generator
 
 
@@ -44,11 +45,12 @@ class Tick:
 
 @dataclass
 class Trained:
-    """A trained method, the weights of its best epoch, and one row of history per epoch."""
+    """A trained method, the weights of its best epoch, one row of history per epoch, and the seconds it took."""
 
     method: Method
     best: dict[str, Tensor]
     history: list[dict[str, float]]
+    seconds: float
 
 
 @contextmanager
@@ -86,6 +88,146 @@ def build(
     return method
 
 
+class Training:
+    """Whatever training changes: weights, optimisers, schedules, generators, the running sums, the best epoch.
+
+    `state` and `restore` carry all of it from one process to another, bit for bit.
+    """
+
+    def __init__(self, method: Method, settings: Settings, images: UInt8[Tensor, "n c h w"], seed: int):
+        self.method, self.settings, self.images, self.seed = method, settings, images, seed
+        own = [p for p in method.parameters() if p.requires_grad]
+        adversary = list(method.adversary.parameters()) if method.adversary is not None else []
+        adversarial = {id(p) for p in adversary}
+        model = [p for p in own if id(p) not in adversarial]
+        rate = settings.learning_rate
+        # Keras's epsilon, as in the authors' code.
+        self.optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
+        if adversary:
+            own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
+            self.optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
+        self.schedules = [
+            torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimiser,
+                factor=settings.factor,
+                # Keras reduces when `wait >= patience`, torch when `bad > patience`.
+                patience=settings.patience - 1,
+                threshold=settings.threshold,
+                threshold_mode="abs",
+            )
+            for optimiser in self.optimisers
+        ]
+        self.history: list[dict[str, float]] = []
+        self.best, self.best_value = copy.deepcopy(method.state_dict()), float("inf")
+        self.step, self.sums = 0, Sums()
+        self.epoch = self.new_epoch()
+
+    @property
+    def index(self) -> int:
+        """The epoch at work, counted from 0."""
+        return len(self.history)
+
+    def new_epoch(self) -> Epoch:
+        """The epoch at work, before its batches are drawn."""
+        return Epoch(
+            self.index, self.images, self.method.spec.value_range, generator(self.seed, "hold out", self.index)
+        )
+
+    def start_epoch(self) -> None:
+        """Begin the epoch at work, in the middle too: the method gets its epoch, and draws its noise anew."""
+        self.epoch = self.new_epoch()
+        self.method.generator.manual_seed(derive(self.seed, "noise", self.index))
+        self.method.train()
+        with torch.no_grad():
+            self.method.start_epoch(self.epoch)
+
+    def batches(self) -> list[Tensor]:
+        """The indices of the epoch's minibatches."""
+        order = generator(self.seed, "order", self.index)
+        return minibatches(len(self.images), self.epoch.held_out, self.settings.batch_size, order)
+
+    def end_epoch(self, means: dict[str, float]) -> None:
+        """Note an epoch with its validation means, move the schedules, keep the best weights."""
+        rates = {"learning_rate": self.optimisers[0].param_groups[0]["lr"]}
+        row = {"epoch": self.index + 1, **rates, **_under("train", self.sums.means()), **_under("val", means)}
+        self.history.append(row)
+        monitored = means[self.method.monitor]
+        for schedule in self.schedules:
+            schedule.step(monitored)
+        if monitored < self.best_value:
+            self.best, self.best_value = copy.deepcopy(self.method.state_dict()), monitored
+        self.method.validated(means)
+        self.step, self.sums = 0, Sums()
+
+    def state(self) -> State:
+        """Everything, as tensors and facts."""
+        tensors = {
+            "noise": self.method.generator.get_state(),
+            "hold out": self.epoch.generator.get_state(),
+            "held out": self.epoch.held_out,
+            "sums": self.sums.total,
+            "broken": self.sums.broken,
+            **{f"method/{name}": value for name, value in _tensors(self.method).items()},
+            **{f"best/{name}": value for name, value in self.best.items()},
+        }
+        for i, optimiser in enumerate(self.optimisers):
+            for j, p in enumerate(optimiser.param_groups[0]["params"]):
+                tensors |= {f"optimiser/{i}/{j}/{key}": value for key, value in optimiser.state[p].items()}
+        facts = {
+            "step": self.step,
+            "names": self.sums.names,
+            "count": self.sums.count,
+            "history": self.history,
+            "best_value": self.best_value,
+            "rates": [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+        }
+        return tensors, facts
+
+    def restore(self, state: State) -> None:
+        """Go on from a state; in the middle of an epoch the method first gets that epoch again."""
+        tensors, facts = state
+        self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
+        self._copy_into_method(tensors)
+        if self.step:
+            self.start_epoch()
+            self._copy_into_method(tensors)
+            self.epoch.generator.set_state(tensors["hold out"])
+            self.epoch.held_out = tensors["held out"]
+            self.method.generator.set_state(tensors["noise"])
+        device = self.images.device
+        self.sums.names, self.sums.count = facts["names"], facts["count"]
+        self.sums.total, self.sums.broken = tensors["sums"].to(device), tensors["broken"].to(device)
+        for key, value in self.best.items():
+            value.copy_(tensors[f"best/{key}"])
+        for i, (optimiser, rate) in enumerate(zip(self.optimisers, facts["rates"], strict=True)):
+            group = optimiser.param_groups[0]
+            group["lr"] = rate
+            for j, p in enumerate(group["params"]):
+                prefix = f"optimiser/{i}/{j}/"
+                found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+                # Moments lie in memory as their parameter does.
+                optimiser.state[p] = {
+                    key: torch.empty_like(p).copy_(t) if t.shape == p.shape else t.to(p.device)
+                    for key, t in found.items()
+                }
+        for schedule, values in zip(self.schedules, facts["schedules"], strict=True):
+            schedule.load_state_dict(values)
+
+    @torch.no_grad()
+    def _copy_into_method(self, tensors: dict[str, Tensor]) -> None:
+        for name, value in _tensors(self.method).items():
+            kept = tensors[f"method/{name}"]
+            if value.shape != kept.shape:  # a buffer that grows
+                value.resize_(kept.shape)
+            value.copy_(kept)
+
+
+def _tensors(method: Method) -> dict[str, Tensor]:
+    """Every parameter and buffer of a method, those that its weights leave out too."""
+    return {**dict(method.named_parameters()), **dict(method.named_buffers())}
+
+
 def train(
     method: Method,
     images: UInt8[Tensor, "n c h w"],
@@ -93,77 +235,66 @@ def train(
     settings: Settings,
     seed: int,
     tick: Callable[[Tick], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Minimise `losses(x)["loss"]` with Adam; a plateau of the monitored validation loss halves the rate.
 
-    Raises RunError naming the first term that is not finite, with its epoch.
+    Goes on from the newest checkpoint. Raises RunError naming the first term that is not finite, with its
+    epoch, and Stopped, after a checkpoint, when `stop()` says so.
     """
     value_range, device = method.spec.value_range, images.device
-    own = [p for p in method.parameters() if p.requires_grad]
-    adversary = list(method.adversary.parameters()) if method.adversary is not None else []
-    adversarial = {id(p) for p in adversary}
-    model = [p for p in own if id(p) not in adversarial]
-    rate = settings.learning_rate
-    # Keras's epsilon, as in the authors' code.
-    optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
-    if adversary:
-        own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
-        optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
-    schedules = [
-        torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser,
-            factor=settings.factor,
-            # Keras reduces when `wait >= patience`, torch when `bad > patience`.
-            patience=settings.patience - 1,
-            threshold=settings.threshold,
-            threshold_mode="abs",
-        )
-        for optimiser in optimisers
-    ]
-    history: list[dict[str, float]] = []
-    best, best_value = copy.deepcopy(method.state_dict()), float("inf")
-    for index in range(settings.epochs):
-        started, seen = time.perf_counter(), 0
-        method.generator.manual_seed(derive(seed, "noise", index))
-        epoch = Epoch(index, images, value_range, generator(seed, "hold out", index))
-        method.train()
-        with torch.no_grad():
-            method.start_epoch(epoch)
-        if index == 0:
-            method.validated(validate(method, validation, settings.batch_size))
-            method.train()
-        batches = minibatches(len(images), epoch.held_out, settings.batch_size, generator(seed, "order", index))
-        sums = Sums()
-        for step, chosen in enumerate(batches):
+    training = Training(method, settings, images, seed)
+    begun, before = time.perf_counter(), 0.0
+    if checkpoints and (state := checkpoints.latest()):
+        training.restore(state)
+        before = state[1]["seconds"]
+
+    def save() -> None:
+        if checkpoints:
+            tensors, facts = training.state()
+            checkpoints.save((tensors, {**facts, "seconds": before + time.perf_counter() - begun}))
+
+    while training.index < settings.epochs:
+        started, seen, since = time.perf_counter(), 0, time.monotonic()
+        if training.step == 0:
+            training.start_epoch()
+            if training.index == 0:
+                method.validated(validate(method, validation, settings.batch_size))
+                method.train()
+        batches = training.batches()
+        while training.step < len(batches):
+            chosen = batches[training.step]
             x = to_float(images[chosen.to(device)], value_range).contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
-                method.start_step(step)
+                method.start_step(training.step)
             losses = method.losses(x)
-            optimise(optimisers[0], losses["loss"])
-            if adversary:
+            optimise(training.optimisers[0], losses["loss"])
+            if method.adversary is not None:
                 adversary_losses = method.adversary_losses(x)
-                optimise(optimisers[1], adversary_losses["adversary_loss"])
+                optimise(training.optimisers[1], adversary_losses["adversary_loss"])
                 losses = {**losses, **adversary_losses}
-            sums.add(losses, len(x))
+            training.sums.add(losses, len(x))
+            training.step += 1
             seen += len(x)
-            if step % 20 == 19 or step == len(batches) - 1:
-                share = (index + (step + 1) / len(batches)) / settings.epochs
+            if training.step % 20 == 0 or training.step == len(batches):
+                share = (training.index + training.step / len(batches)) / settings.epochs
                 pace = seen / (time.perf_counter() - started)
-                tick(Tick(index + 1, settings.epochs, share, pace, _shown(history, method)))
-        sums.check(index + 1, "training")
-        means = validate(method, validation, settings.batch_size, index + 1)
+                tick(Tick(training.index + 1, settings.epochs, share, pace, _shown(training.history, method)))
+            if stop():
+                save()
+                raise Stopped
+            if checkpoints and checkpoints.due(since):
+                save()
+        training.sums.check(training.index + 1, "training")
+        means = validate(method, validation, settings.batch_size, training.index + 1)
         if method.monitor not in means:
             raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
-        rates = {"learning_rate": optimisers[0].param_groups[0]["lr"]}
-        history.append({"epoch": index + 1, **rates, **_under("train", sums.means()), **_under("val", means)})
-        monitored = means[method.monitor]
-        for schedule in schedules:
-            schedule.step(monitored)
-        if monitored < best_value:
-            best, best_value = copy.deepcopy(method.state_dict()), monitored
-        method.validated(means)
+        training.end_epoch(means)
+        if checkpoints and checkpoints.due() and training.index < settings.epochs:
+            save()
     method.eval()
-    return Trained(method, best, history)
+    return Trained(method, training.best, training.history, before + time.perf_counter() - begun)
 
 
 def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:

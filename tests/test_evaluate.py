@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lvm_bench import store
 from lvm_bench.contract import Method, Spec
 from lvm_bench.data.images import Data, Grid, load, random_order
+from lvm_bench.errors import Stopped
 from lvm_bench.evaluate import (
     Absent,
     ModelEvidence,
@@ -183,30 +184,30 @@ def test_images_of_the_whole_grid_are_drawn_with_their_own_count() -> None:
 
 
 def test_scores_are_those_that_the_suite_wants_and_need_no_feature_space(tmp_path: Path) -> None:
-    scores = evaluate(factor_evidence(metrics=["mig", "sse", "kid"]), tmp_path / "scores.json")
+    scores = evaluate(factor_evidence(metrics=["mig", "sse", "kid"]), tmp_path / "scores.json", "it")
     assert {key.split(".")[0] for key in scores} == {"mig", "mig_paper", "sse"}
     assert scores["sse.grid"] == pytest.approx(0)
-    everything = evaluate(factor_evidence(), tmp_path / "everything.json")
+    everything = evaluate(factor_evidence(), tmp_path / "everything.json", "it")
     assert not [key for key in everything if "@" in key]
     assert needs_features("all")
     assert not needs_features(["mig", "sse"])
 
 
 def test_codes_that_know_nothing_have_scores_too_and_data_without_factors_have_none(tmp_path: Path) -> None:
-    floor = evaluate(factor_evidence(StandardNormal), tmp_path / "floor.json")
+    floor = evaluate(factor_evidence(StandardNormal), tmp_path / "floor.json", "it")
     assert {"mig.grid", "pca_mig.grid", "factor_vae_score.grid"} <= floor.keys()
     assert "sse.grid" not in floor
-    without = evaluate(evidence(), tmp_path / "without.json")
+    without = evaluate(evidence(), tmp_path / "without.json", "it")
     assert not [key for key in without if key.endswith(".grid")]
 
 
 def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) -> None:
-    whole = evaluate(evidence(), tmp_path / "whole.json")
-    kept = store.read_json(tmp_path / "whole.json")
+    whole = evaluate(evidence(), tmp_path / "whole.json", "it")
+    kept = store.read_record(tmp_path / "whole.json")["scores"]
     first = dict(list(kept.items())[:3])
     marked = {label: dict.fromkeys(scores, 123.0) for label, scores in first.items()}
-    store.write_json(tmp_path / "part.json", marked)
-    resumed = evaluate(evidence(), tmp_path / "part.json")
+    store.write_record(tmp_path / "part.json", {"identity": "it", "scores": marked})
+    resumed = evaluate(evidence(), tmp_path / "part.json", "it")
     assert resumed.keys() == whole.keys()
     for key, value in resumed.items():
         done = any(key in scores for scores in first.values())
@@ -215,6 +216,26 @@ def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) 
 
 def test_a_score_that_is_infinite_survives_the_resume(tmp_path: Path) -> None:
     # 100 codes of 64 pixels, some of them always 0: the fitted Gaussian is singular, its KL infinite
-    first = evaluate(evidence(), tmp_path / "scores.json")
+    first = evaluate(evidence(), tmp_path / "scores.json", "it")
     assert first["gaussian_kl.mean"] == float("inf")
-    assert evaluate(evidence(), tmp_path / "scores.json") == first
+    assert evaluate(evidence(), tmp_path / "scores.json", "it") == first
+
+
+def test_what_was_kept_for_other_settings_or_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
+    part = tmp_path / "part.json"
+    whole = evaluate(evidence(), part, "it")
+    marked = {label: dict.fromkeys(scores, 123.0) for label, scores in store.read_record(part)["scores"].items()}
+    store.write_record(part, {"identity": "another", "scores": marked})
+    assert evaluate(evidence(), part, "it") == whole
+    part.write_bytes(part.read_bytes().replace(b"0", b"1", 1))
+    said: list[str] = []
+    assert evaluate(evidence(), part, "it", said.append) == whole
+    assert "part.json: damaged" in said[0]
+
+
+def test_an_evaluation_that_is_asked_to_stop_keeps_what_it_has(tmp_path: Path) -> None:
+    whole, answers = evaluate(evidence(), tmp_path / "whole.json", "it"), iter([False, False, True])
+    with pytest.raises(Stopped):
+        evaluate(evidence(), tmp_path / "part.json", "it", stop=lambda: next(answers))
+    assert len(store.read_record(tmp_path / "part.json")["scores"]) == 2
+    assert evaluate(evidence(), tmp_path / "part.json", "it") == whole
