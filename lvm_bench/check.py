@@ -1,8 +1,12 @@
 """The contract of a method as tests on small data: behind `lvm-bench check`, and over the whole registry in tests."""
 
+import itertools
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,10 +14,11 @@ import torch
 from torch import Tensor
 
 from lvm_bench import config, registry
+from lvm_bench.checkpoint import Checkpoints
 from lvm_bench.config import Job
 from lvm_bench.contract import Epoch, Method, Spec, resident, to_float
 from lvm_bench.data.images import Data
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.runner import load_data, spec_of
 from lvm_bench.seeding import generator
 from lvm_bench.train import Trained, build, encode, train
@@ -60,12 +65,12 @@ class Case:
             method.start_step(0)
         return method
 
-    def trained(self) -> Trained:
+    def trained(self, checkpoints: Checkpoints | None = None, stop: Callable[[], bool] = lambda: False) -> Trained:
         """The method after the real loop's training of a few epochs."""
         settings = self.job.training
         method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
         validation = resident(self.data.validation.pixels)
-        result = train(method, self.images(), validation, settings, 0)
+        result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
         method.finish(encode(method, self.images()))
         return result
 
@@ -176,6 +181,29 @@ def same_seed_same_bits(case: Case) -> None:
     require(not differing, f"two trainings from one seed differ in {', '.join(differing)}")
 
 
+def goes_on_bit_for_bit(case: Case) -> None:
+    """Stopped twice within epochs, each time gone on with by a new instance, training gives the same bits."""
+    whole, calls = case.trained(), itertools.count(1)
+    with TemporaryDirectory() as folder:
+
+        def gone_on(at: int) -> Trained:
+            checkpoints = Checkpoints(Path(folder), case.job.name, math.inf, lambda text: None)
+            return case.trained(checkpoints, lambda: next(calls) == at)
+
+        for at in (4, 16):  # steps in all; an epoch has 12, or 9 without the images that AVAE holds out
+            with suppress(Stopped):
+                gone_on(at)
+        result = gone_on(0)
+    require(
+        result.history == whole.history,
+        "a training that was stopped and gone on with has another history: keep whatever lasts longer than a step "
+        "in buffers (persistent=False for what is no part of the model), or set it anew in start_epoch",
+    )
+    a, b = whole.method.state_dict(), result.method.state_dict()
+    differing = [key for key in a if not torch.equal(a[key], b[key])]
+    require(not differing, f"a training that was stopped and gone on with differs in {', '.join(differing)}")
+
+
 def weights_are_the_whole_model(case: Case) -> None:
     """What state_dict() keeps is all that encoding and sampling need."""
     method, other = case.trained().method, case.fresh()
@@ -198,6 +226,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     evaluation_changes_nothing,
     training_helps,
     same_seed_same_bits,
+    goes_on_bit_for_bit,
     weights_are_the_whole_model,
 )
 

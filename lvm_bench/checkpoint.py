@@ -49,7 +49,10 @@ class Checkpoints:
 
         started = time.monotonic()
         tensors, facts = state
-        content = save(store.packed(tensors), metadata={"facts": json.dumps({"identity": self.identity, "cost": self.cost, **facts})})
+        content = save(
+            store.packed(tensors),
+            metadata={"facts": json.dumps({"identity": self.identity, "cost": self.cost, **facts})},
+        )
         newest, before = self.files
         if newest.is_file():
             newest.replace(before)

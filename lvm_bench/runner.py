@@ -413,7 +413,7 @@ def survey(job: Job, results: Path) -> Standing:
         return Standing("new", {}, [f"{error} It counts as missing."])
     status = record["status"]
     if record["digest_scores"] != store.digest(job.scores_settings()):
-        if status in ("failed", "declined"):
+        if status in ("failed", "declined") or job.is_control:  # nothing that took long is lost
             return Standing("new")
         same_weights = record["digest_weights"] == store.digest(job.weights_settings())
         if not (same_weights and status in ("trained", "done") and not (folder / "scores.json").exists()):

@@ -284,7 +284,7 @@ def train(
             if stop():
                 save()
                 raise Stopped
-            if checkpoints and checkpoints.due(since):
+            if checkpoints and training.step < len(batches) and checkpoints.due(since):
                 save()
         training.sums.check(training.index + 1, "training")
         means = validate(method, validation, settings.batch_size, training.index + 1)

@@ -167,6 +167,10 @@ def test_a_plugin_is_checked_run_and_reported_beside_the_others(
             ),
             "Mine has an adversary and must define adversary_losses(x)",
         ),
+        (
+            ("z = self.encode(x)", "z, self.pull = self.encode(x), self.pull + 0.01 * self.training"),
+            "a training that was stopped and gone on with has another history",
+        ),
     ],
 )
 def test_check_names_what_of_the_contract_is_broken(
@@ -382,7 +386,7 @@ def test_data_that_the_extractor_declines_does_not_stop_the_other_data(lvm_bench
     options = ("--set=validation_images=20", "--set=epochs=1", "--set=threads=1", "--set=classifier_epochs=1")
     result = lvm_bench("run", "--suite", "two", "--extractor", "classifier", *options)
     assert result.exit_code == 1
-    assert "bare  FAILED: The extractor 'classifier' learns from labels" in result.stderr
+    assert "bare/ae/seed-0  FAILED: The extractor 'classifier' learns from labels" in result.stderr
     assert (tmp_path / "results" / "two" / "runs" / "digits" / "ae" / "seed-0" / "scores.json").is_file()
 
 
@@ -397,8 +401,8 @@ def test_controls_are_not_resumed_with_other_settings_and_do_not_stop_the_other_
     # 3 samples do not hold every value of a factor: the control fails after it has a MIG of 60 samples.
     failed = lvm_bench(*short, "--results", "a", "--set=samples=60", "--set=dci_samples=3")
     assert failed.exit_code == 1
-    assert "sprites  FAILED: dci: " in failed.stderr
-    assert "scenes3d  FAILED: dci: " in failed.stderr
+    assert "sprites/standard-normal/seed-0  FAILED: dci: " in failed.stderr
+    assert "scenes3d/standard-normal/seed-0  FAILED: dci: " in failed.stderr
     for results in ("a", "b"):
         assert lvm_bench(*short, "--results", results, "--set=samples=500").exit_code == 0
     assert scores("a") == scores("b")

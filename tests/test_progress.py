@@ -19,7 +19,8 @@ def shown(job: config.Job, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
     lines = Progress(console)
     lines.start(3, 2)
-    lines.tick(job, Tick(2, 60, 0.5, 1234.5, {"train/loss": 1.25}))
+    for share in (0.25, 0.5):
+        lines.tick(job, Tick(2, 60, share, 1234.5, {"train/loss": 1.25}))
     lines.scoring(job)
     lines.done(job, 75.0)
     lines.failed("digits/[bold]x", "it broke")

@@ -1,14 +1,19 @@
 """The one loop: what it does to batches, the schedule, weights and seeds, and what it says of NaN."""
 
 import copy
+import hashlib
+import itertools
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
-from lvm_bench.errors import RunError
+from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
 from lvm_bench.train import minibatches, train
 
@@ -183,3 +188,136 @@ def test_the_adversarys_adam_has_betas_of_its_own(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: made.append(adam(*args, **kwargs)) or made[-1])
     run(Adversarial(adversary_betas=(0.5, 0.9)), epochs=1)
     assert [optimiser.param_groups[0]["betas"] for optimiser in made] == [(0.9, 0.999), (0.5, 0.9)]
+
+
+class Remembering(Adversarial):
+    """Has whatever a training can carry: a buffer that no weights file holds, noise, an epoch, images held out."""
+
+    adversary_betas = (0.5, 0.9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = 5
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.register_buffer("kept", torch.zeros(0), persistent=False)
+
+    def start_epoch(self, epoch: Epoch) -> None:
+        super().start_epoch(epoch)
+        self.epoch = epoch
+
+    def start_step(self, step: int) -> None:
+        self.kept = torch.cat([self.kept, self.noise(1)])
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        loss = super().losses(x)["loss"] * (1 + 0.1 * self.noise(1)[0].abs()) + self.kept.sum() * 1e-3
+        if self.training:
+            self.seen += self.epoch.draw(2).sum()
+        return {"loss": loss + self.seen * 1e-4}
+
+
+@pytest.mark.parametrize("stops", [[1], [2], [3], [1, 1, 1, 1, 1], [2, 2, 1], [5], [4, 1]], ids=str)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stops: list[int], tmp_path: Path) -> None:
+    whole, said = run(Remembering()), []
+    for steps in stops:
+        counted = itertools.count(1)
+        with pytest.raises(Stopped):
+            run_kept(Remembering(), tmp_path, said, lambda: next(counted) == steps)  # noqa: B023
+    result = run_kept(Remembering(), tmp_path, said)
+    assert result.history == whole.history
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(result.method.state_dict()[key], value)
+        assert torch.equal(result.best[key], whole.best[key])
+    assert torch.equal(result.method.kept, whole.method.kept)
+    assert not said
+
+
+def run_kept(method: Method, folder: Path, said: list[str], stop: Any = lambda: False, **changes: Any) -> Any:
+    method.generator = generator(0, "noise")
+    checkpoints = Checkpoints(folder, changes.pop("identity", "it"), changes.pop("seconds", math.inf), said.append)
+    return train(method, images(25), images(8), Settings(**changes), 0, checkpoints=checkpoints, stop=stop)
+
+
+def test_schedule_and_best_weights_go_on_too(tmp_path: Path) -> None:
+    values = (9.0, 1.0, 0.99995, 0.99993, 0.9, 0.9, 0.9, 0.9)
+    whole = run(Linear(validation=values), epochs=7)
+    counted = itertools.count(1)
+    first = Linear(validation=values)
+    with pytest.raises(Stopped):
+        run_kept(first, tmp_path, [], lambda: next(counted) == 3 * 4 + 1, epochs=7)
+    second = Linear(validation=values)
+    second.told = list(first.told)  # the script of this test, no state of a method
+    result = run_kept(second, tmp_path, [], epochs=7)
+    assert result.history == whole.history
+    assert [row["learning_rate"] / 1e-2 for row in result.history] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+    for key, value in whole.best.items():
+        assert torch.equal(result.best[key], value)
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "epochs", "expected"),
+    [
+        (25, 4, 5, [(2, 0), (4, 0)]),
+        (250, 10, 2, [(0, 10), (0, 20), (1, 10), (1, 20)]),
+        (25, 3, 3, [(1, 0), (2, 0)]),
+        (25, math.inf, 3, []),
+    ],
+)
+def test_checkpoints_are_taken_at_ends_of_epochs_and_within_long_ones(
+    n: int,
+    seconds: float,
+    epochs: int,
+    expected: list[tuple[int, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that moves a second a step: (epochs done, steps of the next) of each checkpoint."""
+    now, taken = [0.0], []
+
+    class Slow(Linear):
+        def start_step(self, step: int) -> None:
+            now[0] += 1
+
+    def take(self: Checkpoints, state: Any) -> None:
+        taken.append((len(state[1]["history"]), state[1]["step"]))
+        self._last = now[0]
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Checkpoints, "save", take)
+    method = Slow()
+    method.generator = generator(0, "noise")
+    checkpoints = Checkpoints(tmp_path, "it", seconds, print)
+    train(method, images(n), images(8), Settings(epochs=epochs), 0, checkpoints=checkpoints)
+    assert taken == expected
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_with_a_notice(tmp_path: Path) -> None:
+    whole, said, counted = run(Remembering()), [], itertools.count(1)
+    with pytest.raises(Stopped):
+        run_kept(Remembering(), tmp_path, said, lambda: next(counted) == 5, seconds=0)
+    newest, before = (tmp_path / name for name in NAMES)
+    assert before.is_file()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    result = run_kept(Remembering(), tmp_path, said)
+    assert [text for text in said if "resume.safetensors: damaged" in text]
+    assert result.history == whole.history
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(result.method.state_dict()[key], value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04pickle", b"\xff" * 200])
+def test_without_a_whole_checkpoint_the_training_starts_anew_and_says_so(content: bytes, tmp_path: Path) -> None:
+    said: list[str] = []
+    for name in NAMES:
+        (tmp_path / name).write_bytes(content + hashlib.sha256(content).digest() * (content[:1] != b"P"))
+    assert run_kept(Remembering(), tmp_path, said).history == run(Remembering()).history
+    assert said[-1] == "There is no other checkpoint: the training starts anew."
+    assert len(said) == 3
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path) -> None:
+    counted, said = itertools.count(1), []
+    with pytest.raises(Stopped):
+        run_kept(Remembering(), tmp_path, said, lambda: next(counted) == 5)
+    result = run_kept(Remembering(), tmp_path, said, identity="another")
+    assert result.history == run(Remembering()).history
+    assert "of another training" in said[0]
