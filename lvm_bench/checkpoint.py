@@ -45,14 +45,10 @@ class Checkpoints:
 
     def save(self, state: State) -> None:
         """Write a checkpoint; the last one becomes the one before. Raises StorageError."""
-        from safetensors.torch import save
-
         started = time.monotonic()
         tensors, facts = state
-        content = save(
-            store.packed(tensors),
-            metadata={"facts": json.dumps({"identity": self.identity, "cost": self.cost, **facts})},
-        )
+        header = {"facts": json.dumps({"identity": self.identity, "cost": self.cost, **facts})}
+        content = store.safetensors_of(tensors, header)
         newest, before = self.files
         if newest.is_file():
             newest.replace(before)

@@ -112,11 +112,13 @@ def classifier(request: Request) -> Extractor:
     ]
     identity = store.digest(causes)
     file = cache_folder() / "classifier" / f"{identity}.safetensors"
-    if file.is_file():
-        network.load_state_dict(load_file(file))
-    else:
+
+    def fit(beside: Path) -> None:
         _fit(network, data, request.epochs, request.device)
-        store.write_weights(file, network.state_dict())
+        beside.write_bytes(store.safetensors_of(network.state_dict()))
+
+    store.once(file, fit)
+    network.load_state_dict(load_file(file))
     network.eval()
     made = Extractor("classifier", identity, "", network, request.device)
     hits = network.head(made.features(resident(data.test.pixels)).to(request.device))
@@ -148,10 +150,8 @@ def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
 def cached_features(made: Extractor, images: UInt8[Tensor, "n c h w"], fingerprint: str) -> Float[Tensor, "n d"]:
     """Features of real images, computed once per data set and extractor; the file's name hashes its inputs."""
     file = cache_folder() / "features" / f"{store.digest([made.identity, fingerprint, len(images)])}.npy"
-    if not file.is_file():
-        values = made.features(images).numpy()
-        store.write(file, lambda beside: _save(beside, values))
-    return torch.from_numpy(np.load(file))
+    store.once(file, lambda beside: _save(beside, made.features(images).numpy()))
+    return torch.from_numpy(np.load(file, allow_pickle=False))
 
 
 def _save(path: Path, values: Any) -> None:

@@ -12,13 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from lvm_bench.errors import RunError, StorageError, UserError
 
 TEMPORARY = ".tmp-"  # how the name of a file begins while it is being written
 _SEAL = '{{\n  "seal": "{}",\n'  # how a record begins; the digest is that of the file without this line
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Not the job's fault: no other file could be written either.
-_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
+_STORAGE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENOTDIR", "EEXIST")
+    if hasattr(errno, name)
+}
 
 
 def check_name(kind: str, name: str) -> str:
@@ -104,9 +110,37 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what a killed process left half written in a folder that is claimed."""
-    for file in folder.glob(f"{TEMPORARY}*"):
+def once(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file of the cache unless it is there and whole; of several processes one does, and the others wait."""
+    if _is_kept(path):
+        return
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        with FileLock(lock):
+            sweep(path.parent, path.name)
+            try:
+                if not _is_kept(path):
+                    write(path, fill)
+                    write_text(_digest_of(path), _sha256(path))
+            finally:
+                lock.unlink(missing_ok=True)
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _is_kept(path: Path) -> bool:
+    try:
+        return _digest_of(path).read_text() == _sha256(path)
+    except OSError:
+        return False
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Delete what a killed process left half written in a folder that is claimed; of one file where it is named."""
+    for file in folder.glob(f"{TEMPORARY}{name}*"):
         file.unlink(missing_ok=True)
 
 
@@ -126,15 +160,17 @@ def _pretty(value: Any) -> str:
 
 def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | None = None) -> None:
     """Create or replace a safetensors file at once. One header key at most: the order of several is not fixed."""
+    # Not save_file, whose own error hides that a disk is full.
+    write(path, lambda beside: beside.write_bytes(safetensors_of(weights, header)))
+
+
+def safetensors_of(tensors: dict[str, Any], header: dict[str, str] | None = None) -> bytes:
+    """Tensors and a header in the format of safetensors."""
     from safetensors.torch import save
 
-    # Not save_file, whose own error hides that a disk is full.
-    write(path, lambda beside: beside.write_bytes(save(packed(weights), metadata=header)))
-
-
-def packed(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Tensors as safetensors takes them: on the CPU, contiguous, and none that shares its memory with another."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    # It takes contiguous tensors on the CPU, and none that shares its memory with another.
+    packed = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    return save(packed, metadata=header)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -159,8 +195,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def fingerprint(path: Path) -> dict[str, Any]:
     """What a record keeps of a file: its size in bytes and its SHA-256."""
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fault(path: Path, expected: dict[str, Any], *, whole: bool = True) -> str | None:

@@ -1,6 +1,7 @@
 """Arrays of images that take long to make or are too large for memory: made once, then mapped from the cache."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from jaxtyping import UInt8
 
 from lvm_bench import store
 from lvm_bench.data.files import cache_folder
-from lvm_bench.errors import UserError
+from lvm_bench.errors import StorageError
 
 Pixels = UInt8[np.ndarray, "n c h w"]
 
@@ -21,25 +22,22 @@ def processed(
 ) -> UInt8[np.ndarray, "n c h w"]:
     """The images that `fill` writes into a mapped array of zeros, kept under the digest of what they depend on.
 
-    UserError where the cache has no room for them.
+    StorageError where the cache has no room for them.
     """
     file = cache_folder() / name / f"{store.digest([*causes, *shape])}.npy"
-    if not file.is_file():
 
-        def make(beside: Path) -> None:
-            # Writing to a mapped file on a full disk ends the process without a word.
-            if shutil.disk_usage(beside.parent).free < np.prod(shape):
-                raise OSError(errno.ENOSPC, "the disk has too little room")
-            pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
-            fill(pixels)
-            pixels.flush()
+    def make(beside: Path) -> None:
+        # Writing to a mapped file on a full disk ends the process without a word.
+        if shutil.disk_usage(beside.parent).free < np.prod(shape):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
+        fill(pixels)
+        pixels.flush()
 
-        try:
-            store.write(file, make)
-        except OSError as error:
-            raise UserError(
-                f"{file}: the processed images cannot be kept ({error.strerror or error}). "
-                f"Make room for {np.prod(shape) / 1e9:.1f} GB, or set XDG_CACHE_HOME elsewhere."
-            ) from error
+    try:
+        store.once(file, make)
+    except StorageError as error:
+        size = f"{np.prod(shape) / 1e9:.1f} GB"
+        raise StorageError(f"{error} The processed images need {size}; XDG_CACHE_HOME sets another place.") from error
     # Copy-on-write, which nobody does: torch warns about arrays that it could not write to.
     return np.load(file, mmap_mode="c")

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from lvm_bench.data import files
 from lvm_bench.data.files import RemoteFile, cache_folder, checksum, data_root, fetch, inventory, require
-from lvm_bench.errors import UserError
+from lvm_bench.errors import StorageError, UserError
 
 CONTENT = bytes(range(256)) * 500
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -162,7 +162,7 @@ def test_offline_names_address_place_and_checksum_through_the_command_line(
 
 def test_a_root_that_cannot_be_written_is_a_sentence(weights: RemoteFile, tmp_path: Path) -> None:
     (tmp_path / "inception").write_text("a file where a folder must be")
-    with pytest.raises(UserError, match=weights.url):
+    with pytest.raises(StorageError, match=r"inception.*cannot be written"):
         fetch("inception", tmp_path)
 
 
