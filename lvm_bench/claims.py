@@ -78,9 +78,9 @@ class Claim:
         self._beats.join()
         if self.is_held():
             (self.folder / LEASE).unlink(missing_ok=True)
+            # While it is held: whoever opened it before sees that it has no name any more, and opens it anew.
+            (self.folder / LOCK).unlink(missing_ok=True)
         os.close(self._handle)
-        # While it is held: whoever opened it before sees that it has no name any more, and opens it anew.
-        (self.folder / LOCK).unlink(missing_ok=True)
         self._lock.release()
 
     def _sign(self) -> None:
@@ -114,12 +114,18 @@ class Claims:
             except Timeout:
                 return None
             handle = self._lease(folder)
-            if handle is None:
-                (folder / LOCK).unlink(missing_ok=True)
+            if handle is None:  # the lock's file may be that of the lease's owner, whose kernel is not ours
                 lock.release()
                 return None
             store.sweep(folder)
             return Claim(folder, lock, handle)
+
+    def tidy(self, folder: Path) -> None:
+        """Delete what a process left that was killed between its last write and its release of a folder."""
+        if (folder / LOCK).exists() or (folder / LEASE).exists():
+            claim = self.claim(folder)
+            if claim:
+                claim.release()
 
     def _lease(self, folder: Path) -> int | None:
         """A new lease, in the place of one that is void; None while another machine's is valid."""

@@ -101,6 +101,9 @@ def run(
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
     worker = Worker(results, root, device, suite.running, progress, stop, given_up if retry_failed else {})
+    for job, standing in pairs:
+        if standing.state not in UNFINISHED:
+            worker.claims.tidy(folder_of(job, results))
     try:
         outcomes = share(todo, results, work or worker.work_all, progress, stop)
     except Stopped:

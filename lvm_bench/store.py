@@ -231,7 +231,7 @@ def check_writable(folder: Path) -> None:
     """UserError unless files can be made in `folder`, which is created where it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable."):
+        with tempfile.TemporaryFile(dir=folder):  # without a name, where the system can: a kill leaves nothing
             pass
     except OSError as error:
         raise UserError(
