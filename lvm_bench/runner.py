@@ -460,9 +460,9 @@ def _failed(job: Job, results: Path) -> bool:
 def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
     """What job.json keeps of a run besides its outcome; `before` is what it kept until now."""
     environment = {
-        "versions": {**_versions(), "method": _code(job)},
+        "versions": {**_versions(), **(_cuda() if device == "cuda" else {}), "method": _code(job)},
         "commit": _commit(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "device": _device(device),
         "host": platform.node(),
         "threads": job.training.threads,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -496,6 +496,17 @@ def _but_date(environment: dict[str, Any]) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"lvm-bench": __version__, "python": platform.python_version(), **found}
+
+
+def _cuda() -> dict[str, str]:
+    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+
+
+def _device(device: str) -> str:
+    """What decides the bits: the name of the GPU, or the CPU's kind with the instructions that torch uses of it."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _code(job: Job) -> str:
