@@ -80,7 +80,8 @@ class Method(nn.Module):
     """Base of every method. A subclass gives `losses`; the rest has defaults for a deterministic encoder.
 
     Keyword-only arguments of `__init__` are the hyper-parameters. Random numbers come from `self.generator`
-    alone, which the trainer sets. Whatever is learned is a parameter or a buffer.
+    alone, which the trainer sets. Whatever is learned is a parameter or a buffer; so is whatever else lasts
+    longer than a step (with `persistent=False`), or a training that was interrupted would go on without it.
     """
 
     heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
@@ -144,7 +145,10 @@ class Method(nn.Module):
         return 1.0
 
     def start_epoch(self, epoch: Epoch) -> None:
-        """Called before an epoch's batches are drawn (may hold images out), in train mode, with gradients off."""
+        """Called before an epoch's batches are drawn (may hold images out), in train mode, with gradients off.
+
+        Called once more where a training goes on in the middle of an epoch: buffers and generators are set after it.
+        """
 
     def start_step(self, step: int) -> None:
         """Called before each step of an epoch, counted from 0, in train mode, with gradients off."""
