@@ -2,19 +2,29 @@
 
 import inspect
 import json
+import math
 import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lvm_bench import registry, store
+from lvm_bench import registry, store, text
 from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.text import shortened
 
-Count = Annotated[int, Field(ge=1)] | Literal["all"]
+# Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
+MOST = 10_000_000  # images, draws or epochs
+MOST_RUNS = 100_000  # of one suite
+SEEDS = 2**63  # seeds are below: TOML's own limit
+
+Count = Annotated[int, Field(ge=1, le=MOST)] | Literal["all"]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Training(BaseModel):
@@ -23,18 +33,18 @@ class Training(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: str
-    width: float = Field(gt=0)
-    latent: int = Field(ge=2)
+    width: float = Field(gt=0, le=64)
+    latent: int = Field(ge=2, le=16_384)  # more than the numbers of a 64 x 64 colour image
     likelihood: Literal["bernoulli", "sse", "gaussian_unit"]
     train_images: Count
     validation_images: Count
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
+    epochs: int = Field(ge=1, le=MOST)
+    batch_size: int = Field(ge=2, le=MOST)
     learning_rate: float = Field(gt=0)
     patience: int = Field(ge=1)
     factor: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=0)
-    threads: int = Field(ge=1)
+    threads: int = Field(ge=1, le=1024)  # torch starts them all at once
 
 
 class Evaluation(BaseModel):
@@ -46,16 +56,16 @@ class Evaluation(BaseModel):
     protocol: Literal["official-test", "avae-paper"]
     test_images: Count
     weights: Literal["last", "best"]
-    samples: int = Field(ge=2)
-    kid_subsets: int = Field(ge=1)
-    kid_subset_size: int = Field(ge=2)
-    neighbours: int = Field(ge=1)
+    samples: int = Field(ge=2, le=MOST)
+    kid_subsets: int = Field(ge=1, le=MOST)
+    kid_subset_size: int = Field(ge=2, le=MOST)
+    neighbours: int = Field(ge=1, le=MOST)
     metrics: list[str] | Literal["all"]
-    sap_samples: int = Field(ge=3)
-    dci_samples: int = Field(ge=3)
-    votes: int = Field(ge=2)
-    direction_images: int = Field(ge=2)
-    classifier_epochs: int = Field(ge=1)
+    sap_samples: int = Field(ge=3, le=MOST)
+    dci_samples: int = Field(ge=3, le=MOST)
+    votes: int = Field(ge=2, le=MOST)
+    direction_images: int = Field(ge=2, le=MOST)
+    classifier_epochs: int = Field(ge=1, le=MOST)
 
 
 class Running(BaseModel):
@@ -63,12 +73,58 @@ class Running(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
-    gpus_per_job: float = Field(gt=0, allow_inf_nan=False)
+    checkpoint_seconds: float = Field(ge=0)
+    gpus_per_job: float = Field(gt=0)
+
+
+Names = Annotated[list[str], Field(max_length=1000)]
+Seeds = Annotated[list[Seed], Field(max_length=MOST_RUNS)]
+
+
+class _Named(BaseModel):
+    """The shape of a table of a method or data set."""
+
+    base: str | None = None
+
+
+class _Fewer(_Named):
+    """The shape of a suite's table of a data set."""
+
+    methods: Names = []
+    seeds: Seeds = []
+
+
+class _SuiteTable(BaseModel):
+    """The shape of a suite's table."""
+
+    description: str = ""
+    methods: Names = []
+    datasets: Names = []
+    seeds: Seeds = []
+    run: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+    method: dict[str, _Named] = {}
+    dataset: dict[str, _Fewer] = {}
+
+
+class _File(BaseModel):
+    """The shape of a bench.toml; what its tables may hold is checked for the suite in use."""
+
+    packages: Names = []
+    run: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+    datasets: dict[str, _Named] = {}
+    methods: dict[str, _Named] = {}
+    suites: dict[str, _SuiteTable] = {}
 
 
 SETTINGS = {**Training.model_fields, **Evaluation.model_fields}
 CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
+_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth")}  # folders of results/ that are no suites
+_WORDS = {"method": "method", "dataset": "data set", "suite": "suite"}
+_DEEPEST, _LONGEST, _LONGEST_KEY, _MOST_DOTS, _MOST_ERRORS = 8, 4096, 64, 1000, 50
 _SUITE_KEYS = {"description", "methods", "datasets", "seeds", "run", "train", "evaluate"}
 _OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
 _TABLES = {"packages", "run", "train", "evaluate", "datasets", "methods", "suites"}
@@ -173,11 +229,101 @@ def config_file(given: Path | None) -> Path:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The tables of a bench.toml; UserError with the line when it is not TOML."""
+    """The tables of a bench.toml; UserError where it is not TOML, or with every value that no setting can have."""
+    content = text.read(file)
+    for number, line in enumerate(content.split("\n"), 1):
+        # The parser's time grows with the square of a dotted key's parts.
+        if line.count(".") > _MOST_DOTS:
+            raise UserError(f"{file}, line {number}: has more than {_MOST_DOTS:,} dots. Break it into several lines.")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise UserError(f"{file}: not valid TOML: {error}.") from error
+    check_tables(file, tables)
+    return tables
+
+
+def check_tables(file: Path, tables: dict[str, Any]) -> None:
+    """UserError with each value that no setting can have, and each table or name that is not what it must be."""
+    # The shape of what is nested without end, or holds a number without end, is not looked at.
+    raise_all(f"{file.name}, {path}: {reason}" for path, reason in unfit(tables))
+    raise_all(f"{file.name}, {path}: {reason}" for path, reason in misshapen(tables))
+
+
+def raise_all(errors: Iterable[str]) -> None:
+    """UserError with every sentence, up to fifty, if there is one."""
+    found = list(dict.fromkeys(errors))
+    if found:
+        more = [f"... and {len(found) - _MOST_ERRORS:,} more."] if len(found) > _MOST_ERRORS else []
+        raise UserError("\n".join(found[:_MOST_ERRORS] + more))
+
+
+def unfit(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Where, and why, values are none that a setting can have: what TOML says, JSON and digests must keep."""
+    match value:
+        case dict() | list() if depth > _DEEPEST:
+            yield path, f"is nested more than {_DEEPEST} deep."
+        case dict():
+            for key, item in value.items():
+                if len(key) > _LONGEST_KEY:
+                    yield path, f"the key {shortened(key)} has more than {_LONGEST_KEY} characters."
+                else:
+                    yield from unfit(item, f"{path}.{key}" if path else key, depth + 1)
+        case list():
+            for place, item in enumerate(value):
+                yield from unfit(item, f"{path}[{place}]", depth + 1)
+        case str() if len(value) > _LONGEST:
+            yield path, f"{shortened(value)} is not valid: a text has at most {_LONGEST:,} characters."
+        case int() if not -SEEDS <= value < SEEDS:
+            yield path, "is not valid: an integer has at most 64 bits."  # Python may refuse to write it in decimals
+        case float() if not math.isfinite(value):
+            yield path, f"{value!r} is not valid: a number is finite."
+        case str() | int() | float():
+            pass
+        case _:
+            yield path, f"{shortened(value)} is not valid: no setting is a date or a time."
+
+
+def misshapen(tables: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where, and why, a table is not what it must be, a name cannot name a folder, or a list says a thing twice."""
+    try:
+        _File.model_validate_json(json.dumps(tables), strict=True)
+    except ValidationError as error:
+        for item in error.errors():
+            path = ".".join(map(str, item["loc"]))
+            is_table = item["type"] in ("dict_type", "model_type")
+            told = f"must be a table, written [{path}]." if is_table else f"{_reason(item)}."
+            yield path, told if is_table else f"{shortened(item['input'])} is not valid: {told}"
+        return
+    named: list[tuple[str, str, Iterable[str]]] = [
+        (f"{kind}s", kind, tables.get(f"{kind}s", {})) for kind in ("method", "dataset", "suite")
+    ]
+    for suite, table in tables.get("suites", {}).items():
+        for kind in ("method", "dataset"):
+            named += [(f"suites.{suite}.{key}", kind, table.get(key, ())) for key in (kind, f"{kind}s")]
+        for key in ("methods", "datasets", "seeds"):
+            values = table.get(key, [])
+            if len(set(values)) < len(values):
+                twice = next(value for place, value in enumerate(values) if value in values[:place])
+                yield f"suites.{suite}.{key}", f"names {twice!r} twice."
+    for path, kind, names in named:
+        yield from ((path, reason) for reason in misnamed(kind, names))
+
+
+def misnamed(kind: str, names: Iterable[str]) -> Iterator[str]:
+    """Why names of methods, data sets or suites cannot be those of folders side by side."""
+    spelt: dict[str, str] = {}
+    for name in names:
+        try:
+            store.check_name(_WORDS[kind], name)
+        except UserError as error:
+            yield str(error)
+            continue
+        if name.lower() in _TAKEN.get(kind, ()):
+            yield f"the name {name!r} is the benchmark's own. Choose another for a {_WORDS[kind]}."
+        twin = spelt.setdefault(name.lower(), name)
+        if twin != name:
+            yield f"{twin!r} and {name!r} differ in capitals alone, and are one folder on some systems. Rename one."
 
 
 def method_files(file: Path, plugins: tuple[Path, ...] = ()) -> dict[str, registry.Entry]:
@@ -188,7 +334,7 @@ def method_files(file: Path, plugins: tuple[Path, ...] = ()) -> dict[str, regist
         if not folder.is_dir():
             raise UserError(f"{file}, packages: {folder} is not a folder. Name folders relative to this file.")
         found |= registry.index_folder(folder, "method")
-    files = [Path(origin) for origin in map(_origin, entry_points(group="lvm_bench.plugins")) if origin]
+    files = [_origin(entry_point) for entry_point in entry_points(group="lvm_bench.plugins")]
     for plugin in (*files, *plugins):
         entries = [entry for entry in registry.index(plugin) if entry.kind == "method"]
         if not entries and plugin in plugins:
@@ -196,30 +342,45 @@ def method_files(file: Path, plugins: tuple[Path, ...] = ()) -> dict[str, regist
         for entry in entries:
             if entry.name in found and found[entry.name].file.resolve() != plugin.resolve():
                 raise UserError(
-                    f"{plugin}: the method {entry.name!r} is already registered by {found[entry.name].file}. "
+                    f"{plugin}: the method {shortened(entry.name)} is already registered by {found[entry.name].file}. "
                     "Choose another name."
                 )
             found[entry.name] = entry
+    raise_all(f"{entry.file}: {reason}" for entry in found.values() for reason in misnamed("method", [entry.name]))
+    raise_all(misnamed("method", found))
     return found
 
 
-def _origin(entry_point: Any) -> str | None:
-    spec = find_spec(entry_point.module)
-    return spec.origin if spec else None
+def _origin(entry_point: EntryPoint) -> Path:
+    """The file that an installed package's entry point names, found without running any of the package's code."""
+    found = entry_point.pattern.match(entry_point.value)
+    top, *rest = found["module"].split(".") if found else ("",)
+    try:
+        spec = find_spec(top) if top else None
+        for part in rest:  # find_spec would import the packages around a module
+            places = spec.submodule_search_locations if spec else None
+            spec = PathFinder.find_spec(f"{spec.name}.{part}", places) if spec and places else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.has_location or not spec.origin:
+        owner = entry_point.dist.name if entry_point.dist else "a package"
+        raise UserError(
+            f"The installed {owner} says that {shortened(entry_point.value)} registers methods, and there is no such "
+            "module. Repair or uninstall it."
+        )
+    return Path(spec.origin)
 
 
 def override(tables: dict[str, Any], suite: str, settings: tuple[str, ...]) -> list[tuple[str, Any]]:
     """`--set` texts as (key, value): a dotted key goes into the tables, a bare key is returned for every job."""
     bare = []
-    for text in settings:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise UserError(f"--set {text!r}: write key=value, for instance --set epochs=3.")
-        try:
-            parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value.strip()
+    for setting in settings:
+        key, sign, value = setting.partition("=")
         *path, last = key.strip().split(".")
+        if not sign or not all((*path, last)) or len(path) > _DEEPEST:
+            raise UserError(f"--set {shortened(setting)}: write key=value, for instance --set epochs=3.")
+        parsed = _value(value.strip())
+        raise_all(f"--set {where}: {reason}" for where, reason in unfit({key.strip(): parsed}))
         if not path:
             bare.append((last, parsed))
             continue
@@ -229,8 +390,21 @@ def override(tables: dict[str, Any], suite: str, settings: tuple[str, ...]) -> l
             path[0] = f"{path[0][:-1]}"
         for part in path:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UserError(f"--set {key.strip()}: {part!r} is no table, so it holds no {last!r}.")
         table[last] = parsed
     return bare
+
+
+def _value(written: str) -> Any:
+    """The value that a text is in TOML, and the text itself where it is none."""
+    try:
+        found = tomllib.loads(f"value = {written}")
+    except tomllib.TOMLDecodeError:
+        return written
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists
+        raise UserError(f"--set: {shortened(written)} is not valid: {error}.") from error
+    return found["value"] if len(found) == 1 else written
 
 
 class _Resolver:
@@ -241,8 +415,8 @@ class _Resolver:
         self.errors: dict[str, None] = {}
         self.used_bare: set[str] = set()
 
-    def error(self, path: str, text: str) -> None:
-        self.errors[f"{self.file.name}, {path}: {text}"] = None
+    def error(self, path: str, reason: str) -> None:
+        self.errors[f"{self.file.name}, {path}: {reason}"] = None
 
     def chain(self, kind: str, name: str) -> list[str]:
         """The tables that a name stands for: its base's, when it is a variant, then its own."""
@@ -255,16 +429,14 @@ class _Resolver:
         suite = self.tables["suites"][self.suite]
         chosen = {}
         for key in _FEWER:
-            own, all_of_them = suite.get("dataset", {}).get(dataset, {}).get(key), suite.get(key, [])
-            path = f"suites.{self.suite}.dataset.{dataset}.{key}"
-            if own is not None and not isinstance(own, list):
-                self.error(path, f"{own!r} is not valid: give a list.")
-            chosen[key] = own if isinstance(own, list) else all_of_them
-            for name in chosen[key]:
-                if name not in all_of_them:
-                    self.error(
-                        path, f"{name!r} is none of the suite's {key}.{did_you_mean(str(name), map(str, all_of_them))}"
-                    )
+            all_of_them = suite.get(key, [])
+            chosen[key] = suite.get("dataset", {}).get(dataset, {}).get(key, all_of_them)
+            unknown = set(chosen[key]) - set(all_of_them)
+            for name in sorted(unknown)[:_MOST_ERRORS]:
+                self.error(
+                    f"suites.{self.suite}.dataset.{dataset}.{key}",
+                    f"{name!r} is none of the suite's {key}.{did_you_mean(str(name), map(str, all_of_them))}",
+                )
         return chosen
 
     def layers(self, dataset: str, method: str | None) -> list[tuple[str, dict[str, Any]]]:
@@ -279,7 +451,7 @@ class _Resolver:
                 own = methods.get(name, {})
                 path = f"{prefix}method{plural}.{name}"
                 found.append((path, {k: v for k, v in own.items() if not isinstance(v, dict)}))
-                found += [(f"{path}.{d}", own.get(d, {})) for d in data_chain]
+                found += [(f"{path}.{d}", own[d]) for d in data_chain if isinstance(own.get(d), dict)]
         return [(path, table) for path, table in found if table]
 
     def conditions(self, dataset: str) -> dict[str, Any]:
@@ -351,7 +523,7 @@ class _Resolver:
         try:
             return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            self.error(path, f"{value!r} is not valid: {_reasons(error)}.")
+            self.error(path, f"{shortened(value)} is not valid: {_reasons(error)}.")
             return None
 
     def _model(self, model: type[BaseModel], values: dict[str, tuple[str, Any]], table: str) -> Any:
@@ -362,14 +534,15 @@ class _Resolver:
             for item in error.errors():
                 key = str(item["loc"][0])
                 path = values[key][0] if key in values else f"{table}.{key}"
-                value = f"{values[key][1]!r} is not valid: " if key in values else ""
+                value = f"{shortened(values[key][1])} is not valid: " if key in values else ""
                 self.error(path, f"{value}{_reason(item)}.")
             return None
 
 
 def _reason(item: Any) -> str:
     message = item["msg"]
-    return "is missing" if item["type"] == "missing" else message[0].lower() + message[1:]
+    told = {"missing": "is missing", "list_type": "give a list"}
+    return told.get(item["type"], message[0].lower() + message[1:])
 
 
 def _reasons(error: ValidationError) -> str:
@@ -384,8 +557,9 @@ def keyword_only(thing: Any) -> dict[str, inspect.Parameter]:
 
 
 def suite_names(file: Path) -> dict[str, str]:
-    """Each suite of a configuration with its description."""
-    return {name: table.get("description", "") for name, table in read(file).get("suites", {}).items()}
+    """Each suite of a configuration with its description, on one line."""
+    suites = read(file).get("suites", {})
+    return {name: " ".join(table.get("description", "").split()) for name, table in suites.items()}
 
 
 def resolve(
@@ -406,21 +580,24 @@ def resolve(
     from lvm_bench import data, features, metrics, networks  # noqa: F401  (importing fills their registries)
 
     tables = read(file)
-    _check_tables(file, tables)
     suites = tables.get("suites", {})
     if suite not in suites:
-        raise UserError(f"{file.name}: unknown suite {suite!r}.{did_you_mean(suite, suites)}")
-    files = method_files(file, plugins)
-    data_entries = registry.index_folder(Path(data.__file__).parent, "dataset")
+        raise UserError(f"{file.name}: unknown suite {shortened(suite)}.{did_you_mean(suite, suites)}")
     bare = override(tables, suite, settings)
+    check_tables(file, tables)
     if extractor:
         bare.append(("extractor", extractor))
+    files = method_files(file, plugins)
+    data_entries = registry.index_folder(Path(data.__file__).parent, "dataset")
     resolver = _Resolver(file, tables, suite, bare)
     for key in tables.keys() - _TABLES:
         resolver.error(key, f"unknown table.{did_you_mean(key, _TABLES)}")
     table = suites[suite]
     for key in table.keys() - (_SUITE_KEYS | {"method", "dataset"}):
         resolver.error(f"suites.{suite}.{key}", f"unknown key.{did_you_mean(key, _SUITE_KEYS)}")
+    for seed in seeds:
+        if not 0 <= seed < SEEDS:
+            resolver.error("--seeds", f"{shortened(seed)} is not valid: a seed is 0 or more and has at most 63 bits.")
 
     from_plugins = [e.name for p in plugins for e in registry.index(p) if e.kind == "method"]
     in_suite = list(dict.fromkeys((*table.get("methods", ()), *from_plugins)))
@@ -432,15 +609,24 @@ def resolve(
     loaded: dict[Path, None] = {}
     broken: dict[str, str] = {}
     for kind, entries in (("method", files), ("dataset", data_entries)):
-        own_tables = {**tables.get(f"{kind}s", {}), **table.get(kind, {})}
+        variants = {
+            name: own["base"]
+            for tables_of in (tables.get(f"{kind}s", {}), table.get(kind, {}))
+            for name, own in tables_of.items()
+            if "base" in own
+        }
+        for reason in misnamed(kind, dict.fromkeys((*entries, *variants))):
+            resolver.error(f"{kind}s", reason)
         for name in chosen[kind]:
-            base = resolver.chain(kind, name)[0]
-            valid = {*entries, *(n for n, t in own_tables.items() if isinstance(t, dict) and "base" in t)}
-            if base not in entries:
-                word = {"method": "method", "dataset": "data set"}[kind]
-                resolver.error(f"suites.{suite}.{kind}s", f"unknown {word} {name!r}.{did_you_mean(name, valid)}")
+            base = variants.get(name, name)
+            if name in variants and name in entries:
+                resolver.error(f"{kind}s.{name}.base", f"{name!r} is no variant. Give the variant a name of its own.")
                 continue
-            store.check_name(kind, name)
+            if base not in entries:
+                path = f"{kind}s.{name}.base" if name in variants else f"suites.{suite}.{kind}s"
+                valid = entries if name in variants else {*entries, *variants}
+                resolver.error(path, f"unknown {_WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}")
+                continue
             if kind == "method":
                 try:
                     registry.load(entries[base].file)
@@ -453,34 +639,39 @@ def resolve(
                 found[kind][name] = keyword_only(registry.METHODS[base])
             else:
                 found[kind][name] = keyword_only(registry.DATASETS[base])
+    fewer = {dataset: resolver.fewer(dataset) for dataset in found["dataset"]}
+    # Counted before a job is made: each has kilobytes of settings.
+    count = sum(len(found["method"]) * len(seeds or chosen_here["seeds"]) for chosen_here in fewer.values())
+    if count > MOST_RUNS:
+        raise UserError(f"{file.name}, suites.{suite}: has {count:,} runs, and at most {MOST_RUNS:,}. Split it.")
     jobs = []
     for dataset, options in found["dataset"].items():
-        fewer = resolver.fewer(dataset)
-        chosen_methods = [
-            resolver.job(dataset, method, options, arguments)
-            for method, arguments in found["method"].items()
-            if methods or method in (*fewer["methods"], *from_plugins)
-        ]
-        for job in filter(None, chosen_methods):
+        here = []
+        for method, arguments in found["method"].items():
+            if not methods and method not in (*fewer[dataset]["methods"], *from_plugins):
+                continue
+            job = resolver.job(dataset, method, options, arguments)
+            if job is None:
+                continue
             _check_choice(resolver, job, "network", registry.NETWORKS, job.training.network)
             _check_choice(resolver, job, "extractor", registry.EXTRACTORS, job.evaluation.extractor)
             for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
                 _check_choice(resolver, job, "metrics", registry.METRICS, name)
-        for seed in seeds or fewer["seeds"]:
-            for job in filter(None, chosen_methods):
-                order = in_suite.index(job.method) if job.method in in_suite else len(in_suite)
-                plan = Plan(table.get("description", ""), order, tuple(fewer["seeds"]))
-                jobs.append(replace(job, seed=seed, plan=plan))
+            order = in_suite.index(method) if method in in_suite else len(in_suite)
+            plan = Plan(table.get("description", ""), order, tuple(fewer[dataset]["seeds"]))
+            here.append(replace(job, plan=plan))
+        for seed in dict.fromkeys(seeds or fewer[dataset]["seeds"]):
+            jobs += [replace(job, seed=seed) for job in here]
     running = resolver.running()
     for key, value in bare:
         if key not in resolver.used_bare and found["method"] and found["dataset"]:
             arguments = {name for parameters in found["method"].values() for name in parameters}
             resolver.error(
-                f"--set {key}={value}",
+                f"--set {key}={shortened(value)}",
                 f"unknown key.{did_you_mean(key, {*SETTINGS, *Running.model_fields, *arguments})}",
             )
-    if resolver.errors or running is None:
-        raise UserError("\n".join(resolver.errors))
+    raise_all(resolver.errors)
+    assert running is not None  # without an error it is there
     if not jobs and not broken:
         raise UserError(f"{file.name}, suites.{suite}: names no job. Give it methods, datasets and seeds.")
     return Suite(
@@ -488,7 +679,7 @@ def resolve(
         table.get("description", ""),
         chosen["method"],
         chosen["dataset"],
-        list(dict.fromkeys(seeds or table["seeds"])),
+        list(dict.fromkeys(seeds or table.get("seeds", ()))),
         jobs,
         running,
         list(loaded),
@@ -496,21 +687,9 @@ def resolve(
     )
 
 
-def _check_tables(file: Path, tables: dict[str, Any]) -> None:
-    """UserError naming each key that should be a table, or a table of tables, and is not."""
-    wrong = [key for key in ("run", "train", "evaluate") if not isinstance(tables.get(key, {}), dict)]
-    for kind in ("datasets", "methods", "suites"):
-        entries = tables.get(kind, {})
-        if isinstance(entries, dict):
-            wrong += [f"{kind}.{name}" for name, table in entries.items() if not isinstance(table, dict)]
-        else:
-            wrong.append(kind)
-    if wrong:
-        raise UserError("\n".join(f"{file.name}, {key}: must be a table, written [{key}]." for key in wrong))
-
-
 def _check_choice(resolver: _Resolver, job: Job, key: str, choices: registry.Registry, value: str) -> None:
     if value not in choices:
         resolver.error(
-            f"datasets.{job.dataset}.{key}", f"unknown {choices.kind} {value!r}.{did_you_mean(value, choices)}"
+            f"datasets.{job.dataset}.{key}",
+            f"unknown {choices.kind} {shortened(value)}.{did_you_mean(value, choices)}",
         )

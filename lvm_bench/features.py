@@ -1,5 +1,7 @@
 """Images -> feature vectors, by the name of the extractor; only Inception's Frechet distance is an FID."""
 
+import io
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -55,18 +57,33 @@ def extractor(name: str) -> Callable[[Callable[[Request], Extractor]], Callable[
 @extractor("inception")
 def inception(request: Request) -> Extractor:
     """pool_3 (2,048) of TensorFlow's Inception of 2015, TensorFlow 1 bilinear resize. Heusel et al. 2017."""
-    weights = require("inception", request.root)[0]
+    weights = _tensors_alone(require("inception", request.root)[0])
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-    ).to(request.device)
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+    network = network.to(request.device)
 
     def pool_3(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
         return network(images.expand(-1, 3, -1, -1).contiguous())[0]
 
     note = "Inception pool_3 (2015-12-05), TensorFlow 1 bilinear resize to 299 x 299"
     return Extractor("inception", "inception-2015-12-05-tf1-bilinear", note, pool_3, request.device)
+
+
+def _tensors_alone(file: Path) -> io.BytesIO:
+    """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it.
+
+    Its checksum is verified before, but the file could be exchanged in between.
+    """
+    anew = io.BytesIO()
+    try:
+        torch.save(torch.load(file, map_location="cpu", weights_only=True), anew)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch inception`."
+        ) from error
+    anew.seek(0)
+    return anew
 
 
 class Classifier(nn.Module):

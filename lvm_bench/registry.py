@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lvm_bench import text
 from lvm_bench.errors import UserError, did_you_mean
 
 T = TypeVar("T")
@@ -88,13 +89,16 @@ def source_file(thing: Any) -> str:
 
 
 def index(file: Path) -> list[Entry]:
-    """The extensions that `file` would register, found by reading it; SyntaxError becomes a sentence."""
+    """The extensions that `file` would register, found by reading it; UserError where it is no Python file."""
+    if file.suffix != ".py":
+        raise UserError(f"{file}: not a Python file. Give the path of a .py file.")
+    source = text.read(file)
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}).") from error
+        tree = ast.parse(source)
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: not valid Python ({error.msg}).") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, or nested too deeply for the parser
+        raise UserError(f"{file}: not valid Python ({error or 'nested too deeply'}).") from error
     entries = []
     for node in tree.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
@@ -106,10 +110,11 @@ def index(file: Path) -> list[Entry]:
                 and (kind := call.func.id if isinstance(call.func, ast.Name) else call.func.attr) in _DECORATORS
                 and call.args
                 and isinstance(call.args[0], ast.Constant)
+                and isinstance(call.args[0].value, str)
             ):
-                text = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+                described = ast.get_docstring(node) or ast.get_docstring(tree) or ""
                 options = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant) and k.arg}
-                entries.append(Entry(kind, str(call.args[0].value), file, text.split("\n")[0], options))
+                entries.append(Entry(kind, call.args[0].value, file, described.split("\n")[0], options))
     return entries
 
 
@@ -138,7 +143,7 @@ def load(file: Path) -> None:
     except UserError as error:
         del sys.modules[name]
         raise UserError(f"{where(error, file)}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{where(error, file)}: raised {type(error).__name__} while loading: {error}") from error
 

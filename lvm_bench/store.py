@@ -15,10 +15,12 @@ from typing import Any
 from filelock import FileLock
 
 from lvm_bench.errors import RunError, StorageError, UserError
+from lvm_bench.text import shortened
 
 TEMPORARY = ".tmp-"  # how the name of a file begins while it is being written
 _SEAL = '{{\n  "seal": "{}",\n'  # how a record begins; the digest is that of the file without this line
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")  # Windows drops a dot at the end
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # of Windows
 # Not the job's fault: no other file could be written either.
 _STORAGE = {
     getattr(errno, name)
@@ -29,12 +31,19 @@ _STORAGE = {
 
 def check_name(kind: str, name: str) -> str:
     """`name` itself, if it can be a folder's name on every system; UserError otherwise."""
-    if not _NAME.fullmatch(name) or len(name) > 64:
+    if not _NAME.fullmatch(name) or name.split(".")[0].lower() in _DEVICES:
         raise UserError(
-            f"The {kind} name {name!r} cannot name a folder. "
-            "Use letters, digits, '.', '_' and '-', a letter or digit first, at most 64 characters."
+            f"The {kind} name {shortened(name)} cannot name a folder. Use letters, digits, '.', '_' and '-', a letter "
+            "or digit first, no '.' last, at most 64 characters, and no name of a device such as 'con' or 'nul'."
         )
     return name
+
+
+def check_inside(root: Path, folder: Path) -> Path:
+    """`folder` itself, if no link on the way leads it out of `root`; RunError otherwise. `root` may be a link."""
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
+        raise RunError(f"{folder}: a link leads it out of {root}. Replace the link by the folder itself.")
+    return folder
 
 
 def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) -> Path:

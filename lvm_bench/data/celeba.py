@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress, square
 from lvm_bench.data.images import Images, Splits, dataset
+from lvm_bench.data.official import whole
 from lvm_bench.data.processed import processed
 from lvm_bench.registry import DATASETS
 
@@ -48,8 +49,9 @@ FILES = (
 def celeba(root: Path) -> Splits:
     """Faces, 3 x 64 x 64: central 140 x 140 pixels, LANCZOS. Liu, Luo, Wang & Tang 2015, ICCV."""
     archive, partition = require("celeba", root)
-    lines = [line.split() for line in partition.read_text().splitlines()]
-    parts = [sorted(name for name, part in lines if part == wanted) for wanted in "012"]
+    with whole(partition):
+        lines = [line.split() for line in partition.read_text(encoding="ascii").splitlines()]
+        parts = [sorted(name for name, part in lines if part == wanted) for wanted in "012"]
     pixels = _processed(archive, [name for part in parts for name in part])
     a, b = len(parts[0]), len(parts[0]) + len(parts[1])
     # No labels: the 40 attributes are not classes.
@@ -68,7 +70,8 @@ def _processed(archive: Path, names: list[str]) -> UInt8[np.ndarray, "n 3 64 64"
 def _process(archive: Path, names: list[str], pixels: UInt8[np.ndarray, "n 3 64 64"]) -> None:
     import PIL.Image
 
-    with zipfile.ZipFile(archive) as content:
+    with whole(archive), zipfile.ZipFile(archive) as content:
         for index, name in enumerate(progress(names, "CelebA: crop and resize, once")):
-            with PIL.Image.open(io.BytesIO(content.read(f"img_align_celeba/{name}"))) as image:
+            found = io.BytesIO(content.read(f"img_align_celeba/{name}"))
+            with PIL.Image.open(found, formats=["JPEG"]) as image:
                 pixels[index] = square(image, CROP, SIZE)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.images import Images, Splits, dataset
+from lvm_bench.data.official import whole
 
 VALIDATION = 10_000  # the last images of the training files
 ARCHIVE = RemoteFile(
@@ -22,13 +23,14 @@ def cifar10(root: Path) -> Splits:
     """Photographs of ten classes, 3 x 32 x 32. Krizhevsky 2009, Learning Multiple Layers of Features."""
     (archive,) = require("cifar10", root)
     parts: dict[str, bytes] = {}
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            stream = tar.extractfile(member)
-            if stream is not None:
-                parts[Path(member.name).name] = stream.read()
-    train = _images(b"".join(parts[f"data_batch_{i}.bin"] for i in range(1, 6)))
-    test = _images(parts["test_batch.bin"])
+    with whole(archive):
+        with tarfile.open(archive, "r:gz") as tar:  # read in memory: nothing is unpacked to where a name leads
+            for member in tar:
+                stream = tar.extractfile(member) if member.isreg() else None
+                if stream is not None:
+                    parts[Path(member.name).name] = stream.read()
+        train = _images(b"".join(parts[f"data_batch_{i}.bin"] for i in range(1, 6)))
+        test = _images(parts["test_batch.bin"])
     return Splits(train.take(slice(None, -VALIDATION)), test, train.take(slice(-VALIDATION, None)))
 
 

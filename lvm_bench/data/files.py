@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from lvm_bench import store
 from lvm_bench.errors import UserError, did_you_mean
@@ -134,7 +135,7 @@ def fetch(name: str, root: Path) -> None:
         try:
             if not path.is_file() or difference(file, path):
                 store.write(path, partial(_download, file))
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
             if isinstance(error, HTTPError):
                 error.close()  # it is the server's answer too, and holds the connection
             raise UserError(
@@ -148,10 +149,11 @@ def _download(file: RemoteFile, beside: Path) -> None:
     from rich.progress import Progress
 
     console = Console(stderr=True)
+    _require_https(file.url)
     request = urllib.request.Request(file.url, headers={"User-Agent": "lvm-bench"})
     with (
         Progress(console=console, disable=not console.is_terminal) as progress,
-        urllib.request.urlopen(request, timeout=TIMEOUT) as response,
+        urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response,
         beside.open("wb") as stream,
     ):
         bar = progress.add_task(Path(file.path).name, total=file.size)
@@ -161,6 +163,21 @@ def _download(file: RemoteFile, beside: Path) -> None:
     # A server that is full or moved often answers with a page of text: that is not the file either.
     if wrong := difference(file, beside):
         raise OSError(f"of the {beside.stat().st_size:,} bytes that came, {wrong}")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server's redirects over https alone."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _require_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_https(url: str) -> None:
+    """OSError unless nobody on the way can change what an address gives: https, or this very machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
+        raise OSError(f"{url} is no https address")
 
 
 def inventory(root: Path) -> list[Row]:

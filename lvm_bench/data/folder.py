@@ -1,5 +1,7 @@
 """A user's own folder of image files."""
 
+import struct
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+# Pillow would try all it knows whatever the suffix, and gives some formats to programs such as Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+LARGEST_SIZE = 4096  # pixels along a side: no network here comes near it
 
 
 @dataset("folder")
@@ -26,8 +31,8 @@ def folder(root: Path, *, path: str, test_path: str | None = None, size: int = 6
     class. Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
     """
     for key, value in (("size", size), ("crop", crop)):
-        if value is not None and value < 1:
-            raise UserError(f"The data set 'folder' has {key} = {value}. Choose a number of pixels, 1 or more.")
+        if value is not None and not 1 <= value <= LARGEST_SIZE:
+            raise UserError(f"The data set 'folder' has {key} = {value}. Choose 1 to {LARGEST_SIZE:,} pixels.")
     train, classes = _read(root / Path(path).expanduser(), "path", size, crop)
     if test_path is None:
         return own_splits("folder", Images(train, _labels(classes, classes)), None)
@@ -45,7 +50,10 @@ def _read(home: Path, key: str, size: int, crop: int | None) -> tuple[UInt8[np.n
     )
     if not files:
         raise UserError(f"{home}: holds no image ({', '.join(sorted(SUFFIXES))}). Set {key} to a folder of images.")
-    pixels = np.empty((len(files), 3, size, size), np.uint8)
+    try:
+        pixels = np.empty((len(files), 3, size, size), np.uint8)
+    except MemoryError as error:
+        raise UserError(f"{home}: {len(files):,} images with size = {size} do not fit the memory.") from error
     for index, file in enumerate(progress(files, f"Reading {home.name}")):
         pixels[index] = _decode(home / file, size, crop)
     return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files]
@@ -62,13 +70,19 @@ def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w
     import PIL.Image
 
     try:
-        with PIL.Image.open(file) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            opened = PIL.Image.open(file, formats=FORMATS)
+        with opened as image:
             image.load()
             # Pillow clips 16-bit and float pixels to 255 when it makes them RGB: nearly white images.
             if image.mode[0] in "IF":
                 raise ValueError(f"pixels of mode {image.mode}, more than 8 bits")
             return square(image, crop or min(image.size), size)
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+    except (
+        OSError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, MemoryError, struct.error,
+        PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
+    ) as error:  # fmt: skip
         raise UserError(f"{file}: cannot be used as an image ({error}). Replace or remove it.") from error
 
 
@@ -87,7 +101,8 @@ def square(image: "Image", crop: int, size: int) -> UInt8[np.ndarray, "3 h w"]:
 def progress(items: list[T], title: str) -> Iterable[T]:
     """The items, with a bar on stderr where that is a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(items, title, console=console, disable=not console.is_terminal)
+    return track(items, escape(title), console=console, disable=not console.is_terminal)

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.images import Images, Splits, dataset
+from lvm_bench.data.official import whole
 
 VALIDATION = 10_000  # the last images of the training file
 NAMES = (
@@ -73,7 +74,8 @@ def _images(images: Path, labels: Path) -> Images:
 
 def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
     """The array of a gzipped IDX file of bytes: 0, 0, 8, number of axes, their sizes (big-endian), values."""
-    content = gzip.decompress(file.read_bytes())
-    axes = content[3]
-    shape = np.frombuffer(content, ">u4", axes, 4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    with whole(file):
+        content = gzip.decompress(file.read_bytes())
+        axes = content[3]
+        shape = np.frombuffer(content, ">u4", axes, 4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

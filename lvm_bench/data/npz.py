@@ -1,5 +1,9 @@
 """A user's own arrays in an .npz file."""
 
+import lzma
+import math
+import struct
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +17,12 @@ from lvm_bench.errors import UserError
 
 Layout = Literal["channels-first", "channels-last"]
 LABELS = "labels"
+INFLATION = 1032  # bytes that deflate can make of one, at most
+# What the readers of archives raise about a damaged one; RuntimeError: a password, or an unknown compression.
+UNREADABLE = (
+    OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, OverflowError, struct.error,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 @dataset("npz")
@@ -42,21 +52,37 @@ def npz(
 
 def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images:
     try:
-        with file.open("rb") as stream:  # numpy leaves a damaged file open that it opened itself
-            content = np.load(stream, allow_pickle=False)
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array, not an archive of arrays")
-            keys = content.files
-            found = {name: content[name] for name in {images, labels} if name in keys}
+        if file.exists() and not file.is_file():  # a pipe may have no end
+            raise ValueError("it is no file")
+        with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            keys = [member.removesuffix(".npy") for member in archive.namelist()]
+            found = {name: stored(archive, name) for name in {images, labels} if name in keys}
     except FileNotFoundError as error:
         raise UserError(f"{file}: does not exist. Set path or test_path of the data set 'npz' to a file.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file}: cannot be read as .npz ({error}). Write it again with numpy.savez.") from error
     for name in [images] if labels == LABELS else [images, labels]:
         if name not in found:
             raise UserError(f"{file}: has no array {name!r}; it has {', '.join(map(repr, keys))}.")
     pixels = channels_first(found[images], layout, f"{file}, array {images!r}")
     return Images(to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels))
+
+
+def stored(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array of an .npz archive; ValueError before memory is taken where it promises more than is there."""
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        there = member.file_size - stream.tell()
+    possible = member.file_size <= INFLATION * member.compress_size
+    if not dtype.hasobject and (
+        math.prod(shape) * dtype.itemsize != there or min(shape, default=0) < 0 or not possible
+    ):
+        raise ValueError(f"the array {name!r} promises {dtype} {shape}, and there are other bytes")
+    with archive.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.ndarray:

@@ -1,9 +1,7 @@
-"""What the official files of dSprites and 3D Shapes share: a grid of images that is larger than memory."""
+"""What official files share: content that is not the release's, and grids of images that are larger than memory."""
 
 import hashlib
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lvm_bench.data.images import Grid, random_order
+from lvm_bench.data.npz import UNREADABLE
 from lvm_bench.data.processed import processed
 from lvm_bench.errors import UserError
 from lvm_bench.registry import DATASETS
@@ -21,19 +20,20 @@ Blocks = Iterator[UInt8[np.ndarray, "m c h w"]]
 
 @contextmanager
 def whole(file: Path) -> Iterator[None]:
-    """UserError where an .npz or .h5 file cannot be read although its checksum is right."""
+    """UserError where an archive cannot be read although its checksum is right."""
     try:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise damaged(file, f"it cannot be read ({error})") from error
 
 
 def damaged(file: Path, what: str) -> UserError:
     """The error about a file whose content is not that of the official release."""
+    owner = next((folder.name for folder in file.parents if folder.name in DATASETS), file.parent.name)
     return UserError(
-        f"{file}: {what}. So it is not the official file: delete it and run `lvm-bench data fetch {file.parent.name}`."
+        f"{file}: {what}. So it is not the official file: delete it and run `lvm-bench data fetch {owner}`."
     )
 
 

@@ -40,4 +40,4 @@ def processed(
         size = f"{np.prod(shape) / 1e9:.1f} GB"
         raise StorageError(f"{error} The processed images need {size}; XDG_CACHE_HOME sets another place.") from error
     # Copy-on-write, which nobody does: torch warns about arrays that it could not write to.
-    return np.load(file, mmap_mode="c")
+    return np.load(file, mmap_mode="c", allow_pickle=False)

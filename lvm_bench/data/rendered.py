@@ -1,6 +1,7 @@
 """What the rendered data sets share: their settings, the values of a factor, and a grid drawn once."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,10 @@ from lvm_bench.data.folder import progress
 from lvm_bench.data.images import Grid, random_order
 from lvm_bench.data.processed import processed
 from lvm_bench.errors import UserError
+from lvm_bench.text import shortened
 
 SMALLEST_SIZE, FEWEST_IMAGES = 16, 12
+LARGEST_SIZE, MOST_IMAGES = 1024, 10_000_000  # beyond, a slip of the pen would fill memory and disk
 BLOCK = 32  # images drawn at once: what they need fits a core's cache
 
 Factors = Int64[np.ndarray, "m k"]
@@ -32,7 +35,7 @@ def rendered(
     `draw()` makes what draws [m c h w] from the factors' indices [m k]; `causes` is all else the pixels depend
     on. What has one value is no factor of the grid.
     """
-    n = int(np.prod(sizes))
+    n = math.prod(sizes)
     order = random_order(n, name)
 
     def fill(pixels: UInt8[np.ndarray, "n c h w"]) -> None:
@@ -50,12 +53,12 @@ def require_settings(
     name: str, size: int, factor_sizes: Sequence[int], names: Sequence[str], shapes: Sequence[str]
 ) -> None:
     """UserError unless a grid of these factor sizes, with at most these shapes, can be drawn at `size` pixels."""
-    if size < SMALLEST_SIZE:
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        fault = "too few pixels to tell the shapes apart" if size < SMALLEST_SIZE else "too many pixels"
         raise UserError(
-            f"The data set {name!r} has size = {size}, too few pixels to tell the shapes apart. "
-            f"Choose {SMALLEST_SIZE} or more."
+            f"The data set {name!r} has size = {size}, {fault}. Choose {SMALLEST_SIZE} to {LARGEST_SIZE:,}."
         )
-    where = f"The data set {name!r} has factor_sizes = {list(factor_sizes)}"
+    where = f"The data set {name!r} has factor_sizes = {shortened(list(factor_sizes))}"
     if len(factor_sizes) != len(names) or min(factor_sizes) < 1:
         raise UserError(f"{where}. Give {len(names)} numbers, each 1 or more, of: {', '.join(names)}.")
     if factor_sizes[names.index("shape")] > len(shapes):
@@ -65,11 +68,13 @@ def require_settings(
         )
     if sum(n > 1 for n in factor_sizes) < 2:
         raise UserError(f"{where}. Give at least two factors two values or more: one alone cannot be told from others.")
-    if np.prod(factor_sizes) < FEWEST_IMAGES:
+    n = math.prod(factor_sizes)
+    if n < FEWEST_IMAGES:
         raise UserError(
-            f"{where}, a grid of {np.prod(factor_sizes)} images. Raise them to {FEWEST_IMAGES} images or more, "
-            f"enough to split some off."
+            f"{where}, a grid of {n} images. Raise them to {FEWEST_IMAGES} images or more, enough to split some off."
         )
+    if n > MOST_IMAGES:
+        raise UserError(f"{where}, a grid of {n:,} images. Lower them to {MOST_IMAGES:,} images or fewer.")
 
 
 def spread(low: float, high: float, n: int) -> Float64[np.ndarray, " n"]:

@@ -185,7 +185,7 @@ def test_a_single_orientation_is_straight_ahead() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"size": 8}, r"'scenes3d' has size = 8, too few .*Choose 16 or more"),
+        ({"size": 8}, r"'scenes3d' has size = 8, too few .*Choose 16 to 1,024"),
         ({"factor_sizes": (10, 10)}, r"factor_sizes = \[10, 10\]. Give 6 numbers.*floor hue, wall hue"),
         ({"factor_sizes": (2, 2, -1, 2, 2, 2)}, r"Give 6 numbers, each 1 or more"),
         ({"factor_sizes": (2, 2, 2, 2, 5, 2)}, r"asks for 5 shapes. There are 4: cube, cylinder, sphere, capsule"),

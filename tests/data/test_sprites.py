@@ -161,7 +161,7 @@ def test_the_array_is_drawn_once_and_mapped(cache: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"size": 15}, r"'sprites' has size = 15, too few .*Choose 16 or more"),
+        ({"size": 15}, r"'sprites' has size = 15, too few .*Choose 16 to 1,024"),
         ({"factor_sizes": (3, 6, 40, 32)}, r"factor_sizes = \[3, 6, 40, 32\]. Give 5 numbers.*shape, scale, orient"),
         ({"factor_sizes": ()}, r"factor_sizes = \[\]. Give 5 numbers"),
         ({"factor_sizes": (3, 6, 0, 32, 32)}, r"\[3, 6, 0, 32, 32\]. Give 5 numbers, each 1 or more"),
