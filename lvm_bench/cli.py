@@ -10,6 +10,7 @@ import click
 
 from lvm_bench import __version__
 from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.text import printable
 
 
 class Command(click.Command):
@@ -19,7 +20,8 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            click.echo(f"Error: {error}" if "\n" not in str(error) else f"Errors:\n{error}", err=True)
+            told = printable(str(error))
+            click.echo(f"Error: {told}" if "\n" not in told else f"Errors:\n{told}", err=True)
             ctx.exit(2 if isinstance(error, UserError) else 1)
 
 
@@ -114,11 +116,11 @@ def run(
         extractor=extractor,
         settings=settings,
     )
-    click.echo("Methods loaded from: " + ", ".join(map(_shown, chosen.loaded)), err=True)
+    click.echo(printable("Methods loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
     if dry_run:
         for job in chosen.jobs:
             values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
-            click.echo(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items()))
+            click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
         click.echo(f"{len(chosen.jobs)} runs.", err=True)
         return
     from lvm_bench.data.files import data_root
@@ -177,7 +179,7 @@ def list_(what: str, plugin: tuple[Path, ...], config: Path | None) -> None:
     rows = catalogue.rows(what, config, plugin)
     width = max(map(len, rows), default=0)
     for name, description in rows.items():
-        click.echo(f"{name:<{width}}  {description}".rstrip())
+        click.echo(printable(f"{name:<{width}}  {description}".rstrip()))
 
 
 @main.group(name="data", invoke_without_command=True)
@@ -239,7 +241,7 @@ def _guarded(context: click.Context, action: Callable[[], None]) -> None:
     try:
         action()
     except UserError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error))}", err=True)
         context.exit(2)
 
 

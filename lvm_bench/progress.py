@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from lvm_bench.config import Job
+from lvm_bench.text import printable
 
 if TYPE_CHECKING:
     from lvm_bench.train import Tick
@@ -46,7 +47,7 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(escape(printable(text)), soft_wrap=True)
 
     def tick(self, job: Job, tick: "Tick") -> None:
         """Show how training is going."""
@@ -114,7 +115,7 @@ class Progress:
         self.texts[name] = text
         now = time.monotonic()
         if self.console.is_terminal:
-            self.live.update(escape("\n".join(self.texts.values())))
+            self.live.update(escape(printable("\n".join(self.texts.values()))))
         elif now - self.printed.setdefault(name, self.begun) > PLAIN_EVERY:
             self.printed[name] = now
             self.line(text)
