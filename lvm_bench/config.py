@@ -278,7 +278,7 @@ def unfit(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str
             yield path, "is not valid: an integer has at most 64 bits."  # Python may refuse to write it in decimals
         case float() if not math.isfinite(value):
             yield path, f"{value!r} is not valid: a number is finite."
-        case str() | int() | float():
+        case str() | int() | float() | None:
             pass
         case _:
             yield path, f"{shortened(value)} is not valid: no setting is a date or a time."

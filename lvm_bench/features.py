@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -77,7 +78,8 @@ def _tensors_alone(file: Path) -> io.BytesIO:
     """
     anew = io.BytesIO()
     try:
-        torch.save(torch.load(file, map_location="cpu", weights_only=True), anew)
+        with warnings.catch_warnings(action="ignore"):  # about what a pickle that is refused looks like
+            torch.save(torch.load(file, map_location="cpu", weights_only=True), anew)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch inception`."

@@ -24,7 +24,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 # Not the job's fault: no other file could be written either.
 _STORAGE = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENOTDIR", "EEXIST")
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENOTDIR", "EEXIST", "ELOOP")
     if hasattr(errno, name)
 }
 
@@ -199,7 +199,10 @@ def read_record(path: Path) -> dict[str, Any]:
     rest = b"{\n" + text[length:]
     if text[:length] != _SEAL.format(hashlib.sha256(rest).hexdigest()).encode():
         raise RunError(f"{path}: damaged, its contents do not match its seal.")
-    return json.loads(rest)
+    try:
+        return json.loads(rest)
+    except (ValueError, RecursionError) as error:  # sealed, but not by us
+        raise RunError(f"{path}: damaged, not JSON ({error}).") from error
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
