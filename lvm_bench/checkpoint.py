@@ -68,6 +68,7 @@ class Checkpoints:
                 self.say(f"{file}: {found}; it is passed over.")
                 continue
             self.cost = found[1]["cost"]
+            file.replace(self.files[0])  # else the next one saved would move a damaged one into its place
             return found
         if any(file.exists() for file in self.files):
             self.say("There is no other checkpoint: the training starts anew.")
