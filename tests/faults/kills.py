@@ -196,5 +196,3 @@ def crash_at(k: int, steps: Path) -> None:
 
     for name in SYSCALLS:
         setattr(os, name, counted(getattr(os, name)))
-
-

@@ -200,9 +200,7 @@ def _matters(damaged: list[Path], place: Place, quiet: Place) -> bool:
     """Whether a file has other bytes than in an undisturbed folder, or is missing there."""
     known = checksums(quiet.results)
     now = checksums(place.results)
-    return any(
-        now.get(name) != known.get(name) for name in (str(file.relative_to(place.results)) for file in damaged)
-    )
+    return any(now.get(name) != known.get(name) for name in (str(file.relative_to(place.results)) for file in damaged))
 
 
 def _by_size_alone(file: Path) -> bool:
@@ -235,9 +233,7 @@ def new_cells(file: Path, truth: Path) -> list[str]:
     for row in rows_of(file):
         if row not in known:
             found += [
-                f"{row[0]}: {cell}"
-                for cell in row
-                if MEASURED.search(cell) and cell not in values.get(row[0], set())
+                f"{row[0]}: {cell}" for cell in row if MEASURED.search(cell) and cell not in values.get(row[0], set())
             ]
     return found
 

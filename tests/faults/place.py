@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -101,10 +101,8 @@ class Started:
         if isinstance(self.process, BaseProcess):
             self.process.join(TOO_LONG)
         else:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(TOO_LONG)
-            except subprocess.TimeoutExpired:
-                pass
         if self.is_running:
             self.kill()
         return Ended(int(self.code or 0), self.log.read_text(errors="replace"), time.monotonic() - self.begun)
