@@ -1,4 +1,4 @@
-"""The command line: run, report, list, data, check. No logic, and no torch before it is needed."""
+"""The command line: run, report, list, verify, data, check. No logic, and no torch before it is needed."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lvm_bench import __version__
-from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.errors import RunError, Stopped, UserError, did_you_mean
 from lvm_bench.text import printable
 
 
@@ -163,23 +163,87 @@ def report(suite: str | None, tables: tuple[str, ...], against: str | None, resu
     sys.exit(write_report(results, suite, list(tables), against, Console()))
 
 
-@main.command(name="list")
-@click.argument("what", type=click.Choice(["methods", "datasets", "metrics", "suites"]))
-@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
-@config_option
-def list_(what: str, plugin: tuple[Path, ...], config: Path | None) -> None:
-    """List methods, data sets, metrics or suites: one line each, with the paper.
+@main.group(name="list")
+def list_() -> None:
+    """List methods, data sets, metrics or suites, one line each, or how far the runs are.
 
     \b
     Example:
       lvm-bench list methods
+      lvm-bench list runs --suite mnist-small --state failed
     """
-    from lvm_bench import catalogue
 
-    rows = catalogue.rows(what, config, plugin)
-    width = max(map(len, rows), default=0)
-    for name, description in rows.items():
-        click.echo(printable(f"{name:<{width}}  {description}".rstrip()))
+
+def _catalogue(what: str, meaning: str) -> None:
+    @list_.command(name=what, help=f"List {meaning}: one line each.")
+    @click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
+    @config_option
+    def listing(plugin: tuple[Path, ...], config: Path | None) -> None:
+        from lvm_bench import catalogue
+
+        rows = catalogue.rows(what, config, plugin)
+        width = max(map(len, rows), default=0)
+        for name, description in rows.items():
+            click.echo(printable(f"{name:<{width}}  {description}".rstrip()))
+
+
+for _what, _meaning in (
+    ("methods", "the methods with their papers"), ("datasets", "the data sets"),
+    ("metrics", "the metrics with their papers"), ("suites", "the suites of bench.toml"),
+):  # fmt: skip
+    _catalogue(_what, _meaning)
+
+
+@list_.command()
+@click.option("--suite", help="Only this suite [default: every suite with results].")
+@click.option("--state", "chosen", multiple=True, help="Only runs in this state (repeatable), such as failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects, for machines.")
+@results_option
+def runs(suite: str | None, chosen: tuple[str, ...], as_json: bool, results: Path) -> None:
+    """List how far each run is: state, epoch, seconds, device, and the reason of a failure.
+
+    running (somebody is at work), interrupted (nobody is), trained (waits for its scores), done, failed, declined,
+    damaged, committed (its scores alone are here).
+
+    \b
+    Example:
+      lvm-bench list runs --suite mnist-small --state running --state interrupted
+    """
+    import json
+
+    from lvm_bench import states
+
+    for state in chosen:
+        if state not in states.STATES:
+            raise UserError(f"Unknown state {state!r}.{did_you_mean(state, states.STATES)}")
+    damaged: list[str] = []
+    found = states.rows(results, suite, chosen, damaged.append)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(states.table(found)))
+    for text in damaged:
+        click.echo(printable(text), err=True)
+    sys.exit(1 if damaged else 0)
+
+
+@main.command()
+@click.option("--suite", help="Only this suite [default: every suite with results].")
+@results_option
+def verify(suite: str | None, results: Path) -> None:
+    """Read every file of a results folder anew and name those that are damaged, with what to do; changes nothing.
+
+    Exit codes: 0 all is well, 1 something is not.
+
+    \b
+    Example:
+      lvm-bench verify --suite mnist-small
+    """
+    from lvm_bench.verify import verify as read_all
+
+    found = read_all(results, suite)
+    for text in found.problems:
+        click.echo(printable(text))
+    at_work = f" {found.at_work} folders at which somebody is at work were passed over." if found.at_work else ""
+    click.echo(f"{found.runs} runs, {found.files} files read: {len(found.problems) or 'no'} problems.{at_work}")
+    sys.exit(1 if found.problems else 0)
 
 
 @main.group(name="data", invoke_without_command=True)

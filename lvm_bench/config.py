@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lvm_bench import registry, store, text
 from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.records import CONTROLS
 from lvm_bench.text import shortened
 
 # Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
@@ -121,7 +122,6 @@ class _File(BaseModel):
 
 
 SETTINGS = {**Training.model_fields, **Evaluation.model_fields}
-CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
 _TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth")}  # folders of results/ that are no suites
 _WORDS = {"method": "method", "dataset": "data set", "suite": "suite"}
 _DEEPEST, _LONGEST, _LONGEST_KEY, _MOST_DOTS, _MOST_ERRORS = 8, 4096, 64, 1000, 50

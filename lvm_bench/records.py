@@ -1,72 +1,296 @@
-"""The shape of a run's record, job.json: what else stands in one was not written by a run."""
+"""The runs of a results folder, as their own records tell: what `report`, `list runs` and `verify` read."""
 
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lvm_bench import config, store
-from lvm_bench.errors import RunError
+from lvm_bench import store
+from lvm_bench.errors import RunError, UserError, did_you_mean
 
-FileName = Literal[
-    "history.csv", "model.safetensors", "best.safetensors", "scores.json", "images.npz", "sweeps.npz"
-]  # no path: a name is joined to the run's folder
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
+TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
+MADE = (*TRAINED, SCORES, IMAGES, SWEEPS)  # what a record may list
+CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
+AGAIN = "Give its `lvm-bench run` again: it is made again."
+DELETE = "Delete the folder and give its `lvm-bench run` again."
+
+Key = tuple[str, str, int]  # data set, method, seed
+Status = Literal["running", "trained", "done", "failed", "declined"]
+# Bounds for what somebody who means harm may have sealed: names become paths, numbers are summed and written out.
+MOST_DIGITS = 19
+Name = Annotated[str, AfterValidator(partial(store.check_name, "run's"))]
+Count = Annotated[int, Field(ge=0, lt=10**MOST_DIGITS)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
-class _Fingerprint(BaseModel):
-    bytes: int = Field(ge=0)
-    sha256: Hex
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
-class _Plan(BaseModel):
-    description: str
-    order: int
-    seeds: list[config.Seed]
+class Factors(_Checked):
+    """The ground-truth factors of a data set."""
+
+    names: Annotated[list[str], Field(max_length=64)]
+    sizes: Annotated[list[Count], Field(max_length=64)]
 
 
-class _Environment(BaseModel):
+class Facts(_Checked):
+    """What captions say of a data set."""
+
+    latent: Count
+    heldout: Count
+    heldout_split: str
+    reference: Count
+    reference_split: str
+    samples: Count
+    kid_subsets: Count
+    kid_subset_size: Count
+    neighbours: Count = 5
+    weights: str = "last"
+    extractor_note: str = ""
+    factors: Factors | None = None
+
+
+class Environment(_Checked):
+    """Where and with what a run was made."""
+
     versions: dict[str, str]
     commit: str | None
     device: str
-    host: str
-    threads: int
-    date: str
+    threads: Count
 
 
-class _Record(BaseModel):
+class Plan(_Checked):
+    """What a suite says around a run."""
+
+    description: str
+    order: Count
+    seeds: list[Count]
+
+
+class Fingerprint(_Checked):
+    """A file's size and SHA-256."""
+
+    bytes: Count
+    sha256: str
+
+
+class _Record(_Checked):
+    """The format of job.json."""
+
     suite: str
-    dataset: str
-    method: str
-    seed: config.Seed
-    status: Literal["running", "trained", "done", "failed", "declined"]
+    dataset: Name
+    method: Name
+    seed: Count
+    status: Status
     reason: str = ""
-    traceback: str = ""
     settings: dict[str, Any]
     conditions: dict[str, Any]
-    digest_weights: Hex
-    digest_scores: Hex
-    plan: _Plan
-    facts: dict[str, Any] = {}
+    digest_weights: str
+    digest_scores: str
+    plan: Plan
+    facts: Facts | None = None
     extractor: str | None = None
-    fingerprint: Hex | None = None
-    environment: _Environment
-    earlier_environments: list[_Environment]
+    fingerprint: str = ""
+    environment: Environment
+    earlier_environments: list[Environment] = []
+    parameters: Count | None = None
+    seconds_training: Seconds | None = None
+    seconds_evaluation: Seconds | None = None
+    files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as its record tells, or as about.json does: then without a folder, and with what that keeps alone."""
+
+    dataset: str
+    method: str
+    seed: int
+    status: Status
+    reason: str = ""
+    folder: Path | None = None
+    settings: dict[str, Any] | None = None  # without the seed
+    conditions: dict[str, Any] | None = None
+    environments: tuple[dict[str, Any], ...] = ()  # without dates; the last one is where it was finished
+    fingerprint: str = ""  # of the data
+    digest_weights: str = ""
+    digest_scores: str = ""
     parameters: int | None = None
     seconds_training: float | None = None
     seconds_evaluation: float | None = None
-    files: dict[FileName, _Fingerprint]
+    extractor: str | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other runs of its suite."""
+        return self.dataset, self.method, self.seed
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it measures the floor of a metric, without a model."""
+        return self.method in CONTROLS
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The data set and the method, whose seeds are averaged."""
+        return self.dataset, self.method
+
+    def content(self, name: str) -> bytes:
+        """What one of its files holds; RunError with what to do unless it is the recorded one."""
+        assert self.folder is not None
+        if name not in self.files:
+            raise RunError(f"{self.folder / name}: is not in the record of a finished run. {DELETE}")
+        try:
+            return store.read_whole(self.folder / name, self.files[name])
+        except RunError as error:
+            raise RunError(f"{error} {AGAIN}") from error
 
 
-def read(file: Path) -> dict[str, Any]:
-    """A run's record; RunError where it is missing, damaged, or not what a run writes."""
+def suites(results: Path, suite: str | None) -> list[Path]:
+    """The folders with results: the named one, or all. UserError when there is none."""
+    found = {
+        folder.name: folder
+        for folder in sorted(results.glob("*"))
+        if (folder / "runs").is_dir() or any((folder / name).is_file() for name in ("scores.csv", "files.json"))
+    }
+    if not found:
+        raise UserError(f"{results}: no results here. Run a suite first, for instance: lvm-bench run --suite quick")
+    if suite is not None and suite not in found:
+        raise UserError(f"{results}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
+    return [found[suite]] if suite is not None else list(found.values())
+
+
+def folders(suite: Path) -> Iterator[tuple[Path, Key]]:
+    """The folders of a suite's runs and controls with what their paths say, sorted; others are passed over."""
+    for dataset in _subfolders(suite / "runs"):
+        for method in _subfolders(dataset):
+            found = {int(digits): folder for folder in _subfolders(method) if (digits := _seed_of(folder.name))}
+            for seed, folder in sorted(found.items()):
+                yield folder, (dataset.name, method.name, seed)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder whose names a run can have, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+    return [folder / name for name in names if store.is_name(name)]
+
+
+def _seed_of(name: str) -> str:
+    """The seed in the name of a run's folder; "" where it is none."""
+    digits = name.removeprefix("seed-")
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS
+    return digits if is_number and name == f"seed-{int(digits)}" else ""
+
+
+def read(suite: Path) -> tuple[list[Run], dict[Key, str]]:
+    """The runs of a suite with a sound record, sorted, and for each damaged one a sentence with what to do."""
+    pool = _Pool()
+    runs, damaged = [], {}
+    for folder, key in folders(suite):
+        try:
+            runs.append(_run(folder, key, pool))
+        except RunError as error:
+            if (folder / RECORD).exists() or not is_empty(folder):
+                damaged[key] = f"{error} {DELETE}"
+        except RecursionError:
+            damaged[key] = f"{folder / RECORD}: its settings are nested too deep. {DELETE}"
+    return runs, damaged
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what somebody at work leaves first: a claim and half-written files."""
+    return all(name.startswith((".lock", ".lease", store.TEMPORARY)) for name in os.listdir(folder))
+
+
+class _Pool:
+    """Keeps equal tables of thousands of records once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+
+    def one(self, table: dict[str, Any], *place: str) -> dict[str, Any]:
+        """The table itself, or the equal one that came before it in the same place. Raises RecursionError."""
+        known = self.known.setdefault(place, [])
+        for other in known:
+            if other == table:
+                return other
+        store.canonical(table)  # once for each, to find here what is too deep to be written again
+        known.append(table)
+        return table
+
+
+def checked(folder: Path, key: Key) -> dict[str, Any]:
+    """The record in a run's folder; RunError unless it is whole, of the known format and of this very run."""
+    file = folder / RECORD
     record = store.read_record(file)
     try:
-        _Record.model_validate(record, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{file}: not the record of a run ({where}: {first['msg'].lower()}).") from error
-    for path, reason in config.unfit({key: record.get(key, {}) for key in ("settings", "conditions", "facts")}):
-        raise RunError(f"{file}: not the record of a run ({path}: {reason})")
+        _Record.model_validate(record)
+    except (ValidationError, RecursionError) as error:
+        raise RunError(f"{file}: not the record of a run ({reason_of(error)}).") from error
+    if (record["dataset"], record["method"], record["seed"]) != key or record["settings"].get("seed") != key[2]:
+        raise RunError(
+            f"{file}: is the record of {record['dataset']!r}, {record['method']!r}, seed {record['seed']}, "
+            "not of the run whose folder it is in."
+        )
     return record
+
+
+def reason_of(error: Exception) -> str:
+    """What is wrong, and where, in a few words."""
+    if not isinstance(error, ValidationError):
+        return "a place outside its list" if isinstance(error, IndexError) else "too deep"
+    first = error.errors()[0]
+    return one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _run(folder: Path, key: Key, pool: _Pool) -> Run:
+    record = checked(folder, key)
+    dataset, method, seed = key
+    place = (dataset, method)
+    environments = [*record.get("earlier_environments", ()), record["environment"]]
+    known = ("reason", "fingerprint", "parameters", "seconds_training", "seconds_evaluation", "extractor")
+    return Run(
+        dataset,
+        method,
+        seed,
+        record["status"],
+        folder=folder,
+        settings=pool.one(without(record["settings"], "seed"), "settings", *place),
+        conditions=pool.one(record["conditions"], "conditions", *place),
+        environments=tuple(pool.one(without(found, "date"), "environment", method) for found in environments),
+        digest_weights=record["digest_weights"],
+        digest_scores=record["digest_scores"],
+        plan=pool.one(record["plan"], "plan", *place),
+        facts=pool.one(record.get("facts") or {}, "facts", *place),
+        files=record["files"],
+        **{name: record[name] for name in known if name in record},
+    )
+
+
+def without(table: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table without one of its keys."""
+    return {name: value for name, value in table.items() if name != key}
+
+
+def one_line(text: str) -> str:
+    """A text on one line; what a terminal would not print becomes a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def listed(items: Iterable[Any], most: int = 6, between: str = ", ") -> str:
+    """A few items as text, and how many more there are."""
+    texts = list(map(str, items))
+    return between.join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

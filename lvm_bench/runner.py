@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from lvm_bench import __version__, claims, store
+from lvm_bench import __version__, claims, records, store
 from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.claims import Claim, Claims, Lost
 from lvm_bench.config import Job, Running, Suite
@@ -41,12 +41,12 @@ from lvm_bench.evaluate import (
 )
 from lvm_bench.features import Extractor, Request
 from lvm_bench.progress import Progress
+from lvm_bench.records import TRAINED
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.stopping import Stop
 from lvm_bench.train import Tick, build, encode, fixed_numerics, train
 
 PICTURES = 16  # images of each kind kept for the figures
-TRAINED = ("history.csv", "model.safetensors", "best.safetensors")
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
 UNFINISHED = ("new", "begun", "trained")
@@ -168,7 +168,7 @@ class Worker:
 
     def work(self, job: Job) -> Outcome:
         """Do what is left to do of a job; "busy" when another runner does. Raises Stopped and StorageError."""
-        folder = folder_of(job, self.results)
+        folder = store.check_inside(self.results, folder_of(job, self.results))
         claim = self.claims.claim(folder)
         if claim is None:
             return "busy"
@@ -409,9 +409,7 @@ def survey(job: Job, results: Path) -> Standing:
     if not (folder / "job.json").exists():
         return Standing("new")
     try:
-        record = store.read_record(folder / "job.json")
-        if (record["dataset"], record["method"], record["seed"]) != (job.dataset, job.method, job.seed):
-            raise RunError(f"{folder / 'job.json'}: belongs to another run.")
+        record = records.checked(folder, (job.dataset, job.method, job.seed))
     except RunError as error:
         return Standing("new", {}, [f"{error} It counts as missing."])
     status = record["status"]
@@ -448,13 +446,6 @@ def _other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], s
     if same_weights:
         way += " Its weights do not depend on them: delete its scores.json alone to measure them anew."
     return f"{folder}: was run with other settings ({'; '.join(differing)}). {way}"
-
-
-def _failed(job: Job, results: Path) -> bool:
-    try:
-        return store.read_record(folder_of(job, results) / "job.json")["status"] == "failed"
-    except RunError:
-        return False
 
 
 def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,14 @@ _STORAGE = {
 }
 
 
+def is_name(name: str) -> bool:
+    """Whether a name can be a folder's on every system."""
+    return bool(_NAME.fullmatch(name)) and name.split(".")[0].lower() not in _DEVICES
+
+
 def check_name(kind: str, name: str) -> str:
     """`name` itself, if it can be a folder's name on every system; UserError otherwise."""
-    if not _NAME.fullmatch(name) or name.split(".")[0].lower() in _DEVICES:
+    if not is_name(name):
         raise UserError(
             f"The {kind} name {shortened(name)} cannot name a folder. Use letters, digits, '.', '_' and '-', a letter "
             "or digit first, no '.' last, at most 64 characters, and no name of a device such as 'con' or 'nul'."
@@ -184,9 +189,13 @@ def safetensors_of(tensors: dict[str, Any], header: dict[str, str] | None = None
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Create or replace a JSON file at once, with a seal that tells later whether a byte of it was changed."""
+    write_text(path, sealed(record))
+
+
+def sealed(record: dict[str, Any]) -> str:
+    """The text of a record with its seal."""
     text = _pretty(record)
-    seal = hashlib.sha256(text.encode()).hexdigest()
-    write_text(path, _SEAL.format(seal) + text.removeprefix("{\n"))
+    return _SEAL.format(hashlib.sha256(text.encode()).hexdigest()) + text.removeprefix("{\n")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -227,6 +236,17 @@ def fault(path: Path, expected: dict[str, Any], *, whole: bool = True) -> str | 
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror})."
     return None
+
+
+def read_whole(path: Path, expected: dict[str, Any]) -> bytes:
+    """The contents of a file; RunError unless they match its fingerprint."""
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
+    if {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} != expected:
+        raise RunError(fault(path, expected) or f"{path}: changes while it is read.")
+    return content
 
 
 def read_json(path: Path) -> Any:

@@ -126,7 +126,7 @@ def test_a_damaged_record_costs_the_run_and_nothing_else(results: Path, finished
 def test_the_record_of_another_run_counts_as_missing(results: Path, finished: Path, lvm_bench: Call) -> None:
     shutil.copy(folder(results, "standard-normal") / "job.json", folder(results) / "job.json")
     result = lvm_bench(*VAE)
-    assert "job.json: belongs to another run. It counts as missing." in result.stderr
+    assert "not of the run whose folder it is in. It counts as missing." in result.stderr
     assert contents(results) == contents(finished)
 
 

@@ -1,14 +1,18 @@
 """`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.text import Text
 
-from lvm_bench import store
-from lvm_bench.errors import RunError, UserError, did_you_mean
-from lvm_bench.report import bandwidth, factor_figures, figures, published, scores, tables, writers
+from lvm_bench import ledger, records, store
+from lvm_bench.claims import Claims
+from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
+from lvm_bench.report import bandwidth, factor_figures, figures, gathered, published, scores, tables, writers
+from lvm_bench.report.scores import Complain
 
 BANDWIDTH = "bandwidth"
 TABLES = (*tables.LAYOUTS, tables.OTHER)
@@ -26,87 +30,90 @@ def report(
             raise UserError(f"Unknown table {name!r}.{did_you_mean(name, (*TABLES, BANDWIDTH))}")
     if against is not None:
         published.load(against)
-    damaged: list[str] = []
     if BANDWIDTH in table_names:
         _bandwidths(results_root / BANDWIDTH, console)
     if set(table_names) == {BANDWIDTH} and suite is None:
         return 0
-    for folder in _suites(results_root, suite):
-        console.rule(folder.name)
-        chosen = [name for name in table_names if name != BANDWIDTH]
-        for shown in emit(folder, chosen or None, against, damaged.append, console.width):
+    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    show = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    damaged: list[str] = []
+    for folder in records.suites(results_root, suite):
+        console.rule(Text(records.one_line(folder.name)))
+        names = [name for name in table_names if name != BANDWIDTH]
+        try:
+            emitted = emit(folder, names or None, against, damaged.append, console.width)
+        except StorageError:
+            raise
+        except RunError as error:
+            damaged += str(error).splitlines()
+            continue
+        for shown in emitted.tables:
             console.print(shown)
-        pictures = figures.write_figures(folder, _about(folder), damaged.append)
-        measured = scores.collect(folder, damaged.append)
-        pictures += factor_figures.write_figures(folder, _about(folder), measured, damaged.append)
-        console.print(f"Tables: {folder / 'tables'}", soft_wrap=True, highlight=False)
-        if pictures:
-            console.print(f"Pictures: {folder / 'figures'}", soft_wrap=True, highlight=False)
-        else:
-            console.print("No pictures: the runs' folders hold no images.", soft_wrap=True, highlight=False)
+        for text in emitted.warnings:
+            said.print(records.one_line(f"{folder.name}: {text}"), style="yellow")
+        show(f"Tables: {folder / 'tables'}")
+        show(
+            f"Pictures: {folder / 'figures'}" if emitted.pictures else "No pictures: the runs' folders hold no images."
+        )
     for text in dict.fromkeys(damaged):
-        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+        said.print(records.one_line(text), style="red")
     return 1 if damaged else 0
+
+
+@dataclass
+class Emitted:
+    """What was made of a suite: its tables for printing, what to say beside them, and its pictures."""
+
+    tables: list[Text]
+    warnings: list[str]
+    pictures: list[Path]
 
 
 def emit(
     folder: Path,
     names: Sequence[str] | None = None,
     against: str | None = None,
-    complain: Callable[[str], object] = print,
+    complain: Complain = print,
     width: int = 100,
-) -> list[RenderableType]:
-    """Write a suite's tables as tables/<name>.csv and .tex; returns them for printing.
+) -> Emitted:
+    """Gather a suite's scores and write its tables, as tables/<name>.csv and .tex, and its pictures.
 
-    Those named, or all in which some method has a number (all there are, if none has).
+    The tables named, or all in which some method has a number (all there are, if none has).
     claims.csv holds each claim of the paper against the scores: True, False, or empty where they cannot tell.
-    With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written.
+    With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written,
+    RunError when nothing can be said of the suite before a file is mended.
     """
     store.check_writable(folder / "tables")
-    frame = scores.collect(folder, complain)
-    scores.collect_history(folder, complain)
-    about = {"suite": folder.name, **_about(folder, complain)}
-    held = published.verdicts(frame, about.get("extractor", ""))
-    store.write_text(folder / "claims.csv", held.to_csv(index=False))
-    further = bool(tables.uncovered(frame, about.get("extractor", "")))
-    chosen = [name for name in names or TABLES if name != tables.OTHER or further]
-    built = [tables.build(name, frame, about, against) for name in chosen]
-    if not names:
-        built = list(filter(tables.filled, built)) or built
-    shown: list[RenderableType] = []
-    for table in built:
-        stem = f"{table.name}.{against}" if against else table.name
-        store.write_text(folder / "tables" / f"{stem}.csv", writers.to_csv(table))
-        store.write_text(folder / "tables" / f"{stem}.tex", writers.to_latex(table))
-        shown += writers.to_terminal(table, width)
-    return shown
-
-
-def _about(folder: Path, complain: Callable[[str], object] = lambda text: None) -> dict[str, Any]:
-    """What is known of a suite besides its scores; nothing when about.json is missing or damaged."""
-    if not (folder / "about.json").is_file():
-        return {}
-    try:
-        return store.read_json(folder / "about.json")
-    except RunError as error:
-        complain(str(error))
-        return {}
-
-
-def _suites(results_root: Path, suite: str | None) -> list[Path]:
-    """The folders with results: the named one, or all."""
-    found = {
-        folder.name: folder
-        for folder in sorted(results_root.glob("*"))
-        if (folder / "scores.csv").is_file() or (folder / "runs").is_dir()
-    }
-    if not found:
-        raise UserError(
-            f"{results_root}: no results here. Run a suite first, for instance: lvm-bench run --suite quick"
-        )
-    if suite is not None and suite not in found:
-        raise UserError(f"{results_root}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
-    return [found[suite]] if suite is not None else list(found.values())
+    claim = Claims().claim(folder)
+    if claim is None:
+        raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
+    with claim:
+        for name in ledger.FOLDERS:
+            store.sweep(folder / name)
+        # Where it is missing, what stands there is taken as it is.
+        listed = ledger.read(folder) or {name: store.fingerprint(folder / name) for name in ledger.outputs(folder)}
+        found = gathered.gather(folder, listed, complain)
+        written = gathered.write(folder, found)
+        about, remarks, frame = found.about, found.remarks, scores.frame(found.shown)
+        extractor = about.get("extractor") or ""
+        further = bool(tables.uncovered(frame, extractor))
+        chosen = [name for name in names or TABLES if name != tables.OTHER or further]
+        built = [tables.build(name, frame, about, against, remarks) for name in chosen]
+        if not names:
+            built = list(filter(tables.filled, built)) or built
+        for table in built:
+            stem = f"{table.name}.{against}" if against else table.name
+            written += [folder / "tables" / f"{stem}.csv", folder / "tables" / f"{stem}.tex"]
+            store.write_text(written[-2], writers.to_csv(table))
+            store.write_text(written[-1], writers.to_latex(table))
+        written.append(folder / "claims.csv")
+        store.write_text(written[-1], published.verdicts(frame, extractor).to_csv(index=False, lineterminator="\n"))
+        drawn = [run for run in found.runs if run.folder and run.key in found.shown]
+        pictures = figures.write_figures(folder, about, drawn, complain)
+        pictures += factor_figures.write_figures(folder, about, drawn, frame, complain)
+        ledger.write(folder, listed, written + pictures)
+    printed = [view for table in built for view in writers.to_terminal(table, width)]
+    return Emitted(printed, [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings], pictures)
 
 
 def _bandwidths(folder: Path, console: Console) -> None:

@@ -1,6 +1,7 @@
 """Pictures of data with ground-truth factors: what a factor is, traversals, angles, axes against directions."""
 
-import zipfile
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,10 @@ import pandas as pd
 from jaxtyping import Float64, UInt8
 
 from lvm_bench import store
-from lvm_bench.report.figures import GAP, Strip, ordered, strip, write_strips
-from lvm_bench.report.scores import Complain, run_files, run_of
-from lvm_bench.report.tables import CONTROLS, DATASETS, METHODS, label
+from lvm_bench.records import CONTROLS, IMAGES, SWEEPS, Run
+from lvm_bench.report.figures import GAP, Strip, arrays_of, ordered, strip, write_strips
+from lvm_bench.report.scores import Complain
+from lvm_bench.report.tables import DATASETS, METHODS, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +31,9 @@ Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its median seed a
 Points = dict[str, dict[str, np.ndarray]]  # score: method: [n 2], along axes and along directions
 
 
-def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, complain: Complain) -> list[Path]:
+def write_figures(
+    suite: Path, about: dict[str, Any], runs: Collection[Run], scores: pd.DataFrame, complain: Complain
+) -> list[Path]:
     """For each data set with factors: its sweeps, traversals, angle matrices, and axis against PCA scores.
 
     A method is shown by the run whose PCA MIG is the median of its seeds.
@@ -40,51 +44,46 @@ def write_figures(suite: Path, about: dict[str, Any], scores: pd.DataFrame, comp
             continue
         names, own = facts["factors"]["names"], scores[scores["dataset"] == dataset]
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
-        runs = median_runs(suite, dataset, own, about, complain)
+        here = [run for run in runs if run.dataset == dataset]
+        medians = median_runs(here, own, about, complain)
         stem = suite / "figures" / dataset
-        files = [file for file in run_files(suite, "sweeps.npz") if run_of(file)[0] == dataset]
-        sweeps = arrays_of(files[0], dict.fromkeys(names, (0, 0, 0, 0)), complain) if files else None
+        swept = next((run for run in here if SWEEPS in run.files), None)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (0, 0, 0, 0))
+        sweeps = arrays_of(swept, SWEEPS, partial(shaped, shapes=shapes), complain) if swept else None
         if sweeps:
             rows = [(name, strip(sweeps[name])) for name in names]
             title = f"{DATASETS.get(dataset, dataset)}: one factor at a time"
             written.append(write_strips(stem.with_name(f"{dataset}-sweeps.png"), title, rows))
-        if runs:
+        if medians:
             title = f"Traversals {place} (framed: a real code)"
-            written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(runs, names)))
-            written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(runs, names, own, place)))
+            written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(medians, names)))
+            written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(medians, names, own, place)))
         points = paired(own)
         if points:
             written.append(_save(stem.with_name(f"{dataset}-axes-against-pca.png"), scatter(points, about, place)))
     return written
 
 
-def median_runs(suite: Path, dataset: str, scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
-    """For each method with pictures the run of the median PCA MIG: of an even number the lower one."""
-    files = {run_of(file)[1:]: file for file in run_files(suite, "images.npz") if run_of(file)[0] == dataset}
-    k = len(about["datasets"][dataset]["factors"]["names"])
-    shapes = {"directions": (k, 0), "traversal": (k, 0, 0, 0, 0)}
+def median_runs(here: Collection[Run], scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
+    """For each method on a data set the run of the median PCA MIG with pictures: of an even number the lower one."""
+    runs = {(run.method, run.seed): run for run in here if IMAGES in run.files}
+    k = len(about["datasets"][next(iter(runs.values())).dataset]["factors"]["names"]) if runs else 0
+    choose = partial(shaped, shapes={"directions": (k, 0), "traversal": (k, 0, 0, 0, 0)})
     found: Runs = {}
-    for method in ordered({method for method, _ in files}, about):
+    for method in ordered({method for method, _ in runs}, about):
         ranked = _of(scores, method, "pca_mig.grid").dropna().sort_values(kind="stable")
         if ranked.empty:
             continue
         seed = int(ranked.index[(len(ranked) - 1) // 2])
-        file = files.get((method, seed))
-        arrays = arrays_of(file, shapes, complain) if file else None
+        arrays = arrays_of(runs[method, seed], IMAGES, choose, complain) if (method, seed) in runs else None
         if arrays:
             found[method] = (seed, arrays)
     return found
 
 
-def arrays_of(file: Path, shapes: dict[str, tuple[int, ...]], complain: Complain) -> dict[str, np.ndarray] | None:
-    """Arrays of an .npz file by their names and shapes (0: any size); None, and a complaint, where it lacks them."""
-    try:
-        # numpy leaves a damaged file open that it opened itself
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: _checked(name, stored[name], shape) for name, shape in shapes.items()}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        complain(f"{file}: does not hold {' and '.join(shapes)} ({error}). Delete its folder to run it again.")
-        return None
+def shaped(stored: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays by their names and shapes (0: any size); ValueError or KeyError where they are not so."""
+    return {name: _checked(name, stored[name], shape) for name, shape in shapes.items()}
 
 
 def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -156,7 +155,7 @@ def paired(scores: pd.DataFrame) -> Points:
     """The scores along axes and along latent directions of the methods' runs that have both."""
     found: Points = {}
     for axis, pca, name, scale in PAIRS:
-        for method in sorted({*scores["method"]} - {*CONTROLS}):
+        for method in sorted({*scores["method"].unique()} - {*CONTROLS}):
             both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner").dropna()
             if len(both):
                 found.setdefault(name, {})[method] = both.to_numpy() * scale

@@ -1,13 +1,17 @@
 """Grids of real, reconstructed, interpolated and sampled images; a PNG's bytes depend on the images alone."""
 
+import io
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lvm_bench import store
-from lvm_bench.report.scores import Complain, run_files, run_of
+from lvm_bench.errors import RunError
+from lvm_bench.records import DELETE, IMAGES, Run
+from lvm_bench.report.scores import Complain
 from lvm_bench.report.tables import DATASETS, label
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
@@ -18,19 +22,19 @@ Found = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its seed and ima
 Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
 
-def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> list[Path]:
+def write_figures(suite: Path, about: dict[str, Any], runs: Iterable[Run], complain: Complain) -> list[Path]:
     """A grid per data set and method, from the lowest seed with images, and one per data set of them all."""
     written = []
-    files = {run_of(file): file for file in run_files(suite, "images.npz")}
-    for dataset in sorted({dataset for dataset, _, _ in files}):
+    firsts: dict[str, dict[str, Run]] = {}
+    for run in sorted(runs, key=lambda run: run.key):
+        if IMAGES in run.files:
+            firsts.setdefault(run.dataset, {}).setdefault(run.method, run)
+    for dataset, methods in firsts.items():
         found: Found = {}
-        for method in ordered({method for name, method, _ in files if name == dataset}, about):
-            seed = min(seed for name, other, seed in files if (name, other) == (dataset, method))
-            file = files[dataset, method, seed]
-            try:
-                found[method] = (seed, _read(file))
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                complain(f"{file}: holds no images ({error}). Delete its folder to run it again.")
+        for method in ordered({*methods}, about):
+            images = arrays_of(methods[method], IMAGES, _images, complain)
+            if images:
+                found[method] = (methods[method].seed, images)
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
             strips = [(words, strip(images[kind])) for kind, words in KINDS.items()]
@@ -43,16 +47,28 @@ def write_figures(suite: Path, about: dict[str, Any], complain: Complain) -> lis
     return written
 
 
+def arrays_of(
+    run: Run, name: str, choose: Callable[[Any], dict[str, np.ndarray]], complain: Complain
+) -> dict[str, np.ndarray] | None:
+    """What `choose` takes out of a run's .npz file; None, and a complaint, where that cannot be drawn."""
+    try:
+        with np.load(io.BytesIO(run.content(name)), allow_pickle=False) as stored:
+            return choose(stored)
+    except RunError as error:
+        complain(str(error))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        complain(f"{run.folder}/{name}: cannot be drawn ({error}). {DELETE}")
+    return None
+
+
 def ordered(names: set[str], about: dict[str, Any]) -> list[str]:
     """Names of methods in the order of the suite, unknown ones last."""
     known = [name for name in about.get("methods", []) if name in names]
     return known + sorted(names - {*known})
 
 
-def _read(file: Path) -> dict[str, np.ndarray]:
-    # numpy leaves a damaged file open that it opened itself
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-        images = {kind: stored[kind] for kind in KINDS}
+def _images(stored: Any) -> dict[str, np.ndarray]:
+    images = {kind: stored[kind] for kind in KINDS}
     for kind, array in images.items():
         if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3):
             raise ValueError(f"{kind} is {array.dtype} {array.shape}, not uint8 [n, 1 or 3, h, w]")

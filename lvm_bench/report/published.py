@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lvm_bench import config
@@ -88,11 +89,20 @@ def published_scores(source: str) -> Scores:
 
 def measured_scores(frame: pd.DataFrame) -> Scores:
     """A suite's scores, averaged over its seeds."""
-    found = {}
-    for key, values in frame.groupby(["dataset", "method", "metric"])["value"]:
-        dataset, method, metric = map(str, key)
-        found[dataset, method, metric] = Score(float(values.mean()), float(values.std(ddof=0)), len(values))
-    return found
+    values: dict[tuple[str, str, str], list[float]] = {}
+    rows = zip(frame["dataset"], frame["method"], frame["metric"], frame["value"].tolist(), strict=True)
+    for dataset, method, metric, value in rows:
+        values.setdefault((dataset, method, metric), []).append(value)
+    return {key: _score(np.array(own)) for key, own in values.items()}
+
+
+def _score(values: np.ndarray) -> Score:
+    """Of the values that are numbers, and how many there are with the others."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Score(math.nan, math.nan, len(values))
+    with np.errstate(invalid="ignore"):
+        return Score(float(known.mean()), float(known.std()), len(values))
 
 
 def claims() -> list[Claim]:
@@ -135,7 +145,7 @@ def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
     Where a suite holds the stand-in of a data set and not that itself, the claim is held against the stand-in.
     """
     scores, rows = measured_scores(frame), []
-    present = {*frame["dataset"]}
+    present = {*frame["dataset"].unique()}
     used = {name: name if name in present or other not in present else other for name, other in STAND_INS.items()}
     for claim in claims():
         claim = replace(claim, datasets=tuple(used.get(name, name) for name in claim.datasets))

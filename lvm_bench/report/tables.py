@@ -1,14 +1,17 @@
 """A suite's scores as the paper's tables: what stands in each cell. `writers` says how it is written."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lvm_bench import registry
+from lvm_bench.records import CONTROLS
 from lvm_bench.report import published
 
 METHODS = {
@@ -31,7 +34,9 @@ DATASETS = {
     "sprites": "sprites (rendered)",
     "scenes3d": "scenes3d (rendered)",
 }
-CONTROLS = ("real-images", "standard-normal")
+AWAY = "†"  # beside the rows that were not run here
+
+Place = tuple[str, str]  # data set, method
 
 
 def label(method: str) -> str:
@@ -112,6 +117,8 @@ class Row:
     label: str
     control: bool = False
     notes: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)  # notes that rows share
+    away: frozenset[str] = frozenset()  # the data sets on which it was not run here
     keys: dict[str, str] = field(default_factory=dict)  # what it shows in the place of a column's key
 
     def metric(self, column: Column) -> str:
@@ -131,6 +138,22 @@ class Table:
     cells: dict[tuple[str, str, str], Cell]
     footnotes: dict[str, str]  # letter: text
     against: str = ""
+
+    def mark(self, row: Row, datasets: Iterable[str]) -> str:
+        """The mark beside a row's label that says that it was not run here, on some of these data sets."""
+        return AWAY if row.away & {*datasets} else ""
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What has to be said of a suite's runs beside their scores, by data set and method."""
+
+    outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
+    left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown
+    here: frozenset[Place] = frozenset()  # shown, and run here
+    away: frozenset[Place] = frozenset()  # shown, and not run here, or some seeds not
+    made: str = ""  # with what those were made
+    warnings: list[str] = field(default_factory=list)  # differences between the runs that are shown
 
 
 REAL = (("real-images", "real images"),)
@@ -293,24 +316,32 @@ LAYOUTS = {
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
 
 
-def build(name: str, frame: pd.DataFrame, about: dict[str, Any], against: str | None = None) -> Table:
+def build(
+    name: str,
+    frame: pd.DataFrame,
+    about: dict[str, Any],
+    against: str | None = None,
+    remarks: Remarks = Remarks(),
+) -> Table:
     """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
-    extractor = about.get("extractor", "")
+    extractor = about.get("extractor") or ""
     layout = _other(frame, extractor) if name == OTHER else LAYOUTS[name]
     columns = [_resolved(column, extractor) for column in layout.columns]
-    names = [*about.get("datasets", {}), *sorted({*frame["dataset"]} - {*about.get("datasets", {})})]
-    scores = frame.assign(dataset=frame["dataset"].astype(str))
-    cells = _cells(scores, columns) | _other_cells(layout, scores, columns) | _floors(layout, scores, about)
-    rows = _rows(layout, frame, about, names)
+    names = [*about.get("datasets", {}), *sorted({*frame["dataset"].unique()} - {*about.get("datasets", {})})]
+    measured = _cells(frame, columns) | _other_cells(layout, frame, columns)
+    cells = measured | _floors(layout, frame, about)
+    rows = _rows(layout, frame, about, names, remarks, {key[:2] for key in measured})
     cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
     repeated = {(row.name, key) for row in layout.others for key, own in row.keys.items() if key == own}
     rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
     cells |= _marks(rated, columns, names, [row.name for row in rows if not row.control])
     cells |= _beside(cells, layout, columns, names, rows, against)
     rows, footnotes = _footnotes(rows, names, cells, columns, about)
+    if any(row.away for row in rows):
+        footnotes[AWAY] = remarks.made
     return Table(
         layout.name,
-        _caption(layout, about, frame, names, columns, against),
+        [*_caption(layout, about, frame, names, columns, against), *remarks.warnings],
         {dataset: _heading(dataset, about) for dataset in names},
         columns,
         rows,
@@ -333,7 +364,7 @@ def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
         for layout in LAYOUTS.values()
         for key in (*(c.key for c in layout.columns), *layout.covers)
     }
-    return sorted({*frame["metric"]} - shown)
+    return sorted({*frame["metric"].unique()} - shown)
 
 
 def _other(frame: pd.DataFrame, extractor: str) -> Layout:
@@ -360,38 +391,47 @@ def direction(key: str) -> str:
     return _directions()[max(metrics, key=len)] if metrics else "none"
 
 
-def _cell(values: pd.Series) -> Cell:
-    finite = all(map(math.isfinite, values))
-    return Cell(float(values.mean(skipna=False)), float(values.std(ddof=0)) if finite else math.nan, len(values))
+def _cell(values: Iterable[float]) -> Cell:
+    array = np.array([*values])
+    with np.errstate(invalid="ignore"):
+        return Cell(float(array.mean()), float(array.std()) if np.isfinite(array).all() else math.nan, len(array))
 
 
 def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
     found = {}
     for column in columns:
-        values = _values(scores, column.key)
-        if column.minus:
-            values = (values - _values(scores, column.minus)).dropna()
-        for (dataset, method), group in values.groupby(["dataset", "method"]):
-            found[str(method), str(dataset), column.metric] = _cell(group)
+        for (dataset, method), values in _values(scores, column).items():
+            found[method, dataset, column.metric] = _cell(values)
     return found
 
 
 def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
     found: dict[tuple[str, str, str], Cell] = {}
     for row in layout.others:
-        keys = [replace(column, key=row.keys[column.key]) for column in columns]
-        cells = _cells(scores[scores["method"] == row.method], keys)
-        found |= {
-            (row.name, dataset, column.metric): cell
-            for column in columns
-            for (_, dataset, metric), cell in cells.items()
-            if metric == row.keys[column.key]
-        }
+        for column in columns:
+            for (dataset, method), values in _values(scores, replace(column, key=row.keys[column.key])).items():
+                if method == row.method:
+                    found[row.name, dataset, column.metric] = _cell(values)
     return found
 
 
-def _values(scores: pd.DataFrame, key: str) -> pd.Series:
-    return scores[scores["metric"] == key].set_index(["dataset", "method", "seed"])["value"]
+def _values(scores: pd.DataFrame, column: Column) -> dict[Place, list[float]]:
+    """A column's scores over the seeds of each data set and method."""
+    subtracted = _by_run(scores, column.minus) if column.minus else {}
+    found: dict[Place, list[float]] = {}
+    for run, value in _by_run(scores, column.key).items():
+        if column.minus:
+            value -= subtracted.get(run, math.nan)
+            if math.isnan(value):
+                continue
+        found.setdefault(run[:2], []).append(value)
+    return found
+
+
+def _by_run(scores: pd.DataFrame, key: str) -> dict[tuple[str, str, int], float]:
+    chosen = scores[scores["metric"] == key]
+    runs = zip(chosen["dataset"], chosen["method"], chosen["seed"], strict=True)
+    return dict(zip(runs, chosen["value"].tolist(), strict=True))
 
 
 def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict[tuple[str, str, str], Cell]:
@@ -399,47 +439,42 @@ def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict
     found = {}
     rows = {row for row, _ in layout.controls}
     if "noise-floor" in rows:
-        for dataset, values in _values(scores, "gaussian_kl_floor.mean").groupby("dataset"):
-            found["noise-floor", str(dataset), "gaussian_kl.mean"] = Cell(float(values.iloc[0]), 0.0, 1)
-            found["noise-floor", str(dataset), "gaussian_kl_target.mean"] = Cell(float(values.iloc[0]), 0.0, 1)
+        for (dataset, _, _), value in reversed(_by_run(scores, "gaussian_kl_floor.mean").items()):  # the first stays
+            found["noise-floor", dataset, "gaussian_kl.mean"] = Cell(value, 0.0, 1)
+            found["noise-floor", dataset, "gaussian_kl_target.mean"] = Cell(value, 0.0, 1)
     if "half-l" in rows:
-        for dataset, facts in about.get("datasets", {}).items():
+        measured = {name: facts for name, facts in about.get("datasets", {}).items() if "latent" in facts}
+        for dataset, facts in measured.items():
             for key in ("entropy_raw.mean", "entropy_paper.mean"):
                 found["half-l", dataset, key] = Cell(facts["latent"] / 2, 0.0, 1)
     return found
 
 
-def _rows(layout: Layout, frame: pd.DataFrame, about: dict[str, Any], datasets: list[str]) -> list[Row]:
+def _rows(
+    layout: Layout,
+    frame: pd.DataFrame,
+    about: dict[str, Any],
+    datasets: list[str],
+    remarks: Remarks,
+    measured: set[tuple[str, str]],  # by row and data set
+) -> list[Row]:
     known = list(about.get("methods", []))
-    names = [*known, *sorted({*frame["method"]} - {*known, *CONTROLS})]
+    names = [*known, *sorted({*frame["method"].unique()} - {*known, *CONTROLS})]
+    mixed = any((dataset, name) in remarks.here for name, dataset in measured)
+
+    def row(name: str, words: str, method: str, control: bool, keys: dict[str, str] | None = None) -> Row:
+        notes, left_out = (
+            {dataset: texts[dataset, method] for dataset in datasets if (dataset, method) in texts}
+            for texts in (remarks.outcomes, remarks.left_out)
+        )
+        away = frozenset(d for d in datasets if mixed and (name, d) in measured and (d, method) in remarks.away)
+        return Row(name, words, control, notes, left_out, away, keys or {})
+
     rows = []
     for name in sorted(names, key=PLAIN.__contains__):
-        notes = _outcome(name, about, datasets)
-        rows += [
-            Row(other.name, other.label, notes=notes, keys=other.keys)
-            for other in layout.others
-            if other.method == name
-        ]
-        rows.append(Row(name, label(name), name in PLAIN, notes))
-    return rows + [Row(name, label, True) for name, label in layout.controls]
-
-
-def _outcome(method: str, about: dict[str, Any], datasets: list[str]) -> dict[str, str]:
-    """Why runs of a method are missing, by data set."""
-    notes = {}
-    for dataset in datasets:
-        texts = []
-        if reason := about.get("declined", {}).get(f"{dataset}/{method}"):
-            texts.append(f"declined: {reason}")
-        failed: dict[str, list[str]] = {}
-        for key, reason in about.get("failed", {}).items():
-            name, seed = key.rsplit("/", 1)
-            if name == f"{dataset}/{method}":
-                failed.setdefault(reason, []).append(seed)
-        texts += [f"seed {', '.join(sorted(seeds))} failed: {reason}" for reason, seeds in failed.items()]
-        if texts:
-            notes[dataset] = "; ".join(texts)
-    return notes
+        rows += [row(o.name, o.label, name, False, o.keys) for o in layout.others if o.method == name]
+        rows.append(row(name, label(name), name, name in PLAIN))
+    return rows + [row(name, words, name, True) for name, words in layout.controls]
 
 
 def _marks(
@@ -526,9 +561,10 @@ def _footnotes(
             text = row.notes.get(dataset, "")
             if not row.control and counts and max(counts) != seeds and seeds:
                 text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
-            if text:
-                text = f"{row.label} on {DATASETS.get(dataset, dataset)}: {' '.join(text.split())}"
-                notes[dataset] = letters.setdefault(text, _letter(len(letters)))
+            own = f"{row.label} on {DATASETS.get(dataset, dataset)}: {text}" if text else ""
+            texts = [" ".join(text.split()) for text in (own, row.left_out.get(dataset, "")) if text]
+            if texts:
+                notes[dataset] = ",".join(letters.setdefault(text, _letter(len(letters))) for text in texts)
         noted.append(replace(row, notes=notes))
     return noted, {letter: text for text, letter in letters.items()}
 
@@ -556,9 +592,9 @@ def _caption(
     against: str | None,
 ) -> list[str]:
     """Sentences: what, over how many seeds, in which feature space, on which images."""
-    extractor = about.get("extractor", "")
+    extractor = about.get("extractor") or ""
     distance = "FID" if extractor == "inception" else "FD (Fréchet distance, not an FID)"
-    seeds = about.get("seeds", sorted({*frame["seed"]}))
+    seeds = about.get("seeds") or frame["seed"].unique()
     featured = any("@" in column.key for column in columns)
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
@@ -567,8 +603,8 @@ def _caption(
         f"seed{'' if len(seeds) == 1 else 's'}.",
     ]
     for dataset in datasets:
-        facts = about.get("datasets", {}).get(dataset)
-        if facts:
+        facts = about.get("datasets", {}).get(dataset, {})
+        if "samples" in facts:
             own = len(_seeds(dataset, about))
             over = "" if own == len(seeds) else f"{own} seed{'' if own == 1 else 's'}, "
             text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")

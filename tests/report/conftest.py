@@ -1,35 +1,19 @@
-"""A small made-up suite: two data sets, three methods and a plug-in, one run declined and one failed."""
+"""A small made-up suite: two data sets, three methods and a plug-in."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from made import FACTS, make_run
 
-from lvm_bench import store
+from lvm_bench.records import Run
+from lvm_bench.report.comparable import outcomes
+from lvm_bench.report.tables import Remarks
 
 METHODS = ["vae", "aae", "avae", "my_method"]
-
-
-def facts(latent: int) -> dict[str, Any]:
-    return {
-        "base": "mnist",
-        "latent": latent,
-        "likelihood": "sse",
-        "train": 12000,
-        "validation": 2000,
-        "heldout": 10000,
-        "heldout_split": "official test split",
-        "reference": 12000,
-        "reference_split": "training split",
-        "samples": 10000,
-        "kid_subsets": 100,
-        "kid_subset_size": 1000,
-        "neighbours": 5,
-        "extractor_note": "classifier trained on this data set's labels, test accuracy 98.9 %",
-    }
 
 
 @pytest.fixture
@@ -41,10 +25,15 @@ def about() -> dict[str, Any]:
         "protocol": "official-test",
         "methods": METHODS,
         "seeds": [0, 1],
-        "datasets": {"digits": facts(8), "mnist": facts(16)},
-        "declined": {"digits/aae": "needs l of 10 or more"},
-        "failed": {"mnist/vae/1": "the loss became NaN"},
+        "datasets": {"digits": FACTS | {"latent": 8}, "mnist": FACTS},
     }
+
+
+@pytest.fixture
+def remarks() -> Remarks:
+    """One method declined a data set, and one run failed."""
+    declined = Run("digits", "aae", 0, "declined", "needs l of 10 or more")
+    return Remarks(outcomes([declined, Run("mnist", "vae", 1, "failed", "the loss became NaN")]))
 
 
 @pytest.fixture
@@ -63,19 +52,4 @@ def scored() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def put_run(tmp_path: Path) -> Callable[..., Path]:
     """`put_run("mnist", "vae", 0, {"mse.train": 1.0})`: a run on disk in `tmp_path`/small."""
-
-    def put(
-        dataset: str, method: str, seed: int, scores: dict[str, float], status: str = "done", images: bool = False
-    ) -> Path:
-        folder = tmp_path / "small" / "runs" / dataset / method / f"seed-{seed}"
-        store.write_json(folder / "scores.json", scores)
-        record = {"dataset": dataset, "method": method, "seed": seed, "status": status, "digest_scores": "d"}
-        store.write_json(folder / "job.json", record)
-        store.write_text(folder / "history.csv", f"epoch,loss\n1,{seed}.50\n")
-        if images:
-            pixels = np.random.default_rng(seed).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
-            kinds = dict.fromkeys(("real", "recon", "interpolated", "fake"), pixels)
-            np.savez(folder / "images.npz", **kinds)
-        return folder
-
-    return put
+    return partial(make_run, tmp_path / "small")

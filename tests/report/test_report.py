@@ -4,14 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
 
-from lvm_bench import kde, store
+from lvm_bench import kde, records
 from lvm_bench.report import bandwidth, figures
 
 Call = Callable[..., Result]
@@ -22,12 +21,11 @@ FILLED = ("frechet", "kl", "reconstruction")  # the tables in which the made-up 
 
 
 @pytest.fixture
-def results(tmp_path: Path, put_run: Put, about: dict[str, Any]) -> Path:
+def results(tmp_path: Path, put_run: Put) -> Path:
     for seed in (0, 1):
         for method in ("vae", "avae"):
             scores = {"mse.train": 1.0 + seed, "frechet.fake@classifier": 3.0, "gaussian_kl_target.mean": 1.5}
-            put_run("mnist", method, seed, scores, images=True)
-    store.write_json(tmp_path / "small" / "about.json", about)
+            put_run("mnist", method, seed, scores)
     return tmp_path
 
 
@@ -98,8 +96,8 @@ def test_damage_is_named_and_the_rest_is_reported(lvm_bench: Call, results: Path
     (run / "avae" / "seed-0" / "images.npz").write_bytes(b"PK")
     result = lvm_bench("report", "--results", results)
     assert result.exit_code == 1
-    assert str(run / "vae" / "seed-1" / "scores.json") in result.stdout
-    assert str(run / "avae" / "seed-0" / "images.npz") in result.stdout
+    assert str(run / "vae" / "seed-1" / "scores.json") in result.stderr
+    assert str(run / "avae" / "seed-0" / "images.npz") in result.stderr
     assert "mean over 1 of 2 seeds" in result.stdout
     assert (results / "small" / "figures" / "mnist-vae.png").is_file()
 
@@ -108,7 +106,8 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     from PIL import Image
 
     said: list[str] = []
-    written = figures.write_figures(results / "small", {"methods": ["avae", "vae"]}, said.append)
+    runs, _ = records.read(results / "small")
+    written = figures.write_figures(results / "small", {"methods": ["avae", "vae"]}, runs, said.append)
     assert [file.name for file in written] == ["mnist-avae.png", "mnist-vae.png", "mnist.png"]
     picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae.png").convert("RGB"))
     with np.load(results / "small" / "runs" / "mnist" / "vae" / "seed-0" / "images.npz") as arrays:

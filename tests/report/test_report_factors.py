@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made import note
 from PIL import Image
 
-from lvm_bench import metrics, store
-from lvm_bench.report import emit, factor_figures, published, tables, writers
+from lvm_bench import metrics, records, store
+from lvm_bench.records import Run
+from lvm_bench.report import emit, factor_figures, published, scores, tables, writers
 from lvm_bench.report.figures import GAP
 
 FACTORS = {"names": ["shape", "x & y"], "sizes": [3, 5]}
@@ -106,8 +108,9 @@ def test_a_data_set_with_fewer_seeds_of_its_own_lacks_none(frame: pd.DataFrame, 
 
 
 def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about: dict[str, Any]) -> None:
-    about |= {"methods": [*METHODS, "aae"], "declined": {"dsprites/aae": "needs colour"}}
-    latex = writers.to_latex(tables.build("disentanglement", frame, about))
+    about |= {"methods": [*METHODS, "aae"]}
+    remarks = tables.Remarks({("dsprites", "aae"): "declined: needs colour"})
+    latex = writers.to_latex(tables.build("disentanglement", frame, about, remarks=remarks))
     assert "AAE & --$^{a}$ & --$^{a}$ & --$^{a}$" in latex
     assert "AAE on dSprites: declined: needs colour" in latex
 
@@ -149,29 +152,26 @@ def suite(put_run: Put, about: dict[str, Any], tmp_path: Path) -> Path:
     for method in METHODS[:2]:
         for seed, mig in enumerate((0.2, 0.3, 0.1)):
             scores = {**SCORES, "pca_mig.grid": mig, "angle_deviation.grid": 30.0}
-            folder = put_run("dsprites", method, seed, scores, images=True)
-            with np.load(folder / "images.npz") as arrays:
-                kept = dict(arrays)
             pixels = np.full((2, STEPS, 1, 8, 8), 10 * seed, np.uint8)
-            np.savez(folder / "images.npz", **kept, directions=directions, traversal=pixels)
-    control = tmp_path / "small" / "runs" / "dsprites" / "real-images" / "seed-0"
-    control.mkdir(parents=True)
-    np.savez(control / "sweeps.npz", **{name: pixels[0, :size] for name, size in zip(*FACTORS.values(), strict=True)})
-    store.write_json(tmp_path / "small" / "about.json", about)
+            arrays = {"images.npz": {"directions": directions, "traversal": pixels}}
+            put_run("dsprites", method, seed, scores, arrays=arrays)
+    sweeps = {name: pixels[0, :size] for name, size in zip(*FACTORS.values(), strict=True)}
+    put_run("dsprites", "real-images", 0, {}, arrays={"sweeps.npz": sweeps})
     return tmp_path / "small"
 
 
 def drawn(suite: Path, about: dict[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     complaints: list[str] = []
-    measured = tables_frame(suite)
-    files = factor_figures.write_figures(suite, about, measured, complaints.append)
+    files = factor_figures.write_figures(suite, about, runs(suite), tables_frame(suite), complaints.append)
     return {file.name: file.read_bytes() for file in files}, complaints
 
 
-def tables_frame(suite: Path) -> pd.DataFrame:
-    from lvm_bench.report import scores
+def runs(suite: Path) -> list[Run]:
+    return records.read(suite)[0]
 
-    return scores.collect(suite, print)
+
+def tables_frame(suite: Path) -> pd.DataFrame:
+    return scores.frame(scores.collect(runs(suite), pytest.fail))
 
 
 PICTURES = {f"dsprites-{name}.png" for name in ("sweeps", "traversals", "angles", "axes-against-pca")}
@@ -185,25 +185,25 @@ def test_pictures_have_the_same_bytes_again(suite: Path, about: dict[str, Any]) 
 
 
 def test_a_method_is_shown_by_the_seed_of_the_median_pca_mig(suite: Path, about: dict[str, Any]) -> None:
-    runs = factor_figures.median_runs(suite, "dsprites", tables_frame(suite), about, print)
-    assert {method: seed for method, (seed, _) in runs.items()} == {"vae": 0, "beta-tcvae": 0}
+    shown = factor_figures.median_runs(runs(suite), tables_frame(suite), about, print)
+    assert {method: seed for method, (seed, _) in shown.items()} == {"vae": 0, "beta-tcvae": 0}
 
 
 def test_a_score_that_is_not_a_number_has_no_rank(suite: Path, about: dict[str, Any]) -> None:
     measured = tables_frame(suite)
     measured.loc[(measured["seed"] < 2) & (measured["metric"] == "pca_mig.grid"), "value"] = np.nan
-    runs = factor_figures.median_runs(suite, "dsprites", measured, about, print)
-    assert {seed for seed, _ in runs.values()} == {2}
+    shown = factor_figures.median_runs(runs(suite), measured, about, print)
+    assert {seed for seed, _ in shown.values()} == {2}
 
 
 def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: Path, about: dict[str, Any]) -> None:
     measured = tables_frame(suite)
-    runs = factor_figures.median_runs(suite, "dsprites", measured, about, print)
-    panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
+    shown = factor_figures.median_runs(runs(suite), measured, about, print)
+    panel = factor_figures.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
     assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)\nfrom 90 degrees: 30 ± 0 over 3 seeds"
     assert panel.images[0].get_clim() == (0, 90)
     measured = measured[measured["metric"] != "angle_deviation.grid"]
-    panel = factor_figures.angle_panels(runs, FACTORS["names"], measured, "").axes[0]
+    panel = factor_figures.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
     assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)"
 
 
@@ -227,8 +227,8 @@ def test_a_method_looks_the_same_in_every_picture_and_like_no_other() -> None:
 def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(
     suite: Path, about: dict[str, Any]
 ) -> None:
-    runs = factor_figures.median_runs(suite, "dsprites", tables_frame(suite), about, print)
-    strips = factor_figures.traversals(runs, FACTORS["names"])
+    shown = factor_figures.median_runs(runs(suite), tables_frame(suite), about, print)
+    strips = factor_figures.traversals(shown, FACTORS["names"])
     assert [words for words, _ in strips] == [
         f"{method}\nseed 0\n{name}" for method in ("VAE", "β-TCVAE") for name in FACTORS["names"]
     ]
@@ -257,13 +257,13 @@ def test_angles_are_those_of_the_metric() -> None:
 def test_without_runs_the_scores_still_make_the_scatter(
     frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path
 ) -> None:
-    files = factor_figures.write_figures(tmp_path, about, frame, print)
+    files = factor_figures.write_figures(tmp_path, about, [], frame, print)
     assert [file.name for file in files] == ["dsprites-axes-against-pca.png"]
 
 
 def test_data_without_factors_get_no_such_pictures(frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path) -> None:
     del about["datasets"]["dsprites"]["factors"]
-    assert factor_figures.write_figures(tmp_path, about, frame, print) == []
+    assert factor_figures.write_figures(tmp_path, about, [], frame, print) == []
 
 
 @pytest.mark.parametrize("fault", ["cut", "empty", "no traversal"])
@@ -275,18 +275,21 @@ def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: dict[str, A
     else:
         with np.load(file) as arrays:
             np.savez(file, **{name: array for name, array in arrays.items() if name != "traversal"})
+        note(file.parent, file.name)
     pictures, complaints = drawn(suite, about)
     assert pictures.keys() == PICTURES  # of the other method
     assert len(complaints) == 1
-    assert f"{file}: does not hold directions and traversal" in complaints[0]
+    assert str(file) in complaints[0]
+    assert "lvm-bench run" in complaints[0]
 
 
 def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, about: dict[str, Any]) -> None:
     file = suite / "runs" / "dsprites" / "real-images" / "seed-0" / "sweeps.npz"
     file.write_bytes(b"not an archive")
+    note(file.parent, file.name)
     pictures, complaints = drawn(suite, about)
     assert pictures.keys() == PICTURES - {"dsprites-sweeps.png"}
-    assert f"{file}: does not hold shape and x & y" in complaints[0]
+    assert f"{file}: cannot be drawn" in complaints[0]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +309,8 @@ def test_arrays_that_cannot_be_drawn_are_damage(
     file = suite / "runs" / "dsprites" / "vae" / "seed-0" / "images.npz"
     with np.load(file) as arrays:
         np.savez(file, **{**arrays, name: array})
+    note(file.parent, file.name)
     pictures, complaints = drawn(suite, about)
     assert pictures.keys() == PICTURES
     assert len(complaints) == 1
-    assert f"{file}: does not hold directions and traversal ({name} is " in complaints[0]
+    assert f"{file}: cannot be drawn ({name} is " in complaints[0]

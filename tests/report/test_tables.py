@@ -137,8 +137,10 @@ def test_the_noise_floor_is_a_row(scored: Scored, about: dict[str, Any]) -> None
     assert cells["noise-floor", "mnist", "gaussian_kl_target.mean"].mean == 0.25
 
 
-def test_declined_failed_and_short_runs_have_footnotes(scored: Scored, about: dict[str, Any]) -> None:
-    table = build("reconstruction", scored({"vae": [1.0], "avae": [1.0, 2.0]}), about)
+def test_declined_failed_and_short_runs_have_footnotes(
+    scored: Scored, about: dict[str, Any], remarks: tables.Remarks
+) -> None:
+    table = build("reconstruction", scored({"vae": [1.0], "avae": [1.0, 2.0]}), about, remarks=remarks)
     notes = {row.name: row.notes for row in table.rows}
     assert table.footnotes[notes["aae"]["digits"]] == "AAE on digits: declined: needs l of 10 or more"
     short = "VAE on MNIST: mean over 1 of 2 seeds; seed 1 failed: the loss became NaN"

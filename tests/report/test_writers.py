@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lvm_bench.report.tables import LAYOUTS, build
+from lvm_bench.report.tables import LAYOUTS, Remarks, build
 from lvm_bench.report.writers import escape, number, to_csv, to_latex, to_terminal
 
 Scored = Callable[..., pd.DataFrame]
@@ -64,8 +64,12 @@ def _balanced(text: str) -> bool:
 
 def test_a_name_cannot_break_or_inject(scored: Scored, about: dict[str, Any]) -> None:
     about["methods"] = [NASTY, "vae"]
-    about["declined"] = {f"digits/{NASTY}": "no%t\nthis \\end{table*}"}
-    latex = to_latex(build("reconstruction", scored({NASTY: [1.0, 2.0], "vae": [1.0, 1.5]}), about))
+    why = {("digits", NASTY): "declined: no%t\nthis \\end{table*}"}
+    remarks = Remarks(
+        why, {("mnist", "vae"): NASTY}, frozenset({("mnist", "vae")}), frozenset({("mnist", NASTY)}), NASTY, [NASTY]
+    )
+    frame = scored({NASTY: [1.0, 2.0], "vae": [1.0, 1.5]})
+    latex = to_latex(build("reconstruction", frame, about, remarks=remarks))
     assert r"a\_b \& 50\% \{x\} \textbackslash{}input\{evil\} \$1 \#2" in latex
     assert _balanced(latex)
     for tabular in re.findall(r"\\begin{tabular}{(.*?)}(.*?)\\end{tabular}", latex, re.DOTALL):
@@ -116,11 +120,11 @@ def _printed(table: Any, width: int) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: dict[str, Any]) -> None:
+def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: dict[str, Any], remarks: Remarks) -> None:
     frame = pd.concat(
         [scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}, "mse.train", name) for name in ("digits", "mnist")]
     )
-    text = _printed(build("reconstruction", frame, about), 100)
+    text = _printed(build("reconstruction", frame, about, remarks=remarks), 100)
     assert re.search(r"AAE +– b", text)
     assert "b: AAE on digits: declined: needs l of 10 or more" in text
     assert "1.000 ± 0.000*" in text
