@@ -23,6 +23,12 @@ CONFIRM = 90.0  # seconds for which a lease is watched before it is taken over: 
 class Lost(Exception):
     """Another machine has taken over what was claimed here."""
 
+    def __init__(self, folder: Path):
+        super().__init__(
+            f"{folder}: another machine has taken over this run, because no sign of life of this one was "
+            f"seen for {STALE:.0f} s. It goes on there."
+        )
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -60,10 +66,7 @@ class Claim:
         """Note how far the work is, for whoever reads the lease; Lost when the claim was."""
         self._doing = facts
         if not self.is_held():
-            raise Lost(
-                f"{self.folder}: another machine has taken over this run, because no sign of life of this one was "
-                f"seen for {STALE:.0f} s. It goes on there."
-            )
+            raise Lost(self.folder)
 
     def is_held(self) -> bool:
         """Whether the lease is still ours: a machine that slept for too long has lost it."""

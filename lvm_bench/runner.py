@@ -191,10 +191,10 @@ class Worker:
             except OtherData as error:  # what was finished with the data of before stays
                 self.progress.failed(job.name, str(error))
                 return "failed"
-            except Lost as error:
-                self.progress.notice(job, str(error))
-                return "busy"
             except Exception as error:
+                if not claim.is_held():  # whatever went wrong: the run is another machine's
+                    self.progress.notice(job, str(Lost(folder)))
+                    return "busy"
                 known = isinstance(error, RunError | UserError)
                 reason = str(error) if known else _where(error, job)
                 made.keep("failed", reason=reason, traceback=traceback.format_exc())

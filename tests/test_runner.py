@@ -245,6 +245,33 @@ def test_what_another_runner_works_on_is_left_to_it_and_waited_for(
     assert not [file for file in folder(tmp_path).iterdir() if file.name.startswith(".")]
 
 
+def test_a_run_that_another_machine_took_over_is_not_noted_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was writing was swept away by the new holder, so that it fails in some odd way."""
+    (job,) = config.resolve(
+        config.defaults_folder() / "bench.toml", "quick", methods=("vae",), seeds=(0,),
+        settings=tuple(option.removeprefix("--set=") for option in RUN[5:]),
+    ).jobs  # fmt: skip
+    place, said = folder(tmp_path), []
+
+    def taken_over(*arguments: object) -> None:
+        (place / claims.LEASE).unlink()
+        (place / claims.LEASE).write_text("another machine's")
+        raise FileNotFoundError("scores.json")
+
+    class Noting(Progress):
+        def notice(self, job: config.Job, text: str) -> None:
+            said.append(text)
+
+    monkeypatch.setattr(runner, "evaluate", taken_over)
+    running = config.Running(checkpoint_seconds=30, gpus_per_job=1)
+    assert runner.Worker(tmp_path, tmp_path, "cpu", running, Noting(), Stop(), {}).work(job) == "busy"
+    assert "another machine has taken over this run" in said[-1]
+    assert store.read_record(place / "job.json")["status"] == "trained"
+    assert (place / claims.LEASE).read_text() == "another machine's"
+
+
 def test_other_data_are_refused_and_what_was_finished_stays(lvm_bench: Call, tmp_path: Path) -> None:
     text = (config.defaults_folder() / "bench.toml").read_text()
     packages = (config.defaults_folder() / "baselines").as_posix()
