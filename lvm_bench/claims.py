@@ -166,8 +166,11 @@ def holder(folder: Path) -> Holder | None:
     """Who holds a folder, as far as its lease can be read; None where there is none."""
     try:
         found = json.loads((folder / LEASE).read_text(encoding="utf-8"))
-        return Holder(str(found["host"]), str(found["machine"]), int(found["pid"]), dict(found["doing"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        pid = int(found["pid"])
+        if not 0 < pid < 2**31:  # os.kill means something else by others
+            return None
+        return Holder(str(found["host"]), str(found["machine"]), pid, dict(found["doing"]))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -160,6 +160,7 @@ def suites(results: Path, suite: str | None) -> list[Path]:
     found = {
         folder.name: folder
         for folder in sorted(results.glob("*"))
+        if store.is_name(folder.name)
         if (folder / "runs").is_dir() or any((folder / name).is_file() for name in ("scores.csv", "files.json"))
     }
     if not found:

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from lvm_bench import __version__, claims, records, store
@@ -91,7 +92,7 @@ def run(
     Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
     """
     folder = results / suite.name
-    store.check_writable(folder)
+    store.check_writable(store.check_inside(results, folder))
     everything = [*suite.controls, *suite.jobs]
     pairs = list(zip(everything, survey_all(everything, results), strict=True))
     todo = [job for job, standing in pairs if standing.state in ({"failed"} if retry_failed else UNFINISHED)]
@@ -346,7 +347,10 @@ class Run:
                 self.record["files"] = made  # without the scores of the old weights
                 worker.progress.notice(job, "Trained again, it has other bits than before (see its environments).")
             self.keep("trained")
-        method.load_state_dict(load_file(self.folder / self.weights))
+        try:
+            method.load_state_dict(load_file(self.folder / self.weights))
+        except (SafetensorError, RuntimeError) as error:
+            raise RunError(f"{self.folder / self.weights}: not the weights of this method ({error}).") from error
         return method
 
     def train(self, method: Method, data: Data) -> None:
@@ -410,6 +414,9 @@ def survey(job: Job, results: Path) -> Standing:
         return Standing("new")
     try:
         record = records.checked(folder, (job.dataset, job.method, job.seed))
+        store.canonical(record)  # what is nested too deep could not be written again
+    except RecursionError:
+        return Standing("new", {}, [f"{folder / 'job.json'}: is nested too deep. It counts as missing."])
     except RunError as error:
         return Standing("new", {}, [f"{error} It counts as missing."])
     status = record["status"]
@@ -425,7 +432,9 @@ def survey(job: Job, results: Path) -> Standing:
     if status != "done":
         return Standing("trained" if status == "trained" else "begun", record)
     # The weights and the pictures by their size alone: gigabytes in a large suite, and `verify` reads them.
-    faults = {
+    needed = ("scores.json",) if job.is_control else (*TRAINED, "scores.json")
+    faults = {name: f"{folder / name}: is not in the record." for name in needed if name not in record["files"]}
+    faults |= {
         name: text
         for name, known in record["files"].items()
         if (text := store.fault(folder / name, known, whole=name.endswith((".json", ".csv"))))

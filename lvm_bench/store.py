@@ -148,7 +148,7 @@ def _digest_of(path: Path) -> Path:
 def _is_kept(path: Path) -> bool:
     try:
         return _digest_of(path).read_text() == _sha256(path)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

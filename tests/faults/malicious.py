@@ -706,6 +706,13 @@ SCORES = "dataset,method,seed,metric,value,digest\n{}\n"
 OURS = Path("results", "s", "runs", "digits", "vae", "seed-0")
 
 
+FACTS = {
+    **dict.fromkeys(("latent", "heldout", "reference", "samples", "kid_subsets", "kid_subset_size"), 8),
+    "heldout_split": "test split",
+    "reference_split": "training split",
+}
+
+
 def job(**changes: Any) -> dict[str, Any]:
     """A record of the run that the suite is about to begin."""
     ours = config.resolve(
@@ -722,7 +729,7 @@ def job(**changes: Any) -> dict[str, Any]:
         "digest_weights": store.digest(ours.weights_settings()),
         "digest_scores": store.digest(ours.scores_settings()),
         "plan": dataclasses.asdict(ours.plan),
-        "facts": {},
+        "facts": FACTS,
         "extractor": None,
         "fingerprint": "0" * 64,
         "environment": {"versions": {}, "commit": None, "device": "x", "host": "x", "threads": 2, "date": ""},
@@ -732,19 +739,18 @@ def job(**changes: Any) -> dict[str, Any]:
     return {**known, **changes}
 
 
-def found(file: str | Path, content: bytes, **changes: Any) -> None:
-    """A finished run of a stranger's with one file of theirs, whose fingerprint its record has."""
-    bench()
-    (OURS / file).parent.mkdir(parents=True, exist_ok=True)
-    (OURS / file).write_bytes(content)
-    store.write_record(OURS / "job.json", job(files={str(file): store.fingerprint(OURS / file)}, **changes))
-
-
 def reported(file: str, content: bytes) -> Told:
-    found(file, content)
-    if file != "scores.json":
-        store.write_json(OURS / "scores.json", {"mse.train": 1.0})
-    return call("report", "--suite", "s")
+    """A finished run of a stranger's with one file of theirs among sound ones, in the report."""
+    bench()
+    sound = {"scores.json": b'{"mse.train": 1.0}', "history.csv": b"epoch\n1\n"}
+    OURS.mkdir(parents=True)
+    for name, holds in {**sound, file: content}.items():
+        (OURS / name).write_bytes(holds)
+    files = {name: store.fingerprint(OURS / name) for name in {*sound, file}}
+    store.write_record(OURS / "job.json", job(files=files))
+    told = call("report", "--suite", "s")
+    assert not [tex for tex in Path("results").rglob("*.tex") if "\\input{evil}" in tex.read_text()]
+    return told
 
 
 def sealed(text: str) -> Told:
@@ -758,7 +764,7 @@ def other_record(*command: str, **changes: Any) -> Told:
     """A record of other things than a run writes: read, or found by a command."""
     bench()
     store.write_record(OURS / "job.json", job(**changes))
-    return call(*command) if command else attempt(lambda: records.read(OURS / "job.json"))
+    return call(*command) if command else attempt(lambda: records.checked(OURS, ("digits", "vae", 0)))
 
 
 def leased(**changes: Any) -> Told:
@@ -853,11 +859,11 @@ CASES += [
     Case(
         "a record whose files climb", partial(other_record, files=CLIMBING), "job.json: not the record of a run .files"
     ),
-    Case("a record of nested settings", partial(other_record, settings=nested(50)), "is nested more than 8 deep"),
+    Case("a record of nested settings", partial(other_record, *RUN, settings=nested(150)), "", (0, 1)),
     Case("a record of other types, run", partial(other_record, *RUN, files=5), "job.json: not the record", (0, 1)),
     Case("a record whose files climb, run", partial(other_record, *RUN, files=CLIMBING), "job.json: not the", (0, 1)),
     Case("a record of other types, reported", partial(other_record, *REPORT, files=5), "job.json: not the record"),
-    Case("a record of other types, listed", partial(other_record, "list", "runs", files=5), "job.json: not the record"),
+    Case("a record of other types, listed", partial(other_record, "list", "runs", files=5), "damaged", (0,)),
     Case("a record of other types, verified", partial(other_record, "verify", files=5), "job.json: not the record"),
     Case("a record whose files climb, verified", partial(other_record, "verify", files=CLIMBING), "job.json: not the"),
     Case("a lease nested 100,000 deep", partial(leased, doing="DEEP"), "", (0,)),
@@ -870,7 +876,7 @@ CASES += [
         lambda: reported("images.npz", archive(objects(), name="real.npy")),
         "images.npz",
     ),
-    Case("scores of LaTeX", lambda: reported("scores.json", b'{"\\\\input{evil}": 1.0}'), "scores.json"),
+    Case("scores of LaTeX", lambda: reported("scores.json", b'{"\\\\input{evil}": 1.0}'), "evil", (0, 1)),
     Case("scores of 100,000 lists", lambda: reported("scores.json", b"[" * 100_000), "scores.json"),
     Case("scores that are a pickle", lambda: reported("scores.json", pickled()), "scores.json"),
     Case("a history of HTML", lambda: reported("history.csv", b"epoch,<script>\n\xff,1\n"), "history.csv"),
@@ -889,9 +895,9 @@ CASES += [
     ),
     Case("a time budget of 5,000 digits", partial(given, "--time-budget", f"{HUGE}h"), "--time-budget '99.*: write"),
     Case("a lock that leads out", partial(linked, OURS / ".lock", *RUN), "leads it out of|symbolic link"),
-    Case("a method's folder of mathematics", partial(folder_named, "$x^{"), REFUSED),
-    Case("a method's folder of an escape sequence", partial(folder_named, "\x1b[2J"), REFUSED),
-    Case("a suite's folder of markup", partial(suite_folder_named, "[bold"), REFUSED),
+    Case("a method's folder of mathematics", partial(folder_named, "$x^{"), "", (0, 1)),
+    Case("a method's folder of an escape sequence", partial(folder_named, "\x1b[2J"), "", (0, 1)),
+    Case("a suite's folder of markup", partial(suite_folder_named, "[bold"), "no results here"),
     Case("committed scores of LaTeX", partial(gathered, "digits,\\input{evil},0,mse.train,1.0,d"), REFUSED),
     Case("committed scores of HTML", partial(gathered, "digits,<script>,0,mse.train,1.0,d"), REFUSED),
     Case("committed scores of a long seed", partial(gathered, f"digits,vae,{HUGE},mse.train,1.0,d"), "scores.csv"),
