@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvm_bench import store
 from lvm_bench.errors import RunError
-from lvm_bench.records import Count, Environment, Facts, Key, Name, Run, Seconds, Status, reason_of
+from lvm_bench.records import LONGEST, Count, Environment, Facts, Key, Name, Run, Seconds, Status, reason_of
 
 FILE = "about.json"
 RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
@@ -111,7 +111,7 @@ def _of(about: dict[str, Any], entry: dict[str, Any]) -> Run:
         entry["method"],
         entry["seed"],
         entry["status"],
-        entry.get("reason", ""),
+        entry.get("reason", "")[:LONGEST],
         settings=_at(about, "settings", entry.get("settings")),
         conditions=_at(about, "conditions", entry.get("conditions")),
         environments=tuple(_at(about, "environments", place) for place in places if place is not None),

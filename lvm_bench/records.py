@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lvm_bench import store
 from lvm_bench.errors import RunError, UserError, did_you_mean
@@ -22,9 +22,11 @@ DELETE = "Delete the folder and give its `lvm-bench run` again."
 Key = tuple[str, str, int]  # data set, method, seed
 Status = Literal["running", "trained", "done", "failed", "declined"]
 # Bounds for what somebody who means harm may have sealed: names become paths, numbers are summed and written out.
-MOST_DIGITS = 19
+SEEDS = 2**63  # seeds are below
+DEEPEST = 8  # tables in tables
+LONGEST = 1000  # characters of a reason that are shown
 Name = Annotated[str, AfterValidator(partial(store.check_name, "run's"))]
-Count = Annotated[int, Field(ge=0, lt=10**MOST_DIGITS)]
+Count = Annotated[int, Field(ge=0, lt=SEEDS)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
@@ -94,7 +96,7 @@ class _Record(_Checked):
     digest_weights: str
     digest_scores: str
     plan: Plan
-    facts: Facts | None = None
+    facts: Annotated[Facts | None, BeforeValidator(lambda facts: facts or None)] = None
     extractor: str | None = None
     fingerprint: str = ""
     environment: Environment
@@ -156,7 +158,7 @@ class Run:
 
 
 def suites(results: Path, suite: str | None) -> list[Path]:
-    """The folders with results: the named one, or all. UserError when there is none."""
+    """The folders with results: the named one, or all. UserError when there is none, or one of no name."""
     found = {
         folder.name: folder
         for folder in sorted(results.glob("*"))
@@ -167,7 +169,7 @@ def suites(results: Path, suite: str | None) -> list[Path]:
         raise UserError(f"{results}: no results here. Run a suite first, for instance: lvm-bench run --suite quick")
     if suite is not None and suite not in found:
         raise UserError(f"{results}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
-    return [found[suite]] if suite is not None else list(found.values())
+    return [found[store.check_name("suite", name)] for name in ([suite] if suite is not None else found)]
 
 
 def folders(suite: Path) -> Iterator[tuple[Path, Key]]:
@@ -180,34 +182,42 @@ def folders(suite: Path) -> Iterator[tuple[Path, Key]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder whose names a run can have, sorted."""
+    """The folders in a folder, sorted."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError:
         return []
-    return [folder / name for name in names if store.is_name(name)]
+    return [folder / name for name in names]
 
 
 def _seed_of(name: str) -> str:
     """The seed in the name of a run's folder; "" where it is none."""
     digits = name.removeprefix("seed-")
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS
-    return digits if is_number and name == f"seed-{int(digits)}" else ""
+    return digits if is_seed(digits) and name == f"seed-{int(digits)}" else ""
+
+
+def is_seed(digits: str) -> bool:
+    """Whether a text is a number that a seed can be."""
+    return digits.isascii() and digits.isdecimal() and len(digits) < 20 and int(digits) < SEEDS
 
 
 def read(suite: Path) -> tuple[list[Run], dict[Key, str]]:
-    """The runs of a suite with a sound record, sorted, and for each damaged one a sentence with what to do."""
+    """The runs of a suite with a sound record, sorted, and for each damaged one a sentence with what to do.
+
+    RunError when a link leads its runs out of the results.
+    """
+    store.check_inside(suite.parent, suite / "runs")
     pool = _Pool()
     runs, damaged = [], {}
     for folder, key in folders(suite):
         try:
+            if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
+                store.check_inside(suite.parent, folder)
             runs.append(_run(folder, key, pool))
         except RunError as error:
             if (folder / RECORD).exists() or not is_empty(folder):
                 damaged[key] = f"{error} {DELETE}"
-        except RecursionError:
-            damaged[key] = f"{folder / RECORD}: its settings are nested too deep. {DELETE}"
     return runs, damaged
 
 
@@ -223,12 +233,11 @@ class _Pool:
         self.known: dict[tuple[str, ...], list[dict[str, Any]]] = {}
 
     def one(self, table: dict[str, Any], *place: str) -> dict[str, Any]:
-        """The table itself, or the equal one that came before it in the same place. Raises RecursionError."""
+        """The table itself, or the equal one that came before it in the same place."""
         known = self.known.setdefault(place, [])
         for other in known:
             if other == table:
                 return other
-        store.canonical(table)  # once for each, to find here what is too deep to be written again
         known.append(table)
         return table
 
@@ -239,14 +248,21 @@ def checked(folder: Path, key: Key) -> dict[str, Any]:
     record = store.read_record(file)
     try:
         _Record.model_validate(record)
-    except (ValidationError, RecursionError) as error:
+    except ValidationError as error:
         raise RunError(f"{file}: not the record of a run ({reason_of(error)}).") from error
+    if _is_deep([record["settings"], record["conditions"], record.get("facts")]):
+        raise RunError(f"{file}: not the record of a run (a setting is nested more than {DEEPEST} deep).")
     if (record["dataset"], record["method"], record["seed"]) != key or record["settings"].get("seed") != key[2]:
         raise RunError(
             f"{file}: is the record of {record['dataset']!r}, {record['method']!r}, seed {record['seed']}, "
             "not of the run whose folder it is in."
         )
     return record
+
+
+def _is_deep(value: Any, levels: int = DEEPEST) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return isinstance(value, dict | list) and (levels < 0 or any(_is_deep(item, levels - 1) for item in items))
 
 
 def reason_of(error: Exception) -> str:
@@ -262,13 +278,14 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
     dataset, method, seed = key
     place = (dataset, method)
     environments = [*record.get("earlier_environments", ()), record["environment"]]
-    known = ("reason", "fingerprint", "parameters", "seconds_training", "seconds_evaluation", "extractor")
+    known = ("fingerprint", "parameters", "seconds_training", "seconds_evaluation", "extractor")
     return Run(
         dataset,
         method,
         seed,
         record["status"],
-        folder=folder,
+        record.get("reason", "")[:LONGEST],
+        folder,
         settings=pool.one(without(record["settings"], "seed"), "settings", *place),
         conditions=pool.one(record["conditions"], "conditions", *place),
         environments=tuple(pool.one(without(found, "date"), "environment", method) for found in environments),

@@ -88,4 +88,4 @@ def _cells(row: Row) -> tuple[str, ...]:
     epoch = "" if row["epoch"] is None else one_line(f"{row['epoch']}/{row['epochs']}")
     seconds = "" if row["seconds"] is None else f"{row['seconds']:,.0f}"
     name = f"{row['suite']}/{row['dataset']}/{row['method']}/seed-{row['seed']}"
-    return name, row["state"], epoch, seconds, row["device"] or "", row["reason"]
+    return one_line(name), row["state"], epoch, seconds, row["device"] or "", row["reason"]

@@ -107,10 +107,7 @@ class _Reader:
         except RunError as error:
             yield f"{error} {DELETE}"
             return
-        try:
-            yield from self.record(folder / RECORD, record)
-        except RecursionError:
-            yield f"{folder / RECORD}: its settings are nested too deep. {DELETE}"
+        yield from self.record(folder / RECORD, record)
         files = record["files"]
         for name in _expected(record):
             if name not in files:

@@ -239,7 +239,7 @@ def test_weights_of_another_job_are_named(results: Path, problems: Callable[[], 
         ({"status": "perfect"}, "not the record of a run"),
         ({"seed": 1}, "not of the run whose folder it is in"),
         ({"files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}, "not the record of a run"),
-        ({"settings": json.loads('{"seed": 0, "a":' + '{"a":' * 700 + "1" + "}" * 701)}, "nested too deep"),
+        ({"settings": json.loads('{"seed": 0, "a":' + '{"a":' * 700 + "1" + "}" * 701)}, "nested more than 8 deep"),
     ],
 )
 def test_a_sealed_record_that_does_not_agree_is_named(

@@ -83,7 +83,7 @@ def emit(
     With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written,
     RunError when nothing can be said of the suite before a file is mended.
     """
-    for name in (".", "runs", *ledger.FOLDERS):
+    for name in ledger.FOLDERS:
         store.check_inside(folder.parent, folder / name)
     store.check_writable(folder / "tables")
     claim = Claims().claim(folder)

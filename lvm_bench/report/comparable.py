@@ -10,6 +10,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.records import Run, listed, one_line, without
 from lvm_bench.report.tables import DATASETS, Place, Remarks, label
 
+LONGEST = 80  # characters of a setting that are shown
 SHORT = 10  # characters of a commit or a checksum that are shown
 
 
@@ -104,7 +105,8 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """A setting's value in a sentence."""
-    return "not set" if value is None else one_line(value if isinstance(value, str) else store.canonical(value))
+    text = value if isinstance(value, str) else store.canonical(value)
+    return "not set" if value is None else one_line(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def _all(seeds: Iterable[int]) -> str:

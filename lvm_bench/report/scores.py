@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,11 @@ import pandas as pd
 from lvm_bench import store
 from lvm_bench.errors import RunError
 from lvm_bench.ledger import RESTORE
-from lvm_bench.records import DELETE, HISTORY, MOST_DIGITS, SCORES, Key, Run
+from lvm_bench.records import DELETE, HISTORY, SCORES, Key, Run, is_seed
+from lvm_bench.text import shortened
 
 RUN = ["dataset", "method", "seed"]
+METRIC = re.compile(r"[A-Za-z0-9_.@-]{1,200}")  # what a score can be called
 NON_FINITE = {"nan", "inf", "-inf"}
 
 Complain = Callable[[str], object]
@@ -61,12 +64,21 @@ def scores_of(content: bytes) -> dict[str, float]:
     if not isinstance(found, dict):
         raise ValueError("not a table of names and numbers")
     for metric, value in found.items():
+        check_metric(metric)
         if type(value) not in (int, float) and not (isinstance(value, str) and value in NON_FINITE):
-            raise ValueError(f"{metric} is {value!r}, not a number")
+            raise ValueError(f"{metric} is {shortened(value)}, not a number")
     try:
         return {sys.intern(metric): float(value) for metric, value in found.items()}
     except OverflowError as error:
         raise ValueError(f"a number is too large ({error})") from error
+
+
+@cache
+def check_metric(name: str) -> str:
+    """The name of a score itself; ValueError where none can be called so."""
+    if not METRIC.fullmatch(name):
+        raise ValueError(f"{shortened(name)} is no name of a score")
+    return name
 
 
 def epochs_of(content: bytes) -> Epochs:
@@ -84,7 +96,7 @@ def read_scores(file: Path) -> Scores:
         dataset, method, seed, metric, value = (columns.index(name) for name in (*RUN, "metric", "value"))
         for row in rows:
             scores = found.setdefault(_key(row[dataset], row[method], row[seed]), {})
-            scores[sys.intern(row[metric])] = float(row[value])
+            scores[check_metric(sys.intern(row[metric]))] = float(row[value])
     return found
 
 
@@ -115,8 +127,8 @@ def _reading(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
 @cache
 def _key(dataset: str, method: str, seed: str) -> Key:
     """The run of a row; ValueError where there can be no such run."""
-    if len(seed) > MOST_DIGITS or not seed.isdecimal():
-        raise ValueError(f"{seed!r} is no seed")
+    if not is_seed(seed):
+        raise ValueError(f"{shortened(seed)} is no seed")
     return store.check_name("data set", dataset), store.check_name("method", method), int(seed)
 
 
@@ -129,15 +141,9 @@ def write_scores(file: Path, scores: Scores) -> None:
     """One line per score, by run and metric."""
     lines = [",".join([*RUN, "metric", "value\n"])]
     for key in sorted(scores):  # half a million in a large suite: twice as fast as csv.writer
-        run = ",".join(map(_quoted, map(str, key)))
-        lines += [f"{run},{_quoted(metric)},{value!r}\n" for metric, value in sorted(scores[key].items())]
+        run = ",".join(map(str, key))
+        lines += [f"{run},{metric},{value!r}\n" for metric, value in sorted(scores[key].items())]
     store.write_text(file, "".join(lines))
-
-
-@cache
-def _quoted(text: str) -> str:
-    """A text as it stands in a CSV file."""
-    return '"{}"'.format(text.replace('"', '""')) if any(mark in text for mark in ',"\r\n') else text
 
 
 def write_history(file: Path, history: History) -> None:
