@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,10 @@ def run(
     from lvm_bench import config as configuration
     from lvm_bench.stopping import seconds_of
 
+    if jobs > 1 and address:
+        raise UserError(
+            f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
+        )
     budget = None if time_budget is None else seconds_of(time_budget)
     chosen = configuration.resolve(
         configuration.config_file(config),
@@ -130,12 +135,16 @@ def run(
     from lvm_bench.stopping import Stop
 
     stop = Stop(budget)
+    go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed)
     try:
         with stop.signals():
-            failed = run_suite(
-                chosen, results, data_root(data_folder), resolve_device(device), Progress(), stop,
-                retry_failed=retry_failed,
-            )  # fmt: skip
+            if jobs > 1 or address:
+                from lvm_bench.distribute import Cluster
+
+                with Cluster(chosen, results, device, jobs, address) as cluster:
+                    failed = go(cluster.device, Progress(), stop, distribute=cluster.distribute)
+            else:
+                failed = go(resolve_device(device), Progress(), stop)
     except Stopped:
         sys.exit(stop.exit_code)
     if failed:

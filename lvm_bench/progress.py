@@ -1,7 +1,8 @@
 """What a run shows: one live line on a terminal, plain lines elsewhere; always on stderr."""
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -10,10 +11,31 @@ from rich.markup import escape
 from lvm_bench.config import Job
 from lvm_bench.text import printable
 
-if TYPE_CHECKING:
-    from lvm_bench.train import Tick
-
 PLAIN_EVERY = 15.0  # seconds between plain lines, so that a log of hours stays readable
+
+
+@dataclass
+class Tick:
+    """How far a training is, its pace, and the last epoch's losses."""
+
+    epoch: int
+    epochs: int
+    share: float  # of the whole training
+    images_per_second: float
+    means: dict[str, float]
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Whoever is told how a worker's jobs are going."""
+
+    def tick(self, job: Job, tick: Tick) -> None: ...
+    def scoring(self, job: Job) -> None: ...
+    def done(self, job: Job, seconds: float) -> None: ...
+    def declined(self, job: Job, reason: str) -> None: ...
+    def elsewhere(self, job: Job) -> None: ...
+    def failed(self, name: str, reason: str) -> None: ...
+    def notice(self, job: Job, text: str) -> None: ...
 
 
 class Progress:
@@ -49,7 +71,7 @@ class Progress:
         """A line that stays."""
         self.console.print(escape(printable(text)), soft_wrap=True)
 
-    def tick(self, job: Job, tick: "Tick") -> None:
+    def tick(self, job: Job, tick: Tick) -> None:
         """Show how training is going."""
         now = time.monotonic()
         begun, first, _ = self.shares.get(job.name, (now, tick.share, tick.share))

@@ -41,11 +41,11 @@ from lvm_bench.evaluate import (
     needs_features,
 )
 from lvm_bench.features import Extractor, Request
-from lvm_bench.progress import Progress
+from lvm_bench.progress import Listener, Progress, Tick
 from lvm_bench.records import TRAINED
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.stopping import Stop
-from lvm_bench.train import Tick, build, encode, fixed_numerics, train
+from lvm_bench.train import build, encode, fixed_numerics, train
 
 PICTURES = 16  # images of each kind kept for the figures
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -85,10 +85,11 @@ def run(
     stop: Stop,
     *,
     retry_failed: bool = False,
-    work: Callable[[list[Job]], Iterable[tuple[Job, Outcome]]] | None = None,
+    distribute: Callable[["Hire", Progress, Stop], "Work"] | None = None,
 ) -> int:
     """Run every job of a suite that is not finished; returns how many runs stand as failed at the end.
 
+    The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
     Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
     """
     folder = results / suite.name
@@ -101,12 +102,14 @@ def run(
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
-    worker = Worker(results, root, device, suite.running, progress, stop, given_up if retry_failed else {})
+    hire = partial(Worker, results, root, device, suite.running, given_up if retry_failed else {})
+    worker = hire(progress, stop)
     for job, standing in pairs:
         if standing.state not in UNFINISHED:
             worker.claims.tidy(folder_of(job, results))
     try:
-        outcomes = share(todo, results, work or worker.work_all, progress, stop)
+        work = distribute(hire, progress, stop) if distribute else worker.work_all
+        outcomes = share(todo, results, work, progress, stop)
     except Stopped:
         left = sum(standing.state in UNFINISHED for standing in survey_all(suite.jobs, results))
         progress.stopped(stop.reason, left, len(suite.jobs))
@@ -121,7 +124,7 @@ def run(
 def share(
     todo: list[Job],
     results: Path,
-    work: Callable[[list[Job]], Iterable[tuple[Job, Outcome]]],
+    work: "Work",
     progress: Progress,
     stop: Stop,
 ) -> dict[str, Outcome]:
@@ -150,13 +153,13 @@ class Worker:
         root: Path,
         device: str,
         running: Running,
-        progress: Progress,
-        stop: Stop,
         given_up: dict[str, dict[str, Any]],
+        progress: Listener,
+        stop: Callable[[], bool],
     ):
         self.results, self.root, self.device = results, root, device
-        self.running, self.progress, self.stop = running, progress, stop
-        self.given_up = given_up  # the records of the failed runs that are to be tried again
+        self.running, self.given_up = running, given_up  # the records of the failed runs that are to be tried again
+        self.progress, self.stop = progress, stop
         self.claims = Claims()
         self._task: tuple[str, Task | UserError] | None = None
 
@@ -229,6 +232,10 @@ class Worker:
         if isinstance(self._task[1], UserError):
             raise self._task[1]
         return self._task[1]
+
+
+Work = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
+Hire = Callable[[Listener, Callable[[], bool]], Worker]
 
 
 class Run:

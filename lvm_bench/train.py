@@ -15,6 +15,7 @@ from lvm_bench import networks
 from lvm_bench.checkpoint import Checkpoints, State
 from lvm_bench.contract import Epoch, Method, Spec, to_float
 from lvm_bench.errors import RunError, Stopped
+from lvm_bench.progress import Tick
 from lvm_bench.seeding import derive, generator
 
 
@@ -30,17 +31,6 @@ class Settings(Protocol):
     patience: int
     factor: float
     threshold: float
-
-
-@dataclass
-class Tick:
-    """What a progress line shows: how far a run is, its pace, and the last epoch's losses."""
-
-    epoch: int
-    epochs: int
-    share: float  # of the whole training
-    images_per_second: float
-    means: dict[str, float]
 
 
 @dataclass

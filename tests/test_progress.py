@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from lvm_bench import config, progress
-from lvm_bench.progress import Progress, clock
-from lvm_bench.train import Tick
+from lvm_bench.progress import Progress, Tick, clock
 
 
 @pytest.fixture(scope="module")
