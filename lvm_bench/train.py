@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import sklearn  # noqa: F401  (threads are limited in the libraries that are loaded by then)
 import torch
 from jaxtyping import Float, UInt8
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lvm_bench import networks
@@ -45,13 +47,17 @@ class Trained:
 
 @contextmanager
 def fixed_numerics(threads: int) -> Iterator[None]:
-    """The same bits on every call: this many threads, no TF32, deterministic cuDNN; all restored afterwards."""
+    """The same bits on every call: this many threads, no TF32, deterministic cuDNN; all restored afterwards.
+
+    The threads are torch's and those of NumPy's, SciPy's and scikit-learn's libraries, whose sums differ with them.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (torch.get_num_threads(), cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
     torch.set_num_threads(threads)
     cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False, False
     try:
-        yield
+        with threadpool_limits(threads):
+            yield
     finally:
         torch.set_num_threads(before[0])
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before[1:]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
 from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
-from lvm_bench.train import minibatches, train
+from lvm_bench.train import fixed_numerics, minibatches, train
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
 
@@ -321,3 +322,14 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path) ->
     result = run_kept(Remembering(), tmp_path, said, identity="another")
     assert result.history == run(Remembering()).history
     assert "of another training" in said[0]
+
+
+def test_every_library_has_the_threads_of_the_settings_and_its_own_again_afterwards() -> None:
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info()]
+
+    before = threads()
+    with fixed_numerics(3):
+        assert len(before) >= 2
+        assert {*threads(), torch.get_num_threads()} == {3}
+    assert threads() == before
