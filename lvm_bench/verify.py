@@ -215,7 +215,7 @@ class _Reader:
         except RunError as error:
             yield str(error)
             return
-        lacking = [key for key in self.scores if key not in rows]
+        lacking = [key for key, scores in self.scores.items() if scores and key not in rows]
         other = [key for key, scores in self.scores.items() if key in rows and not _equal(scores, rows[key])]
         other += [key for key in self.without_scores if key in rows]
         for keys, text in ((lacking, "lacks the scores"), (other, "holds other scores than the folders")):
