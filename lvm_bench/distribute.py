@@ -117,8 +117,6 @@ class Place:
 
     def enter(self, board: Any) -> None:
         """Make this process like the command's; UserError naming what its machine does not have."""
-        import ray
-
         # Ray sets it to a task's CPUs: other numbers of threads give sums of other bits.
         os.environ.pop("OMP_NUM_THREADS", None)
         if self.threads is not None:
@@ -130,6 +128,8 @@ class Place:
                 "folder, the results and the methods under the same paths: share them, or start the nodes elsewhere."
             )
         os.chdir(self.folder)
+        import ray
+
         with tempfile.NamedTemporaryFile(dir=self.results, prefix=store.TEMPORARY) as probe:
             if not ray.get(board.sees.remote(Path(probe.name))):
                 raise UserError(
@@ -175,8 +175,8 @@ class Cluster:
     """
 
     def __init__(self, suite: Suite, results: Path, device: str, jobs: int, address: str | None):
-        self.suite, self.results, self.address, self.jobs = suite, results, address, jobs
-        self._asked = device
+        self.suite, self.results, self.jobs, self.address = suite, results, jobs, address
+        self.device, self.nodes = device, list[dict[str, float]]()  # as asked for; known when it is entered
         self._option = f"--address {address}" if address else f"--jobs {jobs}"
 
     def __enter__(self) -> "Cluster":
@@ -204,10 +204,9 @@ class Cluster:
                 + ("Give the command on a node of the cluster, with the same Ray and Python." if self.address else "")
             ) from error
         try:
-            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             self.device = self._device()
-            for job in self.suite.jobs:
-                self._check_room(job)
+            self.check_room()
         except BaseException:
             ray.shutdown()
             raise
@@ -222,27 +221,28 @@ class Cluster:
         from lvm_bench.runner import resolve_device
 
         if not self.address:
-            return resolve_device(self._asked)
-        found = any(node.get("GPU", 0) for node in self._nodes)
-        if self._asked == "cuda" and not found:
+            return resolve_device(self.device)
+        found = any(node.get("GPU", 0) for node in self.nodes)
+        if self.device == "cuda" and not found:
             raise UserError(f"--device cuda: no node of the cluster at {self.address} has a GPU. Use --device cpu.")
-        return "cpu" if self._asked == "cpu" or not found else "cuda"
+        return "cpu" if self.device == "cpu" or not found else "cuda"
 
-    def _needs(self, job: Job) -> dict[str, float]:
+    def needs(self, job: Job) -> dict[str, float]:
         """What Ray sets aside for a run."""
-        gpus = self.suite.running.gpus_per_job if self.device == "cuda" else 0.0
+        gpus = self.suite.running.gpus_per_job if self.device == "cuda" else 0
         return {"num_cpus": job.training.threads if self.address else 1, "num_gpus": gpus}
 
-    def _check_room(self, job: Job) -> None:
-        needs = self._needs(job)
-        cpus, gpus = needs["num_cpus"], needs["num_gpus"]
-        if gpus > 1 and gpus != int(gpus):
-            raise UserError(f"gpus_per_job = {gpus}: Ray shares out parts of one GPU or whole ones. Give 1 or 2.")
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self._nodes):
-            raise UserError(
-                f"{self._option}: no node has the {cpus:g} CPUs (`threads`) and {gpus:g} GPUs (`gpus_per_job`) that "
-                f"{job.name} needs. Change these settings, or add such a node."
-            )
+    def check_room(self) -> None:
+        """UserError when no node can take one of the runs, which would wait for ever."""
+        for job in self.suite.jobs:
+            cpus, gpus = self.needs(job).values()
+            if gpus > 1 and gpus != int(gpus):
+                raise UserError(f"gpus_per_job = {gpus}: Ray shares out parts of one GPU or whole ones. Give 1 or 2.")
+            if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self.nodes):
+                raise UserError(
+                    f"{self._option}: no node has the {cpus:g} CPUs (`threads`) and {gpus:g} GPUs (`gpus_per_job`) "
+                    f"that {job.name} needs. Change these settings, or add such a node."
+                )
 
     def distribute(self, hire: "Hire", progress: Progress, stop: Stop) -> "Work":
         """What works on jobs in the place of a worker in this process. Raises Stopped, StorageError and UserError."""
@@ -265,7 +265,7 @@ class Cluster:
         task: Any = ray.remote(attempt)
 
         def submit(job: Job) -> Any:
-            options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self._needs(job)}
+            options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self.needs(job)}
             return task.options(**options).remote(job, place, hired, board)
 
         def work(jobs: list[Job]) -> "Iterator[tuple[Job, Outcome]]":

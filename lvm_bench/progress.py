@@ -76,15 +76,14 @@ class Progress:
         now = time.monotonic()
         begun, first, _ = self.shares.get(job.name, (now, tick.share, tick.share))
         self.shares[job.name] = (begun, first, tick.share)
-        run_left = (now - begun) * (1 - tick.share) / max(tick.share - first, 1e-9)
-        runs = self.finished + sum(share - before for _, before, share in self.shares.values())
-        suite_left = (now - self.begun) * max(self.todo - runs, 0) / max(runs, 1e-9)
         means = "  ".join(f"{name} {value:.4g}" for name, value in tick.means.items())
-        self._show(
-            job,
-            f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s  "
-            f"left: run {clock(run_left)}, suite {clock(suite_left)}",
-        )
+        text = f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s"
+        if tick.share > first:
+            run_left = (now - begun) * (1 - tick.share) / (tick.share - first)
+            runs = self.finished + sum(share - before for _, before, share in self.shares.values())
+            suite_left = (now - self.begun) * max(self.todo - runs, 0) / runs
+            text += f"  left: run {clock(run_left)}, suite {clock(suite_left)}"
+        self._show(job, text)
 
     def scoring(self, job: Job) -> None:
         """Show that a trained model is being measured."""

@@ -102,7 +102,7 @@ def run(
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
-    hire = partial(Worker, results, root, device, suite.running, given_up if retry_failed else {})
+    hire = partial(Worker, results, root, device, suite.running, given_up=given_up if retry_failed else {})
     worker = hire(progress, stop)
     for job, standing in pairs:
         if standing.state not in UNFINISHED:
@@ -153,13 +153,13 @@ class Worker:
         root: Path,
         device: str,
         running: Running,
-        given_up: dict[str, dict[str, Any]],
         progress: Listener,
         stop: Callable[[], bool],
+        given_up: dict[str, dict[str, Any]],
     ):
         self.results, self.root, self.device = results, root, device
-        self.running, self.given_up = running, given_up  # the records of the failed runs that are to be tried again
-        self.progress, self.stop = progress, stop
+        self.running, self.progress, self.stop = running, progress, stop
+        self.given_up = given_up  # the records of the failed runs that are to be tried again
         self.claims = Claims()
         self._task: tuple[str, Task | UserError] | None = None
 

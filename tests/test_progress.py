@@ -42,6 +42,7 @@ def test_a_line_tells_epoch_losses_pace_and_time_left(job: config.Job, monkeypat
     monkeypatch.setattr(progress, "PLAIN_EVERY", -1.0)
     text = shown(job, terminal=False)
     assert "digits/vae/seed-0  epoch 2/60  train/loss 1.25  1,234 images/s  left: run 0s, suite 0s" in text
+    assert text.count("left: ") == 1, "nothing is known of the pace at the first tick"
     assert "digits/vae/seed-0  measuring" in text
 
 
