@@ -137,11 +137,15 @@ def share(
         if stop():
             raise Stopped
         if busy:
-            whose = filter(None, (claims.holder(folder_of(job, results)) for job in busy))
-            progress.waiting(len(busy), ", ".join(sorted({f"{held.host}, process {held.pid}" for held in whose})))
+            whose = {_whose(claims.holder(folder_of(job, results))) for job in busy}
+            progress.waiting(len(busy), ", ".join(sorted(whose)))
             stop.wait(POLL)
         todo = busy
     return outcomes
+
+
+def _whose(holder: claims.Holder | None) -> str:
+    return f"{holder.host}, process {holder.pid}" if holder else "with a lease that cannot be read"
 
 
 class Worker:
@@ -287,7 +291,7 @@ class Run:
             store.write(self.folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
             self.finish(scores, "images.npz")
         else:
-            self.keep("done")
+            self.close()
         return "done"
 
     def is_scored(self) -> bool:
@@ -328,9 +332,13 @@ class Run:
         return WEIGHTS[self.job.evaluation.weights]
 
     def finish(self, scores: Scores, *pictures: str) -> None:
-        """Write the scores and the record of a finished run; what was for going on is deleted."""
+        """Write the scores and the record of a finished run."""
         store.write_json(self.folder / "scores.json", scores)
         self.note("scores.json", *pictures)
+        self.close()
+
+    def close(self) -> None:
+        """Delete what was for going on, and note that the run is done."""
         for name in (*NAMES, "scores.partial.json"):
             (self.folder / name).unlink(missing_ok=True)
         self.keep("done")

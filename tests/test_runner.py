@@ -108,7 +108,7 @@ def test_missing_weights_are_trained_again_and_the_scores_stay(
 ) -> None:
     (folder(results) / name).unlink()
     measured = (folder(results) / "scores.json").stat().st_mtime_ns
-    result = lvm_bench(*VAE)
+    result = lvm_bench(*VAE, "--set=checkpoint_seconds=0")
     assert result.exit_code == 0, result.stderr
     assert contents(results) == contents(finished)
     assert (folder(results) / "scores.json").stat().st_mtime_ns == measured
