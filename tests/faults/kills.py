@@ -5,15 +5,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from lvm_bench import claims, store
 from lvm_bench.errors import RunError
 
+from .inside import crash_at
 from .place import REPORT, TINY, Item, Place, Started, differing, run
 
 RUN = run("--set=epochs=30", "--set=checkpoint_seconds=0.1")
-SYSCALLS = ("replace", "rename", "fsync", "unlink", "pwrite")
 # What a killer waits for: a file of that name being written anew, then a delay of up to so many seconds.
 MOMENTS: dict[str, tuple[str, float]] = {
     "at any time": ("", 9.0),
@@ -173,26 +172,3 @@ def crashes(make: Callable[[str], Place], seed: int, count: int | None) -> Item:
             place.remove()
         item.rows.append([f"`{words[0]}`", total, len(chosen), equal])
     return item
-
-
-def crash_at(k: int, steps: Path) -> None:
-    """End this process before the k-th of the calls that change what stands on disk; 0 counts them into `steps`."""
-    from lvm_bench import checkpoint
-
-    checkpoint.SHARE = 1e9  # a checkpoint after every step: their number must not depend on the clock
-    done = 0
-
-    def counted(call: Callable[..., object]) -> Callable[..., object]:
-        def step(*arguments: object, **named: object) -> object:
-            nonlocal done
-            done += 1
-            if k == 0:
-                steps.write_text(str(done))
-            elif done == k:
-                os._exit(137)
-            return call(*arguments, **named)
-
-        return step
-
-    for name in SYSCALLS:
-        setattr(os, name, counted(getattr(os, name)))

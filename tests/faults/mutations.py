@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvm_bench import claims
+from lvm_bench import checkpoint, claims
 
-from .place import REPORT, SUITE, TINY, Ended, Item, Place, at_once, checksums, differing, run
+from .inside import die_after, hasten
+from .place import REPORT, SUITE, TINY, Ended, Item, Place, at_once, differing, run
 
 RUN = run(*TINY, methods=("aae", "vae"))
 VERIFY = ["verify", "--suite", SUITE]
@@ -150,7 +151,7 @@ def judge(trial: Trial, place: Place, quiet: Place, rng: random.Random) -> Verdi
     failures: list[str] = []
 
     def call(words: list[str], *codes: int) -> Ended:
-        ended = place.forked(words)
+        ended = place.forked(words, hasten)  # a lease that cannot be read is waited for
         if not ended.is_sentence or ended.code not in codes:
             failures.append(f"`{words[0]}` ended with {ended.code}: {ended.text[-1500:]}")
         return ended
@@ -160,20 +161,22 @@ def judge(trial: Trial, place: Place, quiet: Place, rng: random.Random) -> Verdi
     harmless = trial.file.name == claims.LEASE or (trial.kind == "deleted" and "resume" in trial.file.name)
     harmless |= trial.kind == "deleted" and trial.file.name in ("scores.partial.json", "files.json")
     named = _names(verified, damaged)
-    if not named and not harmless and _matters(damaged, place, quiet):
+    if not named and not harmless and any(map(_matters, damaged)):
         failures.append(f"`verify` does not name {damaged[0].name}: {verified.text[-800:]}")
     if trial.state == "finished":
-        failures += _reported(call, place, quiet)
+        failures += _reported(call, place, quiet)[1]
     ended = call(RUN, 0, 1, 2)
     others = differing(quiet.bytes_of_runs(), place.bytes_of_runs())
     silent = ended.code == 0 and bool(others)
     if silent and not all(_by_size_alone(file) for file in damaged):
         failures.append(f"`run` ended with 0 and left other bytes in {others}: {ended.text[-800:]}")
     outcome = "mended" if ended.code == 0 and not silent else "refused" if ended.code else "named"
-    failures += _reported(call, place, quiet)
-    if place.bytes_of_runs() != quiet.bytes_of_runs() or place.bytes_of_report() != quiet.bytes_of_report():
-        outcome = "named" if outcome == "mended" else outcome
-        if not (named or ended.code):
+    reported, wrong = _reported(call, place, quiet)
+    failures += wrong
+    equal = place.bytes_of_runs() == quiet.bytes_of_runs() and place.bytes_of_report() == quiet.bytes_of_report()
+    if reported.code or not equal:
+        outcome = "refused" if reported.code or ended.code else "named"
+        if not (named or ended.code or reported.code):
             failures.append("differs from an undisturbed run, and no command named a file")
         for file in damaged:  # the way that every sentence offers
             file.unlink(missing_ok=True)
@@ -196,19 +199,17 @@ def _names(verified: Ended, damaged: list[Path]) -> bool:
     return any(str(Path(*file.parts[-4:])).replace(" ", "") in text or file.name in text for file in damaged)
 
 
-def _matters(damaged: list[Path], place: Place, quiet: Place) -> bool:
-    """Whether a file has other bytes than in an undisturbed folder, or is missing there."""
-    known = checksums(quiet.results)
-    now = checksums(place.results)
-    return any(now.get(name) != known.get(name) for name in (str(file.relative_to(place.results)) for file in damaged))
+def _matters(file: Path) -> bool:
+    """Whether it is not one whole checkpoint in the place of another, from which training goes on as well."""
+    return not (file.name in checkpoint.NAMES and file.is_file() and checkpoint.is_whole(file))
 
 
 def _by_size_alone(file: Path) -> bool:
     return file.name in WEIGHTS or "runs" not in file.parts
 
 
-def _reported(call: Callable[..., Ended], place: Place, quiet: Place) -> list[str]:
-    """The wrong numbers that a report writes, or leaves when it says that all is well."""
+def _reported(call: Callable[..., Ended], place: Place, quiet: Place) -> tuple[Ended, list[str]]:
+    """A report, and the wrong numbers that it writes, or leaves when it says that all is well."""
     before = {name: place.results / name for name in place.bytes_of_report()}
     texts = {name: file.read_bytes() for name, file in before.items()}
     ended = call(REPORT, 0, 1, 2)
@@ -219,7 +220,7 @@ def _reported(call: Callable[..., Ended], place: Place, quiet: Place) -> list[st
         if (written or ended.code == 0) and name.endswith(".csv"):
             cells = new_cells(file, quiet.results / name)
             wrong += [f"a wrong number in {name}: {cell}" for cell in cells]
-    return wrong
+    return ended, wrong
 
 
 def new_cells(file: Path, truth: Path) -> list[str]:
@@ -243,20 +244,3 @@ def rows_of(file: Path) -> list[tuple[str, ...]]:
     if not file.is_file():
         return []
     return [tuple(row) for row in csv.reader(io.StringIO(file.read_text(errors="replace"))) if row]
-
-
-def die_after(name: str, times: int) -> None:
-    """End this process once the file of that name of our run was written so many times."""
-    from lvm_bench import checkpoint
-
-    checkpoint.SHARE = 1e9  # a checkpoint after every step
-    replace, seen = os.replace, 0
-
-    def counted(source: str | Path, target: str | Path) -> None:
-        nonlocal seen
-        replace(source, target)
-        seen += Path(target).parts[-3:] == (*OURS.parts[-2:], name)
-        if seen == times:
-            os._exit(137)
-
-    os.replace = counted  # type: ignore[assignment]

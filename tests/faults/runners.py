@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lvm_bench import claims
 
+from .inside import die_after, hasten
 from .kills import compare
-from .mutations import die_after
 from .place import REPORT, SUITE, TINY, Item, Place, Started, run
 
 METHODS = ("counted-a", "counted-b", "counted-c", "counted-d")
@@ -94,9 +94,9 @@ def trainings(log: Path, dead: set[int]) -> tuple[list[str], int]:
     for name in sorted({method for method, _, _ in begun}):
         own = [(int(epoch), int(pid)) for method, epoch, pid in begun if method == name]
         blocks = [pid for pid, _ in groupby(pid for _, pid in own)]
-        for pid in blocks[:-1]:
-            if pid not in dead:
-                problems.append(f"{name}: another process trained it though process {pid} lived")
+        alive = sorted({*blocks[:-1]} - dead)
+        if alive:
+            problems.append(f"{name}: another process trained it though these lived: {alive}")
         if len(blocks) != len({*blocks}):
             problems.append(f"{name}: two processes trained it by turns: {blocks}")
         twice = [key for key, times in Counter(own).items() if times > 1]
@@ -202,14 +202,6 @@ def touched(place: Place, ahead: float) -> Iterator[None]:
     finally:
         ended.set()
         beats.join()
-
-
-def hasten() -> None:
-    """In this process a lease is void after 2 s without a sign of life, and waiting is said at once."""
-    from lvm_bench import claims, progress, runner
-
-    claims.TOUCH, claims.STALE, claims.CONFIRM = 0.2, 2.0, 2.0
-    runner.POLL, progress.PLAIN_EVERY = 0.1, 0.0
 
 
 def until(holds: Callable[[], bool], started: Started) -> None:
