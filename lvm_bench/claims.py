@@ -5,6 +5,7 @@ import os
 import platform
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +54,6 @@ class Claim:
         self._doing: dict[str, Any] = {}
         self._ended = threading.Event()
         self._beats = threading.Thread(target=self._beat, name=f"lease of {folder}", daemon=True)
-        self._sign()
         self._beats.start()
 
     def __enter__(self) -> "Claim":
@@ -86,14 +86,10 @@ class Claim:
         os.close(self._handle)
         self._lock.release()
 
-    def _sign(self) -> None:
-        text = json.dumps({"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "doing": self._doing})
-        os.pwrite(self._handle, f"{text:<1000}\n".encode(), 0)
-
     def _beat(self) -> None:
         while not self._ended.wait(TOUCH):
             try:
-                self._sign()
+                _sign(self._handle, self._doing)
             except OSError:  # a full disk: the time of the last sign decides
                 continue
 
@@ -116,7 +112,12 @@ class Claims:
                 lock.acquire()
             except Timeout:
                 return None
-            handle = self._lease(folder)
+            try:
+                handle = self._lease(folder)
+            except OSError:
+                (folder / LOCK).unlink(missing_ok=True)
+                lock.release()
+                raise
             if handle is None:  # the lock's file may be that of the lease's owner, whose kernel is not ours
                 lock.release()
                 return None
@@ -132,25 +133,34 @@ class Claims:
 
     def _lease(self, folder: Path) -> int | None:
         """A new lease, in the place of one that is void; None while another machine's is valid."""
-        file = folder / LEASE
-        known = holder(folder)
-        if file.exists() and not (known and known.is_near) and not self._is_stale(file):
+        file, known = folder / LEASE, holder(folder)
+        if not (known and known.is_near) and not self._is_void(file):
             return None
-        try:
-            # Two machines may judge it at once: only one of them can move it away.
-            aside = file.with_name(f"{store.TEMPORARY}{platform.node()}-{os.getpid()}-lease")
+        # Two machines may judge it at once: only one of them can move it away, and only one put its own there.
+        aside, beside = (
+            file.with_name(f"{store.TEMPORARY}{platform.node()}-{os.getpid()}-{n}") for n in ("old", "new")
+        )
+        with suppress(FileNotFoundError):
             file.rename(aside)
             aside.unlink()
-        except FileNotFoundError:
-            pass
+        handle = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o666)
         try:
-            return os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        except FileExistsError:
-            return None
+            _sign(handle, {})  # before it appears: nobody could tell whose an empty one is
+            if _appears(beside, file):
+                return handle
+        except OSError:
+            os.close(handle)
+            raise
+        finally:
+            beside.unlink(missing_ok=True)
+        os.close(handle)
+        return None
 
-    def _is_stale(self, file: Path) -> bool:
+    def _is_void(self, file: Path) -> bool:
         """Whether a lease shows no sign of life by the file system's clock, and did not change while we watched."""
-        now, changed = time.monotonic(), file.stat().st_mtime_ns
+        now, changed = time.monotonic(), _changed(file)
+        if changed is None:
+            return True
         before, since = self._seen.get(file, (None, now))
         self._seen[file] = (changed, since if before == changed else now)
         if before != changed or now - since < CONFIRM:
@@ -160,6 +170,30 @@ class Claims:
         age = (probe.stat().st_mtime_ns - changed) / 1e9
         probe.unlink()
         return not 0 <= age < STALE
+
+
+def _sign(handle: int, doing: dict[str, Any]) -> None:
+    text = json.dumps({"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "doing": doing})
+    os.pwrite(handle, f"{text:<1000}\n".encode(), 0)
+
+
+def _appears(beside: Path, file: Path) -> bool:
+    """Whether a file could be given this name, which nothing else had."""
+    try:
+        os.link(beside, file)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links: who comes last has it, and the other learns that it lost
+        beside.rename(file)
+    return True
+
+
+def _changed(file: Path) -> int | None:
+    """When a file was last touched, in nanoseconds; None where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def holder(folder: Path) -> Holder | None:
@@ -181,7 +215,8 @@ def is_alive(folder: Path) -> bool:
         return False
     if found.is_near:
         return _runs(found.pid)
-    return abs(time.time() - (folder / LEASE).stat().st_mtime) < STALE
+    changed = _changed(folder / LEASE)
+    return changed is not None and abs(time.time() - changed / 1e9) < STALE
 
 
 def _runs(pid: int) -> bool:

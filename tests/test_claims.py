@@ -216,6 +216,52 @@ def test_a_disk_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch
         Claims().claim(tmp_path / "run")
 
 
+def test_a_disk_that_is_full_leaves_no_lease_that_nobody_could_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as there:
+        there.setattr(os, "pwrite", full)
+        with pytest.raises(StorageError, match="No space left"):
+            Claims().claim(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert taken(Claims().claim(tmp_path))
+
+
+def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Claims().claim(tmp_path) as held:
+        assert held.is_held()
+        assert claims.holder(tmp_path).pid == os.getpid()
+        assert Claims().claim(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_machines_that_take_over_at_once_one_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one's lease appears just before ours."""
+    link = os.link
+
+    def late(beside: Path, file: Path) -> None:
+        lease(tmp_path, "elsewhere", 1)
+        link(beside, file)
+
+    monkeypatch.setattr(os, "link", late)
+    assert Claims().claim(tmp_path) is None
+    assert claims.holder(tmp_path).host == "elsewhere"
+
+
+def test_what_a_living_holder_is_writing_is_left_alone(tmp_path: Path) -> None:
+    lease(tmp_path, "elsewhere", 1)
+    (tmp_path / f"{store.TEMPORARY}scores.json-x").touch()
+    assert Claims().claim(tmp_path) is None
+    assert (tmp_path / f"{store.TEMPORARY}scores.json-x").exists()
+
+
 def test_tidy_deletes_what_the_dead_left_and_nothing_of_the_living(tmp_path: Path, dead: int) -> None:
     for names in ((LOCK,), (LOCK, LEASE), (LEASE,)):
         (tmp_path / LOCK).touch()
