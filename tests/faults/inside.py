@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-STEPS = ("replace", "rename", "fsync", "unlink", "pwrite")  # of os: what changes what stands on disk
+STEPS = ("replace", "rename", "link", "fsync", "unlink", "pwrite")  # of os: what changes what stands on disk
 OURS = ("aae", "seed-0")  # the end of the path of the run that is meant
 
 
