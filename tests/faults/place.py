@@ -13,12 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
+from unittest import mock
+
+import lvm_bench
+from lvm_bench import config
 
 Trial, Verdict = TypeVar("Trial"), TypeVar("Verdict")
-ROOT = Path(__file__).parents[2]
+HOME = Path(lvm_bench.__file__).parents[1]  # where the package under test lies
 SUITE = "quick"
 _OF_A_RUN = ("history.csv", "model.safetensors", "best.safetensors", "scores.json", "images.npz", "sweeps.npz")
 TOO_LONG = 300.0  # seconds after which a command is taken to hang
@@ -47,7 +53,17 @@ def run(*more: str, methods: tuple[str, ...] = ("avae", "aae"), seeds: tuple[int
     names = [word for method in methods for word in ("--methods", method)]
     numbers = [word for seed in seeds for word in ("--seeds", str(seed))]
     settings = ["--set=classifier_epochs=1", *more]
-    return ["run", "--suite", SUITE, "--config", str(ROOT / "bench.toml"), "--device=cpu", *names, *numbers, *settings]
+    return [
+        "run",
+        "--suite",
+        SUITE,
+        "--config",
+        str(config.defaults_folder() / "bench.toml"),
+        "--device=cpu",
+        *names,
+        *numbers,
+        *settings,
+    ]
 
 
 REPORT = ["report", "--suite", SUITE]
@@ -119,9 +135,8 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """That of the commands: one thread, this checkout's code, nothing of the user's."""
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.cache), "PYTHONPATH": path, "COLUMNS": "100"}
-        return {**os.environ, **own, "MPLCONFIGDIR": str(Path(tempfile.gettempdir()) / "lvm-bench-faults-matplotlib")}
+        own = {"XDG_CACHE_HOME": str(self.cache), "MPLCONFIGDIR": str(Path(tempfile.gettempdir()) / "lvm-bench-faults")}
+        return {**os.environ, **_environment(), **own}
 
     def log(self) -> Path:
         """A new file for the output of a command."""
@@ -214,11 +229,20 @@ def places() -> Iterator[Callable[[str], Place]]:
         yield lambda name: Place(Path(folder) / name)
 
 
+@cache
 def _forks() -> "multiprocessing.context.ForkServerContext":
+    """Forks a process that has imported everything, and in which no thread runs."""
     context = multiprocessing.get_context("forkserver")
-    os.environ["OMP_NUM_THREADS"] = "1"  # before the server imports torch: a fork must not inherit threads
     context.set_forkserver_preload(["lvm_bench.cli", "lvm_bench.runner", "lvm_bench.report", "sklearn.datasets"])
+    with mock.patch.dict(os.environ, _environment()):
+        forkserver.ensure_running()
     return context
+
+
+def _environment() -> dict[str, str]:
+    """One thread, and the code under test."""
+    path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    return {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "COLUMNS": "100"}
 
 
 def _enter(
