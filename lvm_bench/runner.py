@@ -429,9 +429,6 @@ def survey(job: Job, results: Path) -> Standing:
         return Standing("new")
     try:
         record = records.checked(folder, (job.dataset, job.method, job.seed))
-        store.canonical(record)  # what is nested too deep could not be written again
-    except RecursionError:
-        return Standing("new", {}, [f"{folder / 'job.json'}: is nested too deep. It counts as missing."])
     except RunError as error:
         return Standing("new", {}, [f"{error} It counts as missing."])
     status = record["status"]

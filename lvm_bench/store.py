@@ -58,7 +58,10 @@ def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) 
 
 def canonical(value: Any) -> str:
     """JSON text that is the same for equal values: sorted keys, no spaces; NaN and infinities as strings."""
-    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # rare, and slow
+        return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:

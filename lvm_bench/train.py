@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import sklearn  # noqa: F401  (threads are limited in the libraries that are loaded by then)
 import torch
 from jaxtyping import Float, UInt8
 from threadpoolctl import threadpool_limits
@@ -52,6 +51,8 @@ def fixed_numerics(threads: int) -> Iterator[None]:
     The threads are torch's and those of NumPy's, SciPy's and scikit-learn's libraries, whose sums differ with them.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    import sklearn  # noqa: F401  (threads are limited in the libraries that are loaded by then)
+
     before = (torch.get_num_threads(), cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
     torch.set_num_threads(threads)
     cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False, False

@@ -1,0 +1,118 @@
+"""`make faults`: every fault, and results/faults.md, which says what came of them. `python -m faults --help`."""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from lvm_bench import __version__, store
+
+from .disks import clock, full, moved, read_only
+from .inputs import inputs
+from .kills import crashes, kills
+from .many import many
+from .mutations import mutations
+from .place import Item, Place, places
+from .runners import leases, runners
+
+PAGE = Path(__file__).parents[2] / "results" / "faults.md"
+Make = Callable[[str], Place]
+
+
+def without_ray(make: Make) -> Item:
+    """What the page says of clusters where Ray is not installed."""
+    return Item("Workers elsewhere", "Not run: Ray is not installed.", ["killed"])
+
+
+def cluster(make: Make) -> Item:
+    """Clusters, where Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
+        return without_ray(make)
+    from .cluster import cluster as of_two_nodes
+
+    return of_two_nodes(make)
+
+
+def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
+    """Every item by name; `share` of the full numbers."""
+    return {
+        "kills": lambda make: kills(make, seed, max(2, round(50 * share))),
+        "crashes": lambda make: crashes(make, seed, None if share == 1 else max(2, round(40 * share))),
+        "mutations": lambda make: mutations(make, seed, max(4, round(200 * share))),
+        "runners": lambda make: runners(make, seed),
+        "leases": lambda make: leases(make, seed),
+        "disks": lambda make: full(make, seed),
+        "read-only": lambda make: read_only(make, seed),
+        "clock": lambda make: clock(make, seed),
+        "moved": lambda make: moved(make, seed),
+        "cluster": cluster,
+        "many": many,
+        "inputs": inputs,
+    }
+
+
+def page(found: list[Item], seed: int, seconds: float) -> str:
+    """What was done and what came of it, in Markdown."""
+    versions = {"lvm-bench": __version__, "Python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in ("torch", "numpy", "filelock")}
+    machine = f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    failures = sum(len(item.failures) for item in found)
+    lines = [
+        "# Faults on purpose",
+        "",
+        f"Written by `make faults` (`python -m faults --seed {seed}`) on {datetime.now(UTC):%Y-%m-%d}, in "
+        f"{seconds / 60:.0f} minutes on {machine}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
+        "",
+        f"**{'Every promise held.' if not failures else f'{failures} promises did not hold.'}**",
+    ]
+    for item in found:
+        lines += ["", f"## {item.title}", "", item.what, ""]
+        if item.rows:
+            lines += [f"| {' | '.join(item.columns)} |", f"|{'---|' * len(item.columns)}"]
+            lines += [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in item.rows]
+            lines.append("")
+        lines += [f"{note}\n" for note in item.notes]
+        lines.append(f"{item.seconds:.0f} s. " + ("All as promised." if not item.failures else "**Not as promised:**"))
+        lines += [f"- {text}" for text in item.failures]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run what is asked for; the page is written when that is everything. The exit code: 1 if a promise did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m faults")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
+    parser.add_argument("--share", type=float, default=1.0, help="of the full numbers, for a first look")
+    parser.add_argument("--only", action="append", choices=items(0, 1), help="this item (repeatable)")
+    chosen = parser.parse_args()
+    found, begun = [], time.monotonic()
+    with places() as make:
+        for name, attempt in items(chosen.seed, chosen.share).items():
+            if chosen.only and name not in chosen.only:
+                continue
+            print(f"{name} (seed {chosen.seed}) ...", flush=True)
+            started = time.monotonic()
+            item = attempt(make)
+            item.seconds = time.monotonic() - started
+            found.append(item)
+            print(f"  {item.seconds:.0f} s, {len(item.failures)} promises did not hold", flush=True)
+            for text in item.failures:
+                print(f"  {text}", flush=True)
+    text = page(found, chosen.seed, time.monotonic() - begun)
+    if chosen.only or chosen.share != 1:
+        print(text)
+    else:
+        store.write_text(PAGE, text)
+        print(f"Written: {PAGE}")
+    return 1 if any(item.failures for item in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
