@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quick test lint
+.PHONY: quick test faults lint
 
 quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
@@ -10,6 +10,9 @@ quick: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+faults: .venv/ready
+	PYTHONPATH=tests $(BIN)/python -m faults
 
 lint: .venv/lint
 	$(BIN)/ruff format --check .

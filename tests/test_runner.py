@@ -266,7 +266,7 @@ def test_a_run_that_another_machine_took_over_is_not_noted_as_failed(
 
     monkeypatch.setattr(runner, "evaluate", taken_over)
     running = config.Running(checkpoint_seconds=30, gpus_per_job=1)
-    assert runner.Worker(tmp_path, tmp_path, "cpu", running, {}, Noting(), Stop()).work(job) == "busy"
+    assert runner.Worker(tmp_path, tmp_path, "cpu", running, Noting(), Stop(), {}).work(job) == "busy"
     assert "another machine has taken over this run" in said[-1]
     assert store.read_record(place / "job.json")["status"] == "trained"
     assert (place / claims.LEASE).read_text() == "another machine's"
