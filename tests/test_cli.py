@@ -266,7 +266,10 @@ def test_dry_run_prints_jobs_and_settings_and_runs_nothing(lvm_bench: Call, tmp_
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("verb", [(), ("run",), ("report",), ("list",), ("data",), ("data", "fetch"), ("check",)])
+@pytest.mark.parametrize(
+    "verb",
+    [(), ("run",), ("report",), ("list",), ("list", "runs"), ("verify",), ("data",), ("data", "fetch"), ("check",)],
+)
 def test_every_help_shows_an_example(verb: tuple[str, ...], lvm_bench: Call) -> None:
     result = lvm_bench(*verb, "--help")
     assert result.exit_code == 0
