@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError
 
 from lvm_bench import store
 from lvm_bench.errors import RunError, UserError, did_you_mean
@@ -25,7 +25,7 @@ Status = Literal["running", "trained", "done", "failed", "declined"]
 SEEDS = 2**63  # seeds are below
 DEEPEST = 8  # tables in tables
 LONGEST = 1000  # characters of a reason that are shown
-Name = Annotated[str, AfterValidator(partial(store.check_name, "run's"))]
+Name = Annotated[str, AfterValidator(cache(partial(store.check_name, "run's")))]
 Count = Annotated[int, Field(ge=0, lt=SEEDS)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
@@ -91,8 +91,8 @@ class _Record(_Checked):
     seed: Count
     status: Status
     reason: str = ""
-    settings: dict[str, Any]
-    conditions: dict[str, Any]
+    settings: InstanceOf[dict]
+    conditions: InstanceOf[dict]
     digest_weights: str
     digest_scores: str
     plan: Plan

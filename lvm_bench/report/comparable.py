@@ -15,7 +15,7 @@ SHORT = 10  # characters of a commit or a checksum that are shown
 
 
 def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
-    """The finished runs whose scores the tables show, and what is to be said of all of them.
+    """Of runs in order, the finished ones whose scores the tables show, and what is to be said of all of them.
 
     RunError naming the setting when seeds that would be averaged were run with other settings or data.
     """
@@ -48,6 +48,8 @@ def check_seeds(runs: Iterable[Run]) -> None:
     """RunError naming whatever differs in the settings or the data of runs that would be averaged."""
     problems = []
     for (dataset, method), seeds in _by_place(runs):
+        if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # one table in memory, as from one reader
+            continue
         known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
         differing = [
             f"{name} = {' and '.join(f'{value} in seed {_all(of)}' for value, of in values.items())}"
@@ -65,7 +67,7 @@ def check_seeds(runs: Iterable[Run]) -> None:
 
 
 def _by_place(runs: Iterable[Run]) -> Iterator[tuple[Place, list[Run]]]:
-    for place, group in groupby(sorted(runs, key=lambda run: run.key), lambda run: run.place):
+    for place, group in groupby(runs, lambda run: run.place):
         yield place, list(group)
 
 
@@ -130,14 +132,15 @@ def left_out(runs: Iterable[Run]) -> dict[Place, str]:
 
 
 def _by_dataset(runs: Iterable[Run]) -> Iterator[tuple[str, list[Run]]]:
-    for dataset, group in groupby(sorted(runs, key=lambda run: run.key), lambda run: run.dataset):
+    for dataset, group in groupby(runs, lambda run: run.dataset):
         yield dataset, list(group)
 
 
 def _distinct(runs: Iterable[Run]) -> list[Run]:
     """A run of each conditions and data."""
+    seen = {(id(run.conditions), run.fingerprint): run for run in runs}  # most share one table in memory
     found: list[Run] = []
-    for run in runs:
+    for run in seen.values():
         if not any(_conditions(run) == _conditions(other) for other in found):
             found.append(run)
     return found

@@ -46,7 +46,7 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
         complain(text)
     found = collect([run for run in here if run.status == "done"], complain)
     ended = {run.key: run for run in here if run.status in ("failed", "declined") or run.key in found}
-    told = {run.key for run in about.committed(before, ()) if run.status == "done"}
+    told = {(run["dataset"], run["method"], run["seed"]) for run in before.get("runs", []) if run["status"] == "done"}
     if {*ledger.GATHERED} <= listed.keys() and "runs" in before and told <= ended.keys():
         old, epochs = {}, {}  # whole, and without a run that is not here: a second or two of reading
     else:

@@ -144,14 +144,17 @@ def verdicts(frame: pd.DataFrame, extractor: str) -> pd.DataFrame:
 
     Where a suite holds the stand-in of a data set and not that itself, the claim is held against the stand-in.
     """
-    scores, rows = measured_scores(frame), []
-    present = {*frame["dataset"].unique()}
+    listed = claims()
+    metrics = {_local(name, extractor) for claim in listed for name in (*claim.metrics, *claim.than.get("metrics", ()))}
+    scores, rows = measured_scores(frame[frame["metric"].isin(metrics)]), []
+    places = {*frame[["dataset", "method"]].drop_duplicates().itertuples(index=False, name=None)}
+    present = {dataset for dataset, _ in places}
     used = {name: name if name in present or other not in present else other for name, other in STAND_INS.items()}
-    for claim in claims():
+    for claim in listed:
         claim = replace(claim, datasets=tuple(used.get(name, name) for name in claim.datasets))
         here = judge(claim, scores, extractor)
         seen: list[str] = [name for name in claim.datasets if name in present] if here is not None else []
-        compared = [sum(any(key[:2] == (name, method) for key in scores) for method in COMPARED) for name in seen]
+        compared = [sum((name, method) in places for method in COMPARED) for name in seen]
         numbers = "; ".join(_numbers(claim, scores, extractor)) if seen else ""
         found = [here, ", ".join(seen), min(compared, default=""), numbers]
         rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *found])

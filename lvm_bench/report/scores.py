@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -64,18 +63,17 @@ def scores_of(content: bytes) -> dict[str, float]:
     if not isinstance(found, dict):
         raise ValueError("not a table of names and numbers")
     for metric, value in found.items():
-        check_metric(metric)
         if type(value) not in (int, float) and not (isinstance(value, str) and value in NON_FINITE):
             raise ValueError(f"{metric} is {shortened(value)}, not a number")
     try:
-        return {sys.intern(metric): float(value) for metric, value in found.items()}
+        return {check_metric(metric): float(value) for metric, value in found.items()}
     except OverflowError as error:
         raise ValueError(f"a number is too large ({error})") from error
 
 
 @cache
 def check_metric(name: str) -> str:
-    """The name of a score itself; ValueError where none can be called so."""
+    """The name of a score, one object for all that are equal; ValueError where none can be called so."""
     if not METRIC.fullmatch(name):
         raise ValueError(f"{shortened(name)} is no name of a score")
     return name
@@ -96,7 +94,7 @@ def read_scores(file: Path) -> Scores:
         dataset, method, seed, metric, value = (columns.index(name) for name in (*RUN, "metric", "value"))
         for row in rows:
             scores = found.setdefault(_key(row[dataset], row[method], row[seed]), {})
-            scores[check_metric(sys.intern(row[metric]))] = float(row[value])
+            scores[check_metric(row[metric])] = float(row[value])
     return found
 
 
