@@ -14,13 +14,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from lvm_bench import store
+from lvm_bench import registry, store
 from lvm_bench.config import Job, Suite
 from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.progress import Progress, Tick
@@ -96,14 +97,23 @@ class Line:
         self._say(("notice", (job, text)))
 
     def _say(self, *calls: Call) -> None:
-        import ray
         from ray.exceptions import RayError
 
         try:
-            self._stopping = ray.get(self._board.exchange.remote(list(calls)))
+            self._stopping = answer(self._board.exchange.remote(list(calls)))
         except RayError:  # the command is gone: save, and end
             self._stopping = True
         self._ticks, self._due = [], time.monotonic() + EVERY
+
+
+_ASKING = ThreadPoolExecutor(1)
+
+
+def answer(reference: Any) -> Any:
+    """What an actor answers, asked for outside of the task's own thread: there Ray gives its CPUs away meanwhile."""
+    import ray
+
+    return _ASKING.submit(ray.get, reference).result()
 
 
 @dataclass(frozen=True)
@@ -113,14 +123,9 @@ class Place:
     folder: Path  # in which the command was given
     results: Path  # of the suite
     methods: list[Path]
-    threads: str | None  # OMP_NUM_THREADS, as it is for the command
 
     def enter(self, board: Any) -> None:
-        """Make this process like the command's; UserError naming what its machine does not have."""
-        # Ray sets it to a task's CPUs: other numbers of threads give sums of other bits.
-        os.environ.pop("OMP_NUM_THREADS", None)
-        if self.threads is not None:
-            os.environ["OMP_NUM_THREADS"] = self.threads
+        """Work in the folder of the command; UserError naming what this machine does not have."""
         missing = [str(path) for path in (self.folder, self.results, *self.methods) if not path.exists()]
         if missing:
             raise UserError(
@@ -128,10 +133,8 @@ class Place:
                 "folder, the results and the methods under the same paths: share them, or start the nodes elsewhere."
             )
         os.chdir(self.folder)
-        import ray
-
         with tempfile.NamedTemporaryFile(dir=self.results, prefix=store.TEMPORARY) as probe:
-            if not ray.get(board.sees.remote(Path(probe.name))):
+            if not answer(board.sees.remote(Path(probe.name))):
                 raise UserError(
                     f"{self.results} on the node {platform.node()} is not the folder of that name on the machine of "
                     "this command. Give a folder on a shared file system with --results."
@@ -142,20 +145,16 @@ _WORKERS: "dict[str, Worker]" = {}  # of this process: one, of the suite at work
 _FOUND: set[str] = set()  # data sets whose files this process has found whole
 
 
-def attempt(job: Job, place: Place, hire: "list[Any]", board: Any) -> "Outcome":
+def attempt(job: Job, place: Place, hire: "Hire", board: Any) -> "Outcome":
     """The task: one run, by the worker of this process. Raises Stopped, StorageError, and UserError for a machine."""
-    import ray
+    from lvm_bench.runner import require_files
 
     if not _WORKERS:
         place.enter(board)
-        from lvm_bench import registry
-
         for file in place.methods:
             registry.load(file)
         line = Line(board)
-        _WORKERS[job.suite] = ray.get(hire[0])(line, line)
-    from lvm_bench.runner import require_files
-
+        _WORKERS[job.suite] = hire(line, line)
     worker = _WORKERS[job.suite]
     if worker.stop():
         raise Stopped
@@ -253,15 +252,8 @@ class Cluster:
         # Restarted for ever: the next `collect` tells it all it has to know.
         actor: Any = ray.remote(Board)
         board = actor.options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here).remote()
-        place = ray.put(
-            Place(
-                Path.cwd(),
-                (self.results / self.suite.name).absolute(),
-                self.suite.loaded,
-                os.environ.get("OMP_NUM_THREADS"),
-            )
-        )
-        hired = [ray.put(hire)]  # in a list Ray leaves it as it is: torch is imported after `Place.enter`
+        place = ray.put(Place(Path.cwd(), (self.results / self.suite.name).absolute(), self.suite.loaded))
+        hired = ray.put(hire)
         task: Any = ray.remote(attempt)
 
         def submit(job: Job) -> Any:

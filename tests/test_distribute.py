@@ -41,6 +41,11 @@ def once(name):
 
 
 class Plain(Method):
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        with open("processes", "a") as stream:
+            stream.write(f"{os.getpid()}\\n")
+
     def losses(self, x):
         return {"loss": sse(x, self.decode(self.encode(x))).mean()}
 
@@ -79,9 +84,9 @@ class Flaky(Plain):
 RUN = (
     "run", "--suite", "quick", "--plugin", "plugin.py", "--seeds", "0", "--seeds", "1", "--set=epochs=3",
     "--set=train_images=300", "--set=test_images=60", "--set=classifier_epochs=1", "--set=checkpoint_seconds=0",
-    "--set=methods.vae.threads=2", '--set=metrics=["mse", "gaussian_kl", "frechet"]', "--device=cpu",
+    "--set=methods.aae.threads=2", '--set=metrics=["mse", "gaussian_kl", "frechet"]', "--device=cpu",
 )  # fmt: skip
-ALL = (*RUN, *(word for name in ("vae", "avae", "stopping", "mortal", "flaky") for word in ("--methods", name)))
+ALL = (*RUN, *(word for name in ("aae", "stopping", "mortal", "flaky") for word in ("--methods", name)))
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -97,6 +102,13 @@ def contents(results: Path) -> dict[str, bytes]:
     """What the runs left but their records, whose dates and seconds differ."""
     files = (file for file in sorted(results.rglob("*")) if file.is_file() and file.name != "job.json")
     return {str(file.relative_to(results)): file.read_bytes() for file in files}
+
+
+def processes(place: Path) -> set[str]:
+    """The numbers of the processes that worked since the last call."""
+    text = (place / "processes").read_text()
+    (place / "processes").unlink()
+    return set(text.split())
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +136,13 @@ def test_runs_at_a_time_have_the_bytes_of_runs_alone_through_a_stop_and_a_dead_w
     assert not list((place / "results").rglob(".lease.json")), "no worker was killed before it had saved"
     assert (place / "results/quick/runs/digits/stopping/seed-0/resume.safetensors").exists()
 
+    assert len(processes(place)) <= 2, "two at a time, and each goes on to the next run"
+
     (place / "deadly").touch()
     done = command(*ALL, "--jobs", "2", cwd=place)
     assert done.returncode == 1, done.stderr
     assert contents(place / "results") == contents(alone / "results")
+    assert len(processes(place)) <= 3, "one of them died"
     assert done.stderr.count("Its worker died; another one goes on from its last checkpoint.") == 1
     assert (place / "raised").read_text() == "raised\n" * 2, "each of two seeds once, whatever was stopped"
     for seed in (0, 1):
@@ -200,9 +215,8 @@ def test_jobs_of_this_machine_count_as_one_each_and_a_cpu_needs_no_gpu() -> None
     assert cluster("threads=8").needs(job) == {"num_cpus": 8, "num_gpus": 0}
 
 
-def test_a_worker_names_what_its_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    place = Place(tmp_path, tmp_path / "results", [tmp_path / "mine.py"], "1")
+def test_a_worker_names_what_its_machine_lacks(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path / "results", [tmp_path / "mine.py"])
     with pytest.raises(UserError, match=r"has no .*/results, .*/mine\.py\. All nodes of a cluster need"):
         place.enter(None)
 
@@ -218,11 +232,10 @@ def answering(board: Board, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_folder_of_the_same_name_on_another_machine_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     board = answering(Board(), monkeypatch)
     with pytest.raises(UserError, match="is not the folder of that name on the machine of this command"):
-        Place(tmp_path, tmp_path, [], "1").enter(board)
+        Place(tmp_path, tmp_path, []).enter(board)
     assert not list(tmp_path.iterdir())
 
 
