@@ -28,7 +28,7 @@ def cluster(make: Callable[[str], Place]) -> Item:
     )
     # Read by every Ray that is started from here: nothing listens to other machines.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet = make("alone")
+    quiet = make("cluster-alone")
     ended = quiet.call(SHARED)
     item.expect(ended.code == 0, f"the undisturbed run ended with {ended.code}: {ended.text[-500:]}")
 
@@ -38,7 +38,7 @@ def cluster(make: Callable[[str], Place]) -> Item:
         item.expect(elsewhere in gone_on, f"{name}: {elsewhere} jobs went on in another process")
         item.rows.append([name, len(METHODS), len(METHODS) - elsewhere, elsewhere, f"{seconds:.0f}"])
 
-    name, place, begun = "a node", make("node"), time.monotonic()
+    name, place, begun = "a node", make("cluster-node"), time.monotonic()
     with two_nodes(place) as nodes:
         started = place.start([*SHARED, "--address", nodes.address])
         until(lambda: {pid in nodes.second for pid in at_work(place)} == {True, False}, started)
@@ -49,13 +49,13 @@ def cluster(make: Callable[[str], Place]) -> Item:
     item.expect("Its worker died; another one goes on" in ended.text, f"{name}: was not noticed: {ended.text[-500:]}")
     check(name, place, dead, {1}, time.monotonic() - begun)
 
-    name, place, begun = "the command, on a cluster", make("command"), time.monotonic()
+    name, place, begun = "the command, on a cluster", make("cluster-command"), time.monotonic()
     with two_nodes(place) as nodes:
         words = [*SHARED, "--address", nodes.address]
         dead = _kill_command(item, name, place, words)
         check(name, place, dead, {1, 2}, time.monotonic() - begun)
 
-    name, place, begun = "the command, with `--jobs 2`", make("jobs"), time.monotonic()
+    name, place, begun = "the command, with `--jobs 2`", make("cluster-jobs"), time.monotonic()
     dead = _kill_command(item, name, place, [*SHARED, "--jobs", "2"])
     check(name, place, dead, {1, 2}, time.monotonic() - begun)
     return item
