@@ -11,7 +11,7 @@ from lvm_bench.records import Run, listed, one_line, without
 from lvm_bench.report.tables import DATASETS, Place, Remarks, label
 
 LONGEST = 80  # characters of a setting that are shown
-SHORT = 10  # characters of a commit or a checksum that are shown
+SHORT = 10  # characters of a checksum that are shown
 
 
 def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
@@ -194,7 +194,7 @@ def _code_that_differs(runs: Iterable[Run]) -> list[str]:
 
 
 def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
-    """A sentence naming the versions, devices, numbers of threads and commits that differ between runs; or none."""
+    """A sentence naming the versions, devices and numbers of threads that differ between runs; or none."""
     counts = Counter(tuple(map(id, run.environments)) for run in runs)
     of = {tuple(map(id, run.environments)): run.environments for run in runs}
     found: dict[str, Counter[str]] = {}
@@ -212,11 +212,8 @@ def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
 
 
 def _facts(environment: dict[str, Any]) -> dict[str, str]:
-    """What may change the last bits of a run: versions, device, threads, and the commit of lvm-bench."""
-    commit = environment["commit"] or "unknown"
-    dirty = " with uncommitted changes" if commit.endswith("+") else ""
+    """What may change the last bits of a run: versions, device and threads; the commit is told by about.json."""
     facts = {"device": environment["device"], "threads": str(environment["threads"])}
-    facts["commit"] = commit.rstrip("+")[:SHORT] + dirty
     return without(environment["versions"], "method") | facts
 
 
