@@ -250,7 +250,7 @@ def checked(folder: Path, key: Key) -> dict[str, Any]:
         _Record.model_validate(record)
     except ValidationError as error:
         raise RunError(f"{file}: not the record of a run ({reason_of(error)}).") from error
-    if _is_deep([record["settings"], record["conditions"], record.get("facts")]):
+    if any(_is_deep(record.get(name) or {}) for name in ("settings", "conditions", "facts")):
         raise RunError(f"{file}: not the record of a run (a setting is nested more than {DEEPEST} deep).")
     if (record["dataset"], record["method"], record["seed"]) != key or record["settings"].get("seed") != key[2]:
         raise RunError(
@@ -260,9 +260,10 @@ def checked(folder: Path, key: Key) -> dict[str, Any]:
     return record
 
 
-def _is_deep(value: Any, levels: int = DEEPEST) -> bool:
+def _is_deep(value: dict[str, Any] | list[Any], levels: int = DEEPEST) -> bool:
+    """Whether there are more tables in tables than settings have."""
     items = value.values() if isinstance(value, dict) else value
-    return isinstance(value, dict | list) and (levels < 0 or any(_is_deep(item, levels - 1) for item in items))
+    return levels < 0 or any(_is_deep(item, levels - 1) for item in items if isinstance(item, dict | list))
 
 
 def reason_of(error: Exception) -> str:
