@@ -348,7 +348,7 @@ def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[st
     except RunError as error:
         say(f"{error} The evaluation starts anew.")
         return {}
-    return record["scores"] if record["identity"] == identity else {}
+    return record["scores"] if record.get("identity") == identity else {}
 
 
 def needs_features(wanted: list[str] | Literal["all"]) -> bool:

@@ -225,8 +225,9 @@ def test_what_was_kept_for_other_settings_or_is_damaged_is_not_gone_on_with(tmp_
     part = tmp_path / "part.json"
     whole = evaluate(evidence(), part, "it")
     marked = {label: dict.fromkeys(scores, 123.0) for label, scores in store.read_record(part)["scores"].items()}
-    store.write_record(part, {"identity": "another", "scores": marked})
-    assert evaluate(evidence(), part, "it") == whole
+    for record in ({"identity": "another", "scores": marked}, {"status": "done"}):
+        store.write_record(part, record)
+        assert evaluate(evidence(), part, "it") == whole
     part.write_bytes(part.read_bytes().replace(b"0", b"1", 1))
     said: list[str] = []
     assert evaluate(evidence(), part, "it", said.append) == whole
