@@ -103,9 +103,11 @@ def emit(
         built = [tables.build(name, frame, about, against, remarks) for name in chosen]
         if not names:
             built = list(filter(tables.filled, built)) or built
+            for name in {*TABLES} - {table.name for table in built}:
+                for file in _files(folder, name, against):  # no number of an earlier report stays
+                    file.unlink(missing_ok=True)
         for table in built:
-            stem = f"{table.name}.{against}" if against else table.name
-            written += [folder / "tables" / f"{stem}.csv", folder / "tables" / f"{stem}.tex"]
+            written += _files(folder, table.name, against)
             store.write_text(written[-2], writers.to_csv(table))
             store.write_text(written[-1], writers.to_latex(table))
         written.append(folder / "claims.csv")
@@ -116,6 +118,12 @@ def emit(
         ledger.write(folder, listed, written + pictures)
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     return Emitted(printed, [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings], pictures)
+
+
+def _files(folder: Path, table: str, against: str | None) -> list[Path]:
+    """Where a table stands: as CSV and as LaTeX."""
+    stem = f"{table}.{against}" if against else table
+    return [folder / "tables" / f"{stem}{suffix}" for suffix in (".csv", ".tex")]
 
 
 def _bandwidths(folder: Path, console: Console) -> None:

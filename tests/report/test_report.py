@@ -63,6 +63,20 @@ def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: 
     assert all(after[name] == content for name, content in before.items() if "/runs/" not in name)
 
 
+def test_a_table_whose_numbers_are_gone_does_not_stay(
+    lvm_bench: Call, results: Path, put_run: Callable[..., Path]
+) -> None:
+    lvm_bench("report", "--results", results)
+    for seed in (0, 1):
+        for method in ("vae", "avae"):
+            put_run("mnist", method, seed, {"mse.train": 1.0})
+    assert lvm_bench("report", "--results", results).exit_code == 0
+    assert {file.name for file in (results / "small" / "tables").iterdir()} == {
+        "reconstruction.csv", "reconstruction.tex",
+    }  # fmt: skip
+    assert lvm_bench("verify", "--results", results).exit_code == 0
+
+
 def test_one_table_of_one_suite(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results, "--suite", "small", "--tables", "kl")
     assert {file.name for file in (results / "small" / "tables").iterdir()} == {"kl.csv", "kl.tex"}
