@@ -39,6 +39,7 @@ FILES: dict[str, tuple[Path, ...]] = {
     ),
 }
 MEASURED = re.compile(r"\d")
+IDENTITY = ("dataset", "method", "seed", "epoch", "column", "row", "metric", "id", "table", "text", "in_paper")
 
 
 @dataclass(frozen=True)
@@ -224,23 +225,24 @@ def _reported(call: Callable[..., Ended], place: Place, quiet: Place) -> tuple[E
 
 
 def new_cells(file: Path, truth: Path) -> list[str]:
-    """The cells with digits of a table that the true table does not have in a row of the same name."""
-    known = {row for row in rows_of(truth)}
-    values: dict[str, set[str]] = {}
-    for row in known:
-        for cell in row:
-            values.setdefault(row[0], set()).add(cell)
-    found = []
-    for row in rows_of(file):
-        if row not in known:
-            found += [
-                f"{row[0]}: {cell}" for cell in row if MEASURED.search(cell) and cell not in values.get(row[0], set())
-            ]
-    return found
+    """The numbers of a table that the true table does not have in the same row and column."""
+    known = rows_of(truth)
+    return [
+        f"{', '.join(key)}, {column}: {cell}"
+        for key, row in rows_of(file).items()
+        for column, cell in row.items()
+        if MEASURED.search(cell or "") and "half-l" not in key and known.get(key, {}).get(column) != cell
+    ]
 
 
-def rows_of(file: Path) -> list[tuple[str, ...]]:
-    """The rows of a table, none where there is none."""
+def rows_of(file: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """The other cells of each row by those that say what it is of; none where there is no table."""
     if not file.is_file():
-        return []
-    return [tuple(row) for row in csv.reader(io.StringIO(file.read_text(errors="replace"))) if row]
+        return {}
+    rows = csv.DictReader(io.StringIO(file.read_text(errors="replace")))
+    return {
+        tuple(row[name] or "" for name in row if name in IDENTITY): {
+            name: cell for name, cell in row.items() if name not in IDENTITY
+        }
+        for row in rows
+    }
