@@ -10,7 +10,7 @@ from lvm_bench import claims, store
 from lvm_bench.errors import RunError
 
 from .inside import crash_at
-from .place import REPORT, TINY, Item, Place, Started, differing, run
+from .place import REPORT, TINY, Item, Place, Started, at_once, differing, run
 
 RUN = run("--set=epochs=30", "--set=checkpoint_seconds=0.1")
 # What a killer waits for: a file of that name being written anew, then a delay of up to so many seconds.
@@ -143,32 +143,32 @@ def crashes(make: Callable[[str], Place], seed: int, count: int | None) -> Item:
         ["command", "steps", "crashes", "finished with equal bytes"],
     )
     rng = random.Random(seed)
-    quiet = make("quiet-crashes")
     command = run(*TINY, methods=("aae",))
-    for words in (command, REPORT):
-        steps = quiet.folder / f"steps-{words[0]}"
-        ended = quiet.forked(words, crash_at, 0, steps)
+    finished, reported = make("crashes-finished"), make("crashes-reported")
+    for words, place in ((command, finished), (command, reported), (REPORT, reported)):
+        ended = place.forked(words, crash_at, 0, place.folder / f"steps-{words[0]}")
         item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
-    finished = make("finished-crashes")
-    finished.forked(command)
-    for words in (command, REPORT):
-        total = int((quiet.folder / f"steps-{words[0]}").read_text())
-        chosen = range(1, total + 1) if count is None else sorted(rng.sample(range(1, total + 1), min(count, total)))
-        equal = 0
-        for k in chosen:
-            place = make(f"crash-{words[0]}-{k}") if words is command else finished.copy(quiet.folder.parent / f"c-{k}")
+    for words, quiet in ((command, finished), (REPORT, reported)):
+        steps = range(1, int((quiet.folder / f"steps-{words[0]}").read_text()) + 1)
+        chosen = steps if count is None else sorted(rng.sample(steps, min(count, len(steps))))
+
+        def attempt(k: int, words: list[str] = words, quiet: Place = quiet) -> list[str]:
+            name = f"crash-{words[0]}-{k}"
+            place = make(name) if words is command else finished.copy(finished.folder.with_name(name))
+            problems = []
             ended = place.forked(words, crash_at, k, place.folder / "steps")
-            item.expect(ended.code == 137, f"crash {k} of {words[0]}: ended with {ended.code}: {ended.text[-300:]}")
+            if ended.code != 137:
+                problems.append(f"ended with {ended.code}: {ended.text[-300:]}")
             for half in place.results.rglob(".tmp-*"):
                 os.truncate(half, half.stat().st_size // 2)
-            problems = []
-            for again in (command, REPORT) if words is command else (REPORT,):
-                ended = place.forked(again)
-                if ended.code != 0:
-                    problems.append(f"{again[0]} then ended with {ended.code}: {ended.text[-300:]}")
+            ended = place.forked(words)
+            if ended.code != 0:
+                problems.append(f"the same command ended with {ended.code}: {ended.text[-300:]}")
             problems += compare(quiet, place)
-            item.failures += [f"crash {k} of {words[0]}: {text}" for text in problems]
-            equal += not problems
             place.remove()
-        item.rows.append([f"`{words[0]}`", total, len(chosen), equal])
+            return [f"crash {k} of {words[0]}: {text}" for text in problems]
+
+        found = at_once(attempt, [*chosen])
+        item.failures += [text for problems in found for text in problems]
+        item.rows.append([f"`{words[0]}`", len(steps), len(found), found.count([])])
     return item
