@@ -35,6 +35,10 @@ EVERY = 1.0  # seconds between two exchanges of a worker at work with the comman
 POLL = 0.5  # seconds between two looks of the command at its workers
 STORE = 128 * 2**20  # bytes of Ray's memory for objects: jobs and words, no images
 _ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
+_OF_A_CLUSTER = (
+    "Give the command on a node of the cluster, with its versions of Ray and Python. "
+    "If it asks for a token, as new Rays do, set RAY_AUTH_MODE=token."
+)
 
 Call = tuple[str, tuple[Any, ...]]  # a method of Listener, and its arguments
 
@@ -200,7 +204,7 @@ class Cluster:
             why = str(error).strip().split("\n")[0]
             raise UserError(
                 f"{self._option}: Ray cannot start here ({why}). "
-                + ("Give the command on a node of the cluster, with the same Ray and Python." if self.address else "")
+                + (_OF_A_CLUSTER if self.address else "")
             ) from error
         try:
             self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -308,7 +312,6 @@ def _work(
                 else:
                     progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
                     yield job, "failed"
-    listen()
     if trouble is not None:
         raise trouble
 
