@@ -203,8 +203,7 @@ class Cluster:
         except (RuntimeError, ConnectionError, OSError, ValueError) as error:
             why = str(error).strip().split("\n")[0]
             raise UserError(
-                f"{self._option}: Ray cannot start here ({why}). "
-                + (_OF_A_CLUSTER if self.address else "")
+                f"{self._option}: Ray cannot start here ({why}). " + (_OF_A_CLUSTER if self.address else "")
             ) from error
         try:
             self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
