@@ -13,7 +13,7 @@ ITEMS = {
     "kills": lambda make: kills(make, 1, 1),
     "crashes": lambda make: crashes(make, 1, 3),
     "mutations": lambda make: mutations(make, 1, 6),
-    "runners": lambda make: runners(make, 1, counts=(2,), kills=1),
+    "runners": lambda make: runners(make, 1, counts=(2,), kills=(1,)),
     "disks": lambda make: full(make, 1, every=16),
     "read-only": lambda make: read_only(make, 1),
     "clock": lambda make: clock(make, 1),
