@@ -25,7 +25,7 @@ ROOM = {
     "run, killed in evaluation": (0, 4, 8, 12, 16, 24),
     "report": (0, 4, 8, 16, 32, 64),
 }
-MOST = (1_000, 3_000, 10_000, 100_000, 400_000)  # bytes of a file, where nothing can be mounted
+MOST = (1_000, 1_500, 3_000, 10_000, 500_000)  # bytes of a file, where nothing can be mounted
 SAID = re.compile(r"([\w.-]+): (?:cannot be written|the results folder cannot be written) \(")
 
 
@@ -101,6 +101,8 @@ def full(make: Callable[[str], Place], seed: int, every: int = 1) -> Item:
         how = "a limit on the size of files (mounting is not allowed here)"
         for most in MOST[::every]:
             place = make(f"limit-{most}")
+            if most != MOST[0]:  # else the cache is what is full
+                shutil.copytree(quiet.cache, place.cache)
             ended = place.forked(RUN, limit_files, most)
             _judge(item, f"files of {most} bytes", ended.code, ended.text, place, RUN)
             item.rows.append(["run", f"{most:,} bytes a file", ended.code, _named(ended.text) or "–"])
