@@ -135,7 +135,7 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """That of the commands: one thread, this checkout's code, nothing of the user's."""
-        own = {"XDG_CACHE_HOME": str(self.cache), "MPLCONFIGDIR": str(Path(tempfile.gettempdir()) / "lvm-bench-faults")}
+        own = {"XDG_CACHE_HOME": str(self.cache), "MPLCONFIGDIR": str(self.folder.parent / "matplotlib")}
         return {**os.environ, **_environment(), **own}
 
     def log(self) -> Path:
