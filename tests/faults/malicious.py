@@ -13,7 +13,6 @@ import struct
 import sys
 import tarfile
 import threading
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -907,22 +906,3 @@ CASES += [
     Case("committed scores of HTML", partial(gathered, "digits,<script>,0,mse.train,1.0,d"), REFUSED),
     Case("committed scores of a long seed", partial(gathered, f"digits,vae,{HUGE},mse.train,1.0,d"), "scores.csv"),
 ]
-
-
-def main() -> int:
-    """Try every case in a folder of its own and print what went wrong; the exit code."""
-    import tempfile
-
-    failures = 0
-    warnings.simplefilter("error")
-    for case in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            for problem in verdict(case, Path(folder)):
-                failures += 1
-                print(f"{case.name}: {problem}")
-    print(f"{len(CASES)} malicious inputs, {failures} failures.")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
