@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,8 @@ HOME = Path(lvm_bench.__file__).parents[1]  # where the package under test lies
 SUITE = "quick"
 _OF_A_RUN = ("history.csv", "model.safetensors", "best.safetensors", "scores.json", "images.npz", "sweeps.npz")
 TOO_LONG = 300.0  # seconds after which a command is taken to hang
+# Starting a process asks after all others: two threads would read how one ended, and the second finds nothing.
+_FORKING = threading.Lock()
 
 
 @dataclass
@@ -99,7 +102,10 @@ class Started:
 
     @property
     def code(self) -> int | None:
-        return self.process.exitcode if isinstance(self.process, BaseProcess) else self.process.poll()
+        if isinstance(self.process, BaseProcess):
+            with _FORKING:
+                return self.process.exitcode
+        return self.process.poll()
 
     def kill(self) -> bool:
         """SIGKILL to its whole group; whether it was still running."""
@@ -115,7 +121,7 @@ class Started:
     def end(self) -> Ended:
         """Wait for its end; one that hangs is killed and has the code -9."""
         if isinstance(self.process, BaseProcess):
-            self.process.join(TOO_LONG)
+            connection.wait([self.process.sentinel], TOO_LONG)
         else:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(TOO_LONG)
@@ -170,7 +176,8 @@ class Place:
         log = self.log()
         log.touch()
         process = _forks().Process(target=_enter, args=(self.folder, self.environment, log, arguments, before, given))
-        process.start()
+        with _FORKING:
+            process.start()
         return Started(process, log)
 
     def forked(self, arguments: list[str], before: Callable[..., object] | None = None, *given: object) -> Ended:
