@@ -8,11 +8,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvm_bench import store
 from lvm_bench.errors import RunError
-from lvm_bench.records import LONGEST, Count, Environment, Facts, Key, Name, Run, Seconds, Status, reason_of
+from lvm_bench.ledger import RESTORE
+from lvm_bench.records import (
+    COSTS,
+    LONGEST,
+    Architecture,
+    Count,
+    Environment,
+    Facts,
+    Key,
+    Name,
+    Run,
+    Seconds,
+    Status,
+    reason_of,
+)
 
 FILE = "about.json"
-RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
-_KEPT = ("digest_weights", "digest_scores", "parameters", "seconds_training", "seconds_evaluation", "fingerprint")
+_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint")
+_LISTS = ("settings", "conditions", "architecture")  # of which equal ones stand once
 
 
 class _Entry(BaseModel):
@@ -27,13 +41,17 @@ class _Entry(BaseModel):
     reason: str = ""
     settings: int | None = None
     conditions: int | None = None
+    architecture: int | None = None
     environment: int | None = None
     earlier_environments: list[int] = []
     digest_weights: str = ""
     digest_scores: str = ""
     parameters: Count | None = None
+    updates: Count | None = None
+    images_encoded: Count | None = None
     seconds_training: Seconds | None = None
     seconds_evaluation: Seconds | None = None
+    peak_memory: Count | None = None
     fingerprint: str = ""
 
 
@@ -63,6 +81,7 @@ class _About(BaseModel):
     failed: dict[str, str] = {}
     settings: list[dict[str, Any]] = []
     conditions: list[dict[str, Any]] = []
+    architecture: list[Architecture] = []
     environments: list[Environment] = []
     runs: list[_Entry] = []
 
@@ -98,7 +117,7 @@ def committed(about: dict[str, Any], scored: Iterable[Key]) -> list[Run]:
         runs.append(Run(dataset, method, int(seed), "failed", reason))
     for name, reason in about.get("declined", {}).items():
         dataset, method = name.split("/")
-        seeds = about["datasets"].get(dataset, {}).get("seeds", about.get("seeds", []))
+        seeds = about.get("datasets", {}).get(dataset, {}).get("seeds", about.get("seeds", []))
         runs += [Run(dataset, method, seed, "declined", reason) for seed in seeds]
     known = {run.key for run in runs}
     return runs + [Run(*key, "done") for key in scored if key not in known]
@@ -112,8 +131,7 @@ def _of(about: dict[str, Any], entry: dict[str, Any]) -> Run:
         entry["seed"],
         entry["status"],
         entry.get("reason", "")[:LONGEST],
-        settings=_at(about, "settings", entry.get("settings")),
-        conditions=_at(about, "conditions", entry.get("conditions")),
+        **{name: _at(about, name, entry.get(name)) for name in _LISTS},
         environments=tuple(_at(about, "environments", place) for place in places if place is not None),
         **{name: entry[name] for name in _KEPT if name in entry},
     )
@@ -159,7 +177,7 @@ class _Lists:
     """The distinct settings, conditions and environments of runs, each once."""
 
     def __init__(self) -> None:
-        self.distinct: dict[str, list[Any]] = {"settings": [], "conditions": [], "environments": []}
+        self.distinct: dict[str, list[Any]] = {name: [] for name in (*_LISTS, "environments")}
         self.places: dict[tuple[str, str], int] = {}
         self.seen: dict[tuple[str, int], int] = {}  # the same by identity, for thousands of runs that share a table
 
@@ -176,7 +194,7 @@ class _Lists:
         """What about.json keeps of a run."""
         entry: dict[str, Any] = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "status": run.status}
         entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None)}
-        for name in ("settings", "conditions"):
+        for name in _LISTS:
             if (value := getattr(run, name)) is not None:
                 entry[name] = self.place(name, value)
         places = [self.place("environments", value) for value in run.environments]

@@ -20,7 +20,7 @@ _DIGEST = 32  # bytes of the SHA-256 at a file's end
 
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint ends with the checksum of what comes before."""
-    return _is_whole(path.read_bytes())
+    return path.is_file() and _is_whole(path.read_bytes())
 
 
 def _is_whole(content: bytes) -> bool:
@@ -51,7 +51,8 @@ class Checkpoints:
         content = store.safetensors_of(tensors, header)
         newest, before = self.files
         if newest.is_file():
-            newest.replace(before)
+            with store.storage(newest):
+                newest.replace(before)
         store.write(newest, lambda beside: beside.write_bytes(content + hashlib.sha256(content).digest()))
         self._last = time.monotonic()
         cost = self._last - started
@@ -68,7 +69,8 @@ class Checkpoints:
                 self.say(f"{file}: {found}; it is passed over.")
                 continue
             self.cost = found[1]["cost"]
-            file.replace(self.files[0])  # else the next one saved would move a damaged one into its place
+            with store.storage(file):
+                file.replace(self.files[0])  # else the next one saved would move a damaged one into its place
             return found
         if any(file.exists() for file in self.files):
             self.say("There is no other checkpoint: the training starts anew.")
@@ -80,6 +82,8 @@ class Checkpoints:
         from safetensors.torch import load
 
         try:
+            if not file.is_file():
+                return "no file"
             content = file.read_bytes()
             if not _is_whole(content):
                 return "damaged, its checksum does not match"
@@ -93,8 +97,3 @@ class Checkpoints:
             return f"cannot be read ({error.strerror})"
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return f"not a checkpoint ({error})"
-
-    def clear(self) -> None:
-        """Delete them all: the training has ended."""
-        for file in self.files:
-            file.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Who works on a folder: a kernel lock among the processes of one machine, a lease for those of other machines."""
 
+import errno
 import json
 import os
 import platform
@@ -65,6 +66,10 @@ class Claim:
     def doing(self, **facts: Any) -> None:
         """Note how far the work is, for whoever reads the lease; Lost when the claim was."""
         self._doing = facts
+        self.check_held()
+
+    def check_held(self) -> None:
+        """Lost when the claim was."""
         if not self.is_held():
             raise Lost(self.folder)
 
@@ -74,16 +79,22 @@ class Claim:
             return os.path.samestat((self.folder / LEASE).stat(), os.fstat(self._handle))
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # of a network file system: ours was removed on another machine
+                raise
+            return False
 
     def release(self) -> None:
         """Give the folder back and leave nothing behind."""
         self._ended.set()
         self._beats.join()
-        if self.is_held():
-            (self.folder / LEASE).unlink(missing_ok=True)
-            # While it is held: whoever opened it before sees that it has no name any more, and opens it anew.
-            (self.folder / LOCK).unlink(missing_ok=True)
-        os.close(self._handle)
+        with suppress(OSError):  # a disk that fails: what is left is taken over as that of a dead process
+            if self.is_held():
+                (self.folder / LEASE).unlink(missing_ok=True)
+                # While it is held: whoever opened it before sees that it has no name any more, and opens it anew.
+                (self.folder / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.close(self._handle)
         self._lock.release()
 
     def _beat(self) -> None:
@@ -136,7 +147,7 @@ class Claims:
         file, known = folder / LEASE, holder(folder)
         if not (known and known.is_near) and not self._is_void(file):
             return None
-        # Two machines may judge it at once: only one of them can move it away, and only one put its own there.
+        # Two machines may judge it at once: only one can put its own there, and the other sees that it is not its own.
         aside, beside = (
             file.with_name(f"{store.TEMPORARY}{platform.node()}-{os.getpid()}-{n}") for n in ("old", "new")
         )
@@ -199,6 +210,8 @@ def _changed(file: Path) -> int | None:
 def holder(folder: Path) -> Holder | None:
     """Who holds a folder, as far as its lease can be read; None where there is none."""
     try:
+        if not (folder / LEASE).is_file():
+            return None
         found = json.loads((folder / LEASE).read_text(encoding="utf-8"))
         pid = int(found["pid"])
         if not 0 < pid < 2**31:  # os.kill means something else by others
@@ -230,6 +243,8 @@ def _runs(pid: int) -> bool:
 
 
 def _machine() -> str:
-    """What tells one start of one machine from every other, where the system says so."""
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text().strip() if file.is_file() else str(platform.node())
+    """What tells one start of one machine from every other, and its containers, where the system says so."""
+    file, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if not file.is_file():
+        return platform.node()
+    return file.read_text().strip() + (f" {os.readlink(processes)}" if processes.is_symlink() else "")

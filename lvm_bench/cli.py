@@ -24,6 +24,9 @@ class Command(click.Command):
             told = printable(str(error))
             click.echo(f"Error: {told}" if "\n" not in told else f"Errors:\n{told}", err=True)
             ctx.exit(2 if isinstance(error, UserError) else 1)
+        except PermissionError as error:
+            click.echo(f"Error: {printable(str(error.filename))}: {error.strerror}. Change its permissions.", err=True)
+            ctx.exit(1)
 
 
 class Group(click.Group):
@@ -157,9 +160,16 @@ def run(
 @click.option("--suite", help="Only this suite [default: every suite with results].")
 @click.option("--tables", multiple=True, help="Only this table, or `bandwidth` for Tables I and II (repeatable).")
 @click.option("--against", help="A published source to set beside each cell: avae-2024.")
+@click.option(
+    "--spread",
+    type=click.Choice(["std", "ci95"]),
+    default="std",
+    show_default=True,
+    help="Beside each mean: the population standard deviation, or a 95 % bootstrap interval over seeds.",
+)
 @results_option
-def report(suite: str | None, tables: tuple[str, ...], against: str | None, results: Path) -> None:
-    """Write a suite's tables (CSV, LaTeX) and pictures, and print the tables.
+def report(suite: str | None, tables: tuple[str, ...], against: str | None, spread: str, results: Path) -> None:
+    """Write a suite's tables (CSV, LaTeX, Markdown) and pictures, and print the tables and what they prove.
 
     \b
     Example:
@@ -169,7 +179,7 @@ def report(suite: str | None, tables: tuple[str, ...], against: str | None, resu
 
     from lvm_bench.report import report as write_report
 
-    sys.exit(write_report(results, suite, list(tables), against, Console()))
+    sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
 
 
 @main.group(name="list")
@@ -300,7 +310,7 @@ def check(files: tuple[Path, ...]) -> None:
     """
     from lvm_bench.check import check_files
 
-    sys.exit(check_files(files, click.echo))
+    sys.exit(check_files(files, lambda told: click.echo(printable(told))))
 
 
 def _shown(file: Path) -> str:

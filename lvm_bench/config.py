@@ -606,6 +606,7 @@ def resolve(
         "dataset": list(dict.fromkeys(datasets or table.get("datasets", ()))),
     }
     found: dict[str, dict[str, Any]] = {"method": {}, "dataset": {}}
+    known: dict[str, set[str]] = {}
     loaded: dict[Path, None] = {}
     broken: dict[str, str] = {}
     for kind, entries in (("method", files), ("dataset", data_entries)):
@@ -615,6 +616,7 @@ def resolve(
             for name, own in tables_of.items()
             if "base" in own
         }
+        known[kind] = {*entries, *variants}
         for reason in misnamed(kind, dict.fromkeys((*entries, *variants))):
             resolver.error(f"{kind}s", reason)
         for name in chosen[kind]:
@@ -624,7 +626,7 @@ def resolve(
                 continue
             if base not in entries:
                 path = f"{kind}s.{name}.base" if name in variants else f"suites.{suite}.{kind}s"
-                valid = entries if name in variants else {*entries, *variants}
+                valid = entries if name in variants else known[kind]
                 resolver.error(path, f"unknown {_WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}")
                 continue
             if kind == "method":
@@ -639,6 +641,9 @@ def resolve(
                 found[kind][name] = keyword_only(registry.METHODS[base])
             else:
                 found[kind][name] = keyword_only(registry.DATASETS[base])
+    for path, kind, name in (*_tables_of(tables, suite), *_set_on(settings)):
+        if name not in known[kind]:
+            resolver.error(path, f"unknown {_WORDS[kind]} {shortened(name)}.{did_you_mean(name, known[kind])}")
     fewer = {dataset: resolver.fewer(dataset) for dataset in found["dataset"]}
     # Counted before a job is made: each has kilobytes of settings.
     count = sum(len(found["method"]) * len(seeds or chosen_here["seeds"]) for chosen_here in fewer.values())
@@ -685,6 +690,24 @@ def resolve(
         list(loaded),
         broken,
     )
+
+
+def _tables_of(tables: dict[str, Any], suite: str) -> Iterator[tuple[str, str, str]]:
+    """(path, kind, name) of each table about a data set. Those of methods may be of a plug-in that is not given."""
+    own = tables["suites"][suite]
+    for prefix, named, plural in (("", tables, "s"), (f"suites.{suite}.", own, "")):
+        yield from ((f"{prefix}dataset{plural}.{name}", "dataset", name) for name in named.get(f"dataset{plural}", {}))
+        for method, table in named.get(f"method{plural}", {}).items():
+            inner = (name for name, value in table.items() if isinstance(value, dict))
+            yield from ((f"{prefix}method{plural}.{method}.{name}", "dataset", name) for name in inner)
+
+
+def _set_on(settings: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """(path, kind, name) of each method or data set that a `--set` names."""
+    for setting in settings:
+        path = setting.partition("=")[0].strip().split(".")
+        if len(path) > 1 and path[0] in ("methods", "datasets"):
+            yield f"--set {'.'.join(path)}", path[0][:-1], path[1]
 
 
 def _check_choice(resolver: _Resolver, job: Job, key: str, choices: registry.Registry, value: str) -> None:

@@ -137,7 +137,9 @@ class Place:
                 "folder, the results and the methods under the same paths: share them, or start the nodes elsewhere."
             )
         os.chdir(self.folder)
-        with tempfile.NamedTemporaryFile(dir=self.results, prefix=store.TEMPORARY) as probe:
+        runs = self.results / "runs"  # beside them a `report` sweeps
+        runs.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=runs, prefix=store.TEMPORARY) as probe:
             if not answer(board.sees.remote(Path(probe.name))):
                 raise UserError(
                     f"{self.results} on the node {platform.node()} is not the folder of that name on the machine of "

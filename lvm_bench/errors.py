@@ -1,4 +1,4 @@
-"""The two ways a command ends early: the user's mistake (exit code 2) and a run that failed (exit code 1)."""
+"""How a command ends early: the user's mistake (exit code 2), a run or a disk that failed (1), asked to stop."""
 
 import difflib
 from collections.abc import Iterable

@@ -185,6 +185,32 @@ def discriminator(latent: int, hidden: Sequence[int], outputs: int = 1) -> nn.Mo
     return net
 
 
+def layers(module: nn.Module) -> list[str]:
+    """What a network does, step by step, in the words of the paper's tables."""
+    return [_words(layer) for layer in module.modules() if not list(layer.children())]
+
+
+def _words(layer: nn.Module) -> str:
+    match layer:
+        case nn.ConvTranspose2d():
+            return (
+                f"transposed conv {layer.out_channels}, {layer.kernel_size[0]}x{layer.kernel_size[1]}/{layer.stride[0]}"
+            )
+        case nn.Conv2d():
+            return f"conv {layer.out_channels}, {layer.kernel_size[0]}x{layer.kernel_size[1]}/{layer.stride[0]}"
+        case nn.Linear():
+            return f"FC {layer.out_features}"
+        case nn.BatchNorm2d() | nn.BatchNorm1d():
+            return "BN"
+        case nn.LeakyReLU():
+            return f"LeakyReLU {layer.negative_slope:g}"
+        case nn.Unflatten():
+            return f"reshape {'x'.join(map(str, layer.unflattened_size))}"
+        case Centre():
+            return "2x - 1"
+    return type(layer).__name__[:100]
+
+
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw every layer's first weights as the AVAE authors' Keras code does.
 

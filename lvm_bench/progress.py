@@ -1,6 +1,7 @@
 """What a run shows: one live line on a terminal, plain lines elsewhere; always on stderr."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -69,7 +70,8 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(escape(printable(text)), soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed, a full disk under a log: the work goes on unseen
+            self.console.print(escape(printable(text)), soft_wrap=True)
 
     def tick(self, job: Job, tick: Tick) -> None:
         """Show how training is going."""
@@ -113,6 +115,7 @@ class Progress:
     def waiting(self, count: int, whose: str) -> None:
         """Nothing is left but what other runners are at work on."""
         self._show_text("", f"{count} runs are at work in other runners ({whose}); waiting for them")
+        del self.texts[""]
 
     def stopped(self, reason: str, left: int, total: int) -> None:
         """Asked to stop: everything is saved."""
@@ -136,7 +139,8 @@ class Progress:
         self.texts[name] = text
         now = time.monotonic()
         if self.console.is_terminal:
-            self.live.update(escape(printable("\n".join(self.texts.values()))))
+            with suppress(OSError):
+                self.live.update(escape(printable("\n".join(self.texts.values()))))
         elif now - self.printed.setdefault(name, self.begun) > PLAIN_EVERY:
             self.printed[name] = now
             self.line(text)

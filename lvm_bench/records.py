@@ -16,7 +16,8 @@ RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.cs
 TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
 MADE = (*TRAINED, SCORES, IMAGES, SWEEPS)  # what a record may list
 CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
-AGAIN = "Give its `lvm-bench run` again: it is made again."
+AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
+COSTS = ("parameters", "updates", "images_encoded", "seconds_training", "seconds_evaluation", "peak_memory")
 DELETE = "Delete the folder and give its `lvm-bench run` again."
 
 Key = tuple[str, str, int]  # data set, method, seed
@@ -61,14 +62,20 @@ class Facts(_Checked):
 class Environment(_Checked):
     """Where and with what a run was made."""
 
+    model_config = ConfigDict(extra="forbid")
+
     versions: dict[str, str]
     commit: str | None
     device: str
+    host: str = ""
     threads: Count
+    date: str = ""
 
 
 class Plan(_Checked):
     """What a suite says around a run."""
+
+    model_config = ConfigDict(extra="forbid")
 
     description: str
     order: Count
@@ -80,6 +87,10 @@ class Fingerprint(_Checked):
 
     bytes: Count
     sha256: str
+
+
+Layer = Annotated[str, Field(max_length=100)]
+Architecture = dict[Literal["encoder", "decoder", "adversary"], Annotated[list[Layer], Field(max_length=1000)]]
 
 
 class _Record(_Checked):
@@ -102,8 +113,12 @@ class _Record(_Checked):
     environment: Environment
     earlier_environments: list[Environment] = []
     parameters: Count | None = None
+    updates: Count | None = None
+    images_encoded: Count | None = None
     seconds_training: Seconds | None = None
     seconds_evaluation: Seconds | None = None
+    peak_memory: Count | None = None
+    architecture: Architecture | None = None
     files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
 
 
@@ -124,8 +139,12 @@ class Run:
     digest_weights: str = ""
     digest_scores: str = ""
     parameters: int | None = None
+    updates: int | None = None  # of the model
+    images_encoded: int | None = None  # in training
     seconds_training: float | None = None
     seconds_evaluation: float | None = None
+    peak_memory: int | None = None  # MiB
+    architecture: dict[str, list[str]] | None = None  # the layers of each part
     extractor: str | None = None
     plan: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -215,6 +234,8 @@ def read(suite: Path) -> tuple[list[Run], dict[Key, str]]:
             if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
                 store.check_inside(suite.parent, folder)
             runs.append(_run(folder, key, pool))
+        except OSError as error:
+            damaged[key] = f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
         except RunError as error:
             if (folder / RECORD).exists() or not is_empty(folder):
                 damaged[key] = f"{error} {DELETE}"
@@ -279,7 +300,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
     dataset, method, seed = key
     place = (dataset, method)
     environments = [*record.get("earlier_environments", ()), record["environment"]]
-    known = ("fingerprint", "parameters", "seconds_training", "seconds_evaluation", "extractor")
+    known = ("fingerprint", *COSTS, "extractor")
     return Run(
         dataset,
         method,
@@ -294,6 +315,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
         digest_scores=record["digest_scores"],
         plan=pool.one(record["plan"], "plan", *place),
         facts=pool.one(record.get("facts") or {}, "facts", *place),
+        architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
         files=record["files"],
         **{name: record[name] for name in known if name in record},
     )

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from lvm_bench import __version__, claims, records, store
+from lvm_bench import __version__, claims, memory, records, store
 from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.claims import Claim, Claims, Lost
 from lvm_bench.config import Job, Running, Suite
@@ -41,6 +41,7 @@ from lvm_bench.evaluate import (
     needs_features,
 )
 from lvm_bench.features import Extractor, Request
+from lvm_bench.networks import layers
 from lvm_bench.progress import Listener, Progress, Tick
 from lvm_bench.records import TRAINED
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
@@ -69,11 +70,10 @@ class OtherData(RunError):
 
 
 class Task(NamedTuple):
-    """What the runs of a data set share: its images, the feature space, and what captions say of both."""
+    """What the runs of a data set share: its images and the feature space."""
 
     data: Data
     extractor: Extractor | None
-    facts: dict[str, Any]
 
 
 def run(
@@ -114,10 +114,12 @@ def run(
         left = sum(standing.state in UNFINISHED for standing in survey_all(suite.jobs, results))
         progress.stopped(stop.reason, left, len(suite.jobs))
         raise
+    finally:
+        progress.live.stop()  # it hides the terminal's cursor
     progress.stop()
     if not retry_failed:
         for name, record in given_up.items():
-            progress.failed(name, f"{record['reason']} (before; --retry-failed tries it again)")
+            progress.failed(name, f"{record.get('reason', '')} (before; --retry-failed tries it again)")
     return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
 
 
@@ -186,7 +188,7 @@ class Worker:
                 self.progress.elsewhere(job)
                 return "done"
             if standing.state == "failed" and standing.record != self.given_up.get(job.name):
-                self.progress.failed(job.name, f"{standing.record['reason']} (in another runner)")
+                self.progress.failed(job.name, f"{standing.record.get('reason', '')} (in another runner)")
                 return "failed"
             for notice in standing.notices:
                 self.progress.notice(job, notice)
@@ -230,7 +232,7 @@ class Worker:
             try:
                 data = load_data(job, self.root)
                 extractor = extractor_of(job, data, self.root, self.device)
-                self._task = (key, Task(data, extractor, facts_of(job, data, extractor)))
+                self._task = (key, Task(data, extractor))
             except UserError as error:  # once for all jobs of this data set
                 self._task = (key, error)
         if isinstance(self._task[1], UserError):
@@ -250,7 +252,8 @@ class Run:
         self.record = describe(job, worker.device, standing.record)
 
     def keep(self, status: str, **more: Any) -> None:
-        """Write the record."""
+        """Write the record. Raises Lost when another machine has taken the run over."""
+        self.claim.check_held()
         store.write_record(self.folder / "job.json", {**self.record, **more, "status": status})
 
     def begin(self) -> Task:
@@ -263,7 +266,7 @@ class Run:
                 f"{task.data.fingerprint[:12]} now). Give the same data, or delete this folder to run it again."
             )
         self.record |= {
-            "facts": task.facts,
+            "facts": facts_of(self.job, task.data, task.extractor),
             "extractor": task.extractor.name if task.extractor else None,
             "fingerprint": task.data.fingerprint,
         }
@@ -301,7 +304,7 @@ class Run:
 
     def score_control(self) -> Outcome:
         """Score real images as samples, or exact prior draws as codes."""
-        job, (data, extractor, _) = self.job, self.begin()
+        job, (data, extractor) = self.job, self.begin()
         context = (data, extractor, job.evaluation, job.seed, self.worker.device)
         self.worker.progress.scoring(job)
         self.keep("running")
@@ -339,8 +342,10 @@ class Run:
 
     def close(self) -> None:
         """Delete what was for going on, and note that the run is done."""
-        for name in (*NAMES, "scores.partial.json"):
-            (self.folder / name).unlink(missing_ok=True)
+        self.claim.check_held()
+        with store.storage(self.folder):
+            for name in (*NAMES, "scores.partial.json"):
+                (self.folder / name).unlink(missing_ok=True)
         self.keep("done")
 
     def trained(self, data: Data, spec: Spec) -> Method:
@@ -349,6 +354,7 @@ class Run:
         cls, settings = METHODS[job.method_base], job.training
         method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, worker.device)
         self.record["parameters"] = sum(p.numel() for p in method.parameters())
+        self.record["architecture"] = architecture(method)
         recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
         faults = [text for name, known in recorded.items() if (text := store.fault(self.folder / name, known))]
         if self.standing.state == "trained":
@@ -356,7 +362,11 @@ class Run:
                 worker.progress.notice(job, f"{text} The run is trained again.")
         if len(recorded) < len(TRAINED) or faults:
             self.keep("running")
+            memory.forget_peak(worker.device)
             self.train(method, data)
+            peak = memory.peak(worker.device)
+            if peak is not None:
+                self.record["peak_memory"] = max(peak, self.record.get("peak_memory", 0))
             made = {name: self.record["files"][name] for name in TRAINED}
             if recorded and recorded != made:
                 self.record["files"] = made  # without the scores of the old weights
@@ -399,8 +409,16 @@ class Run:
             store.write_weights(self.folder / name, method.state_dict(), header)
         store.write_text(self.folder / "history.csv", _csv(result.history))
         self.note(*TRAINED)
+        self.record |= {"updates": result.updates, "images_encoded": result.encoded}
         self.record["seconds_training"] = round(result.seconds, 3)
         self.record["seconds_checkpoints"] = round(checkpoints.cost, 3)
+
+
+def architecture(method: Method) -> dict[str, list[str]]:
+    """The layers of a method's networks, with what its decoder's output goes through."""
+    squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
+    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
+    return found | ({"adversary": layers(method.adversary)} if method.adversary is not None else {})
 
 
 def folder_of(job: Job, results: Path) -> Path:
@@ -411,11 +429,12 @@ def folder_of(job: Job, results: Path) -> Path:
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
     """How far each job is; UserError naming every run that has other settings."""
     standings, problems = [], []
-    for job in jobs:
-        try:
-            standings.append(survey(job, results))
-        except UserError as error:
-            problems.append(str(error))
+    with store.nothing_to_collect():
+        for job in jobs:
+            try:
+                standings.append(survey(job, results))
+            except UserError as error:
+                problems.append(str(error))
     if problems:
         more = f"\n... and {len(problems) - 10} more." if len(problems) > 10 else ""
         raise UserError("\n".join(problems[:10]) + more)
@@ -479,7 +498,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "threads": job.training.threads,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    kept = ("fingerprint", "parameters", "seconds_training", "seconds_evaluation", "seconds_checkpoints")
+    kept = ("fingerprint", *records.COSTS, "architecture", "seconds_checkpoints")
     earlier = [*before.get("earlier_environments", [])]
     if before and _but_date(before["environment"]) != _but_date(environment):
         earlier.append(before["environment"])

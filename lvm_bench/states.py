@@ -19,7 +19,8 @@ def rows(results: Path, suite: str | None, states: Collection[str], complain: Ca
 
     A damaged about.json is complained about. UserError when there are no results.
     """
-    found = [row for folder in records.suites(results, suite) for row in _rows(folder, complain)]
+    with store.nothing_to_collect():
+        found = [row for folder in records.suites(results, suite) for row in _rows(folder, complain)]
     return [row for row in found if not states or row["state"] in states]
 
 

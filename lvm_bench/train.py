@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, UInt8
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvm_bench import networks
 from lvm_bench.checkpoint import Checkpoints, State
@@ -36,12 +36,14 @@ class Settings(Protocol):
 
 @dataclass
 class Trained:
-    """A trained method, the weights of its best epoch, one row of history per epoch, and the seconds it took."""
+    """A trained method, the weights of its best epoch, one row of history per epoch, and what it cost."""
 
     method: Method
     best: dict[str, Tensor]
     history: list[dict[str, float]]
     seconds: float
+    updates: int  # of the model
+    encoded: int  # images that its encoder saw, those of the validation left out
 
 
 @contextmanager
@@ -117,6 +119,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.best, self.best_value = copy.deepcopy(method.state_dict()), float("inf")
         self.step, self.sums = 0, Sums()
+        self.updates = self.encoded = 0  # of the model, and images that its encoder saw
         self.epoch = self.new_epoch()
 
     @property
@@ -156,6 +159,17 @@ class Training:
         self.method.validated(means)
         self.step, self.sums = 0, Sums()
 
+    def count(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
+        """Called after each forward pass of the encoder."""
+        self.encoded += len(inputs[0])
+
+    def validate(self, images: UInt8[Tensor, "v c h w"], epoch: int) -> dict[str, float]:
+        """The mean of every loss over the validation images, which cost nothing."""
+        encoded = self.encoded
+        means = validate(self.method, images, self.settings.batch_size, epoch)
+        self.encoded = encoded
+        return means
+
     def state(self) -> State:
         """Everything, as tensors and facts."""
         tensors = {
@@ -172,6 +186,8 @@ class Training:
                 tensors |= {f"optimiser/{i}/{j}/{key}": value for key, value in optimiser.state[p].items()}
         facts = {
             "step": self.step,
+            "updates": self.updates,
+            "encoded": self.encoded,
             "names": self.sums.names,
             "count": self.sums.count,
             "history": self.history,
@@ -185,6 +201,7 @@ class Training:
         """Go on from a state; in the middle of an epoch the method first gets that epoch again."""
         tensors, facts = state
         self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
+        self.updates, self.encoded = facts["updates"], facts["encoded"]
         self._copy_into_method(tensors)
         if self.step:
             self.start_epoch()
@@ -242,6 +259,7 @@ def train(
     """
     value_range, device = method.spec.value_range, images.device
     training = Training(method, settings, images, seed)
+    counter = method.encoder.register_forward_hook(training.count)
     begun, before = time.perf_counter(), 0.0
     if checkpoints and (state := checkpoints.latest()):
         training.restore(state)
@@ -257,7 +275,7 @@ def train(
         if training.step == 0:
             training.start_epoch()
             if training.index == 0:
-                method.validated(validate(method, validation, settings.batch_size))
+                method.validated(training.validate(validation, 0))
                 method.train()
         batches = training.batches()
         while training.step < len(batches):
@@ -273,6 +291,7 @@ def train(
                 losses = {**losses, **adversary_losses}
             training.sums.add(losses, len(x))
             training.step += 1
+            training.updates += 1
             seen += len(x)
             if training.step % 20 == 0 or training.step == len(batches):
                 share = (training.index + training.step / len(batches)) / settings.epochs
@@ -284,14 +303,16 @@ def train(
             if checkpoints and training.step < len(batches) and checkpoints.due(since):
                 save()
         training.sums.check(training.index + 1, "training")
-        means = validate(method, validation, settings.batch_size, training.index + 1)
+        means = training.validate(validation, training.index + 1)
         if method.monitor not in means:
             raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
         training.end_epoch(means)
         if checkpoints and checkpoints.due() and training.index < settings.epochs:
             save()
+    counter.remove()
     method.eval()
-    return Trained(method, training.best, training.history, before + time.perf_counter() - begun)
+    seconds = before + time.perf_counter() - begun
+    return Trained(method, training.best, training.history, seconds, training.updates, training.encoded)
 
 
 def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:

@@ -193,13 +193,16 @@ class _Reader:
         self.found.files += bool(known)
         faulty = set()
         for name, expected in known.items():
+            if any(map(self.leads_out, (self.suite / name, (self.suite / name).parent))):
+                continue
             self.found.files += 1
             if fault := store.fault(self.suite / name, expected):
                 faulty.add(name)
                 yield f"{fault} {ledger.RESTORE if name in ledger.GATHERED else self.again}"
         for name in there:
             if known and name not in known:
-                yield f"{self.suite / name}: not in files.json, so not written by `lvm-bench report`. {ELSEWHERE}"
+                way = self.again if name in ledger.GATHERED else ELSEWHERE  # those alone are written before all else
+                yield f"{self.suite / name}: not in files.json, so not written by `lvm-bench report`. {way}"
         if about.FILE not in faulty:
             try:
                 about.read(self.suite)

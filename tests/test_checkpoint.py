@@ -172,10 +172,3 @@ def test_they_are_taken_at_the_interval_and_cost_a_sixtieth_of_the_time_at_most(
     assert not made.due()
     now = 40 + 600.0
     assert made.due()
-
-
-def test_clear_deletes_them_all(tmp_path: Path) -> None:
-    saved(tmp_path, 1, 2)
-    at(tmp_path)[0].clear()
-    assert list(tmp_path.iterdir()) == []
-    at(tmp_path)[0].clear()

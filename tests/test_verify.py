@@ -42,7 +42,7 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (begun / name).write_bytes(content + hashlib.sha256(content).digest())
     partly = {"identity": "x", "scores": {"mse.train": {"mse.train": 1.0}}}
     store.write_record(suite / "runs" / "mnist" / "aae" / "seed-0" / "scores.partial.json", partly)
-    assert report(results, None, [], None, Console(quiet=True)) == 0
+    assert report(results, None, [], None, "std", Console(quiet=True)) == 0
     return results
 
 
@@ -239,7 +239,8 @@ def test_weights_of_another_job_are_named(results: Path, problems: Callable[[], 
         ({"status": "perfect"}, "not the record of a run"),
         ({"seed": 1}, "not of the run whose folder it is in"),
         ({"files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}, "not the record of a run"),
-        ({"settings": json.loads('{"seed": 0, "a":' + '{"a":' * 700 + "1" + "}" * 701)}, "nested more than 8 deep"),
+        ({"settings": json.loads('{"seed": 0, "a":' + '{"a":' * 100 + "1" + "}" * 101)}, "nested more than 8 deep"),
+        ({"settings": json.loads('{"seed": 0, "a":' + '{"a":' * 700 + "1" + "}" * 701)}, "damaged, not JSON"),
     ],
 )
 def test_a_sealed_record_that_does_not_agree_is_named(

@@ -1,33 +1,58 @@
 """`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from lvm_bench import ledger, records, store
 from lvm_bench.claims import Claims
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
-from lvm_bench.report import bandwidth, factor_figures, figures, gathered, published, scores, tables, writers
+from lvm_bench.report import (
+    bandwidth,
+    claims,
+    factor_figures,
+    figures,
+    gathered,
+    grids,
+    published,
+    ranking,
+    scores,
+    settings,
+    tables,
+    writers,
+)
+from lvm_bench.report.grids import Grid, to_terminal
 from lvm_bench.report.scores import Complain
+from lvm_bench.report.tables import Table
 
 BANDWIDTH = "bandwidth"
 TABLES = (*tables.LAYOUTS, tables.OTHER)
+GRIDS = ("ranks", "claims", "settings", "architectures")
+PRINTED = ("ranks", "claims")  # of the tables of words; the others are for an appendix
+NAMES = (*TABLES, *GRIDS)
 
 
 def report(
-    results_root: Path, suite: str | None, table_names: Sequence[str], against: str | None, console: Console
+    results_root: Path,
+    suite: str | None,
+    table_names: Sequence[str],
+    against: str | None,
+    spread: str,
+    console: Console,
 ) -> int:
     """Write and print the tables of one suite or of all, and the pictures; 1 if a file was damaged, else 0.
 
     Raises UserError for an unknown suite, table or source, and when the results cannot be written.
     """
     for name in table_names:
-        if name not in (*TABLES, BANDWIDTH):
-            raise UserError(f"Unknown table {name!r}.{did_you_mean(name, (*TABLES, BANDWIDTH))}")
+        if name not in (*NAMES, BANDWIDTH):
+            raise UserError(f"Unknown table {name!r}.{did_you_mean(name, (*NAMES, BANDWIDTH))}")
     if against is not None:
         published.load(against)
     if BANDWIDTH in table_names:
@@ -41,7 +66,8 @@ def report(
         console.rule(Text(records.one_line(folder.name)))
         names = [name for name in table_names if name != BANDWIDTH]
         try:
-            emitted = emit(folder, names or None, against, damaged.append, console.width)
+            with store.nothing_to_collect():
+                emitted = emit(folder, names or None, against, spread, damaged.append, console.width)
         except StorageError:
             raise
         except RunError as error:
@@ -73,15 +99,16 @@ def emit(
     folder: Path,
     names: Sequence[str] | None = None,
     against: str | None = None,
+    spread: str = tables.SPREADS[0],
     complain: Complain = print,
     width: int = 100,
 ) -> Emitted:
-    """Gather a suite's scores and write its tables, as tables/<name>.csv and .tex, and its pictures.
+    """Gather a suite's scores and write its tables, as tables/<name>.csv, .paper.csv, .tex and .md, and its pictures.
 
     The tables named, or all in which some method has a number (all there are, if none has).
     claims.csv holds each claim of the paper against the scores: True, False, or empty where they cannot tell.
-    With `against` the files are <name>.<source>.csv and .tex. UserError when the folder cannot be written,
-    RunError when nothing can be said of the suite before a file is mended.
+    With `against` or another `spread` the files are <name>.<source>.<spread>.csv and so on. UserError when the folder
+    cannot be written, RunError when nothing can be said of the suite before a file is mended.
     """
     for name in ledger.FOLDERS:
         store.check_inside(folder.parent, folder / name)
@@ -95,35 +122,71 @@ def emit(
         # Where it is missing, what stands there is taken as it is.
         listed = ledger.read(folder) or {name: store.fingerprint(folder / name) for name in ledger.outputs(folder)}
         found = gathered.gather(folder, listed, complain)
-        written = gathered.write(folder, found)
-        about, remarks, frame = found.about, found.remarks, scores.frame(found.shown)
+        written = gathered.write(folder, found, listed)
+        about, remarks, frame = found.about, found.remarks, scores.frame(with_costs(found))
         extractor = about.get("extractor") or ""
         further = bool(tables.uncovered(frame, extractor))
-        chosen = [name for name in names or TABLES if name != tables.OTHER or further]
-        built = [tables.build(name, frame, about, against, remarks) for name in chosen]
+        chosen = [name for name in names or TABLES if name in TABLES and (name != tables.OTHER or further)]
+        built = [tables.build(name, frame, about, against, remarks, spread) for name in chosen]
         if not names:
             built = list(filter(tables.filled, built)) or built
-            for name in {*TABLES} - {table.name for table in built}:
-                for file in _files(folder, name, against):  # no number of an earlier report stays
+        verdicts = claims.verdicts(frame, extractor, folder.parent / BANDWIDTH / "bandwidth.csv")
+        words = [grid for grid in _grids(found, frame, verdicts) if not names or grid.name in names]
+        if not names:
+            for name in {*NAMES} - {table.name for table in built} - {grid.name for grid in words}:
+                for file in _files(folder, name, against, spread):  # no number of an earlier report stays
                     file.unlink(missing_ok=True)
         for table in built:
-            written += _files(folder, table.name, against)
-            store.write_text(written[-2], writers.to_csv(table))
-            store.write_text(written[-1], writers.to_latex(table))
+            written += _write(_files(folder, table.name, against, spread), table)
+        for grid in words:
+            written += _write(_files(folder, grid.name, None, tables.SPREADS[0]), grid)
         written.append(folder / "claims.csv")
-        store.write_text(written[-1], published.verdicts(frame, extractor).to_csv(index=False, lineterminator="\n"))
+        store.write_text(written[-1], verdicts.to_csv(index=False, lineterminator="\n"))
         drawn = [run for run in found.runs if run.folder and run.key in found.shown]
         pictures = figures.write_figures(folder, about, drawn, complain)
         pictures += factor_figures.write_figures(folder, about, drawn, frame, complain)
         ledger.write(folder, listed, written + pictures)
     printed = [view for table in built for view in writers.to_terminal(table, width)]
+    printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
     return Emitted(printed, [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings], pictures)
 
 
-def _files(folder: Path, table: str, against: str | None) -> list[Path]:
-    """Where a table stands: as CSV and as LaTeX."""
-    stem = f"{table}.{against}" if against else table
-    return [folder / "tables" / f"{stem}{suffix}" for suffix in (".csv", ".tex")]
+def with_costs(found: gathered.Gathered) -> scores.Scores:
+    """The scores that are shown, with what each run cost."""
+    shown = {key: dict(values) for key, values in found.shown.items()}
+    for run in found.runs:
+        if run.key in shown and not run.is_control:
+            costs = ((name, getattr(run, name)) for name in records.COSTS)
+            shown[run.key] |= {f"cost.{name}": float(value) for name, value in costs if value is not None}
+    return shown
+
+
+def _grids(found: gathered.Gathered, frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Grid]:
+    """The tables of words: ranks, claims, settings."""
+    ranked = ranking.ranking(frame, found.about)
+    return [
+        *([ranking.grid(ranked)] if ranked else []),
+        claims.grid(verdicts),
+        *settings.grids((run for run in found.runs if run.key in found.shown), found.about),
+    ]
+
+
+def _files(folder: Path, table: str, against: str | None, spread: str) -> list[Path]:
+    """Where a table stands in each form."""
+    stem = ".".join([table, *([against] if against else []), *([spread] if spread != tables.SPREADS[0] else [])])
+    return [folder / "tables" / f"{stem}{suffix}" for suffix in (".csv", ".paper.csv", ".tex", ".md")]
+
+
+def _write(files: list[Path], made: Table | Grid) -> list[Path]:
+    """Write a table in every form that it has; returns the files."""
+    if isinstance(made, Grid):
+        forms: list[Callable[[Any], str] | None] = [grids.to_csv, None, grids.to_latex, grids.to_markdown]
+    else:
+        forms = [writers.to_csv, writers.to_paper_csv, writers.to_latex, writers.to_markdown]
+    pairs = [(file, form) for file, form in zip(files, forms, strict=True) if form]
+    for file, form in pairs:
+        store.write_text(file, form(made))
+    return [file for file, _ in pairs]
 
 
 def _bandwidths(folder: Path, console: Console) -> None:

@@ -80,10 +80,17 @@ def listed_runs(runs: list[Run]) -> str:
     return records.listed((f"{run.dataset}/{run.method}/seed-{run.seed}" for run in runs), 3)
 
 
-def write(folder: Path, found: Gathered) -> list[Path]:
+def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> list[Path]:
     """Write scores.csv, history.csv and about.json where runs are here; returns those that stand there."""
     if any(run.folder for run in found.runs):
+        # While they change files.json says nothing of them: a report that is killed here leaves no false alarm.
+        ledger.write(folder, {name: known for name, known in listed.items() if name not in ledger.GATHERED}, [])
         write_scores(folder / "scores.csv", found.scores)
         write_history(folder / "history.csv", found.history)
         store.write_record(folder / about.FILE, found.about)
+        ledger.write(folder, listed, _gathered(folder))
+    return _gathered(folder)
+
+
+def _gathered(folder: Path) -> list[Path]:
     return [file for name in ledger.GATHERED if (file := folder / name).is_file()]

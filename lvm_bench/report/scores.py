@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ def collect_history(runs: Iterable[Run], complain: Complain) -> History:
 
 def scores_of(content: bytes) -> dict[str, float]:
     """The numbers of a scores.json; ValueError when it holds anything else."""
-    found = json.loads(content)
+    found = store.parsed(content)
     if not isinstance(found, dict):
         raise ValueError("not a table of names and numbers")
     for metric, value in found.items():
@@ -114,6 +113,8 @@ def _reading(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
     if not file.exists():
         yield [*RUN, "metric", "value"], iter(())
         return
+    if not file.is_file():
+        raise RunError(f"{file}: cannot be read, it is no file. {RESTORE}")
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = csv.reader(stream)

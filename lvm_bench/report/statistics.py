@@ -5,7 +5,7 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 LEVEL = 0.05  # of every test and, as 1 - LEVEL, of every interval
 FEWEST = 4  # seeds of which an interval can be made
@@ -143,9 +143,10 @@ def critical_difference(k: int, n: int) -> float:
 
     q sqrt(k (k + 1) / 6n), q the studentised range's quantile over sqrt(2). Demsar 2006, sec. 3.2.2.
     """
-    from scipy.optimize import brentq
-
-    quantile = brentq(lambda q: _range_cdf(q, k) - (1 - LEVEL), 0.5, 20, xtol=1e-10)
+    low, quantile = 0.5, 20.0
+    while quantile - low > 1e-9:  # scipy's root finders take longer to import
+        middle = (low + quantile) / 2
+        low, quantile = (middle, quantile) if _range_cdf(middle, k) < 1 - LEVEL else (low, middle)
     return quantile / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
 
 
@@ -166,16 +167,3 @@ def cliques(average: Values, difference: float) -> list[tuple[int, int]]:
         if last > first and (not found or last > found[-1][1]):
             found.append((first, last))
     return found
-
-
-def tied_with_best(
-    values: Float64[np.ndarray, "m n"], best: int
-) -> tuple[Float64[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
-    """(p, not distinguishable) of each method against row `best` over common seeds, by Holm over all of them.
-
-    NaN, and distinguishable, where it cannot be tested; the best itself has NaN.
-    """
-    p = paired_t(values - values[best])
-    p[best] = math.nan
-    adjusted = holm(p)
-    return adjusted, adjusted > LEVEL

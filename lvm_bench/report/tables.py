@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from lvm_bench import registry
 from lvm_bench.records import CONTROLS
-from lvm_bench.report import published
+from lvm_bench.report import published, statistics
 
 METHODS = {
     "vae": "VAE",
@@ -35,8 +35,17 @@ DATASETS = {
     "scenes3d": "scenes3d (rendered)",
 }
 AWAY = "†"  # beside the rows that were not run here
+TIED = "≈"  # beside the cells that cannot be told from the best
+
+SPREADS = ("std", "ci95")  # what stands beside a mean
+_SPREAD_WORDS = {
+    "std": "mean ± population standard deviation",
+    "ci95": "mean with its 95 % interval by the bootstrap-t",
+}
+ARROWS = {"lower": " ↓", "higher": " ↑", "zero": " →0"}
 
 Place = tuple[str, str]  # data set, method
+CellKey = tuple[str, str, str]  # row, data set, metric
 
 
 def label(method: str) -> str:
@@ -60,8 +69,8 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """The label with the unit of what is shown; CSV files hold the label, and scores unscaled."""
-        return f"{self.label} (%)" if self.scale == 100 else self.label
+        """The label with the unit of what is shown and the better direction; CSV files hold the label, unscaled."""
+        return f"{self.label}{' (%)' if self.scale == 100 else ''}{ARROWS.get(self.better, '')}"
 
     @property
     def metric(self) -> str:
@@ -97,16 +106,30 @@ class Layout:
         return all(column.key.endswith(".grid") for column in self.columns)
 
 
+_nothing = partial(np.empty, 0)
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A mean and population standard deviation over n runs; marked `best`, `second` or not."""
+    """A mean and population standard deviation over n runs, with their seeds and values.
+
+    `mark`: `best`, `second` or neither; `p`: against the best, by Holm's correction; `tied`: not distinguishable
+    from it; `off`: the difference from the published number, in standard errors of both.
+    """
 
     mean: float
     std: float
     n: int
     mark: str = ""
+    low: float = math.nan  # of the 95 % interval, where it is asked for
+    high: float = math.nan
+    p: float = math.nan
+    tied: bool = False
     published: "Cell | None" = None
     printed: str = ""  # a published number as it was printed
+    off: float = math.nan
+    seeds: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
+    values: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -135,9 +158,10 @@ class Table:
     datasets: dict[str, str]  # name: heading
     columns: list[Column]
     rows: list[Row]
-    cells: dict[tuple[str, str, str], Cell]
+    cells: dict[CellKey, Cell]
     footnotes: dict[str, str]  # letter: text
     against: str = ""
+    spread: str = SPREADS[0]
 
     def mark(self, row: Row, datasets: Iterable[str]) -> str:
         """The mark beside a row's label that says that it was not run here, on some of these data sets."""
@@ -311,6 +335,24 @@ LAYOUTS = {
             ),
             NORMAL,
         ),
+        Layout(
+            "cost",
+            "",
+            "What a method costs, beside two of its scores: parameters, updates of the model, millions of images that "
+            "its encoder saw while training (those encoded again for the AVAE's density too, validation not), seconds "
+            "of training and of evaluation, and peak memory of the process in MiB (data and libraries included)",
+            (
+                Column("parameters", "cost.parameters"),
+                Column("updates", "cost.updates"),
+                Column("encoded (10^6)", "cost.images_encoded", scale=1e-6),
+                Column("training (s)", "cost.seconds_training"),
+                Column("evaluation (s)", "cost.seconds_evaluation"),
+                Column("memory (MiB)", "cost.peak_memory"),
+                Column("FD N", "frechet.fake@"),
+                Column("SSE held-out", "sse.heldout"),
+                Column("PCA MIG", "pca_mig.grid"),
+            ),
+        ),
     )
 }
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
@@ -322,39 +364,45 @@ def build(
     about: dict[str, Any],
     against: str | None = None,
     remarks: Remarks = Remarks(),
+    spread: str = SPREADS[0],
 ) -> Table:
     """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
     extractor = about.get("extractor") or ""
     layout = _other(frame, extractor) if name == OTHER else LAYOUTS[name]
-    columns = [_resolved(column, extractor) for column in layout.columns]
+    columns = [resolved(column, extractor) for column in layout.columns]
     names = [*about.get("datasets", {}), *sorted({*frame["dataset"].unique()} - {*about.get("datasets", {})})]
     measured = _cells(frame, columns) | _other_cells(layout, frame, columns)
+    if spread == "ci95":
+        measured = {key: _with_interval(cell) for key, cell in measured.items()}
     cells = measured | _floors(layout, frame, about)
     rows = _rows(layout, frame, about, names, remarks, {key[:2] for key in measured})
     cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
     repeated = {(row.name, key) for row in layout.others for key, own in row.keys.items() if key == own}
     rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
     cells |= _marks(rated, columns, names, [row.name for row in rows if not row.control])
-    cells |= _beside(cells, layout, columns, names, rows, against)
+    cells |= _beside(cells, layout, columns, names, rows, against, extractor)
     rows, footnotes = _footnotes(rows, names, cells, columns, about)
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
     return Table(
         layout.name,
-        [*_caption(layout, about, frame, names, columns, against), *remarks.warnings],
+        [*_caption(layout, about, frame, names, columns, against, spread), *_testing(cells), *remarks.warnings],
         {dataset: _heading(dataset, about) for dataset in names},
         columns,
         rows,
         cells,
         footnotes,
         against or "",
+        spread,
     )
 
 
 def filled(table: Table) -> bool:
     """Whether a method has a number of ours in the table."""
     methods = {row.name for row in table.rows if not row.control}
-    return any(cell.n for (row, _, _), cell in table.cells.items() if row in methods)
+    costs = table.name == "cost"  # the scores in it stand elsewhere too
+    shown = ((row, key, cell.n) for (row, _, key), cell in table.cells.items())
+    return any(n and (key.startswith("cost.") or not costs) for row, key, n in shown if row in methods)
 
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
@@ -372,7 +420,8 @@ def _other(frame: pd.DataFrame, extractor: str) -> Layout:
     return Layout(OTHER, "", "Further scores, by their keys", columns, (*REAL, *NORMAL))
 
 
-def _resolved(column: Column, extractor: str) -> Column:
+def resolved(column: Column, extractor: str) -> Column:
+    """A column with the suite's extractor in its key, and its direction."""
     key = f"{column.key}{extractor}" if column.key.endswith("@") else column.key
     return replace(column, key=key, better=column.better or direction(key))
 
@@ -391,31 +440,44 @@ def direction(key: str) -> str:
     return _directions()[max(metrics, key=len)] if metrics else "none"
 
 
-def _cell(values: np.ndarray) -> Cell:
+def _cell(seeds: np.ndarray, values: np.ndarray) -> Cell:
     with np.errstate(invalid="ignore"):
-        return Cell(float(values.mean()), float(values.std()) if np.isfinite(values).all() else math.nan, len(values))
+        std = float(values.std())  # inf of numbers near the largest there are
+        return Cell(
+            float(values.mean()), std if math.isfinite(std) else math.nan, len(values), seeds=seeds, values=values
+        )
 
 
-def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
+def means(scores: pd.DataFrame, column: Column) -> dict[Place, float]:
+    """The mean over seeds of a column's score by data set and method."""
+    return {place: float(own.mean()) for place, (_, own) in _values(scores, column).items()}
+
+
+def _with_interval(cell: Cell) -> Cell:
+    low, high = statistics.bootstrap_interval(cell.values)
+    return replace(cell, low=low, high=high)
+
+
+def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
     found = {}
     for column in columns:
-        for (dataset, method), values in _values(scores, column).items():
-            found[method, dataset, column.metric] = _cell(values)
+        for (dataset, method), own in _values(scores, column).items():
+            found[method, dataset, column.metric] = _cell(*own)
     return found
 
 
-def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[tuple[str, str, str], Cell]:
-    found: dict[tuple[str, str, str], Cell] = {}
+def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
+    found: dict[CellKey, Cell] = {}
     for row in layout.others:
         for column in columns:
-            for (dataset, method), values in _values(scores, replace(column, key=row.keys[column.key])).items():
+            for (dataset, method), own in _values(scores, replace(column, key=row.keys[column.key])).items():
                 if method == row.method:
-                    found[row.name, dataset, column.metric] = _cell(values)
+                    found[row.name, dataset, column.metric] = _cell(*own)
     return found
 
 
-def _values(scores: pd.DataFrame, column: Column) -> dict[Place, np.ndarray]:
-    """A column's scores over the seeds of each data set and method."""
+def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarray, np.ndarray]]:
+    """(seeds, a column's scores) of each data set and method."""
     chosen = scores[scores["metric"] == column.key]
     if column.minus:
         subtracted = scores[scores["metric"] == column.minus]
@@ -426,20 +488,22 @@ def _values(scores: pd.DataFrame, column: Column) -> dict[Place, np.ndarray]:
     places = datasets[0] * len(methods[1]) + methods[0]
     order = np.argsort(places, kind="stable")
     starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    parts = np.split(chosen["value"].to_numpy()[order], starts[1:]) if len(order) else []
+    seeds, values = (
+        np.split(chosen[name].to_numpy()[order], starts[1:]) if len(order) else [] for name in ("seed", "value")
+    )
     firsts = places[order][starts]
     return {
-        (str(datasets[1][place // len(methods[1])]), str(methods[1][place % len(methods[1])])): values
-        for place, values in zip(firsts, parts, strict=True)
+        (str(datasets[1][place // len(methods[1])]), str(methods[1][place % len(methods[1])])): (own_seeds, own)
+        for place, own_seeds, own in zip(firsts, seeds, values, strict=True)
     }
 
 
-def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict[tuple[str, str, str], Cell]:
+def _floors(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict[CellKey, Cell]:
     """The rows that are formulas: the KL's noise floor and the entropy l/2 of N(0, I)."""
-    found: dict[tuple[str, str, str], Cell] = {}
+    found: dict[CellKey, Cell] = {}
     rows = {row for row, _ in layout.controls}
     if "noise-floor" in rows:
-        for (dataset, _), values in _values(scores, Column("", "gaussian_kl_floor.mean")).items():
+        for (dataset, _), (_, values) in _values(scores, Column("", "gaussian_kl_floor.mean")).items():
             for key in ("gaussian_kl.mean", "gaussian_kl_target.mean"):
                 found.setdefault(("noise-floor", dataset, key), Cell(float(values[0]), 0.0, 1))
     if "half-l" in rows:
@@ -478,14 +542,14 @@ def _rows(
 
 
 def _marks(
-    cells: dict[tuple[str, str, str], Cell], columns: list[Column], datasets: list[str], methods: list[str]
-) -> dict[tuple[str, str, str], Cell]:
-    """The best and second-best methods of each column, by mean; nothing where all are equal."""
-    marked = {}
+    cells: dict[CellKey, Cell], columns: list[Column], datasets: list[str], methods: list[str]
+) -> dict[CellKey, Cell]:
+    """The rated cells of each column with what they are beside the best by mean; nothing where all are equal."""
+    marked: dict[CellKey, Cell] = {}
     for dataset in datasets:
         for column in columns:
             rated = {
-                key: _badness(cells[key].mean, column.better)
+                key: badness(cells[key].mean, column.better)
                 for method in methods
                 if (key := (method, dataset, column.metric)) in cells and math.isfinite(cells[key].mean)
             }
@@ -493,29 +557,74 @@ def _marks(
                 continue
             for key, own in rated.items():
                 ahead = sum(other < own for other in rated.values())
-                if ahead < 2:
-                    marked[key] = replace(cells[key], mark=("best", "second")[ahead])
+                marked[key] = replace(cells[key], mark=("best", "second")[ahead] if ahead < 2 else "")
+            best = min(rated, key=rated.__getitem__)
+            own_column = {key: marked[key] for key in rated}
+            for key, (p, tied) in _against_best(own_column, best, column.better).items():
+                marked[key] = replace(marked[key], p=p, tied=tied)
     return marked
 
 
-def _badness(mean: float, better: str) -> float:
+def _against_best(cells: dict[CellKey, Cell], best: CellKey, better: str) -> dict[CellKey, tuple[float, bool]]:
+    """(p, not distinguishable) of each other method of the best one's column, by paired t-tests over common seeds."""
+    first = cells[best]
+    signed = np.abs if better == "zero" else np.asarray
+    column = {key: cell for key, cell in cells.items() if key != best}
+    p = dict.fromkeys(column, math.nan)
+    alike = [key for key, cell in column.items() if np.array_equal(cell.seeds, first.seeds)]
+    if alike:  # as a rule: tested all at once
+        differences = np.stack([signed(column[key].values) for key in alike]) - signed(first.values)
+        p |= zip(alike, statistics.paired_t(differences).tolist(), strict=True)
+    for key in column.keys() - {*alike}:
+        _, own, other = np.intersect1d(column[key].seeds, first.seeds, return_indices=True)
+        differences = signed(column[key].values[own]) - signed(first.values[other])
+        p[key] = float(statistics.paired_t(differences[None])[0])
+    adjusted = statistics.holm(np.array([*p.values()])).tolist()
+    return {key: (own, own > statistics.LEVEL) for key, own in zip(p, adjusted, strict=True)}
+
+
+def _testing(cells: dict[CellKey, Cell]) -> list[str]:
+    """What the tests of a table's cells can show."""
+    tested = [cell.n for cell in cells.values() if not math.isnan(cell.p)]
+    if not tested:
+        return (
+            ["One seed: no difference can be tested."]
+            if any(cell.mark and cell.n == 1 for cell in cells.values())
+            else []
+        )
+    text = [
+        f"{TIED} not distinguishable from the best (paired t-tests over common seeds, Holm's correction, "
+        f"{statistics.LEVEL:.0%})."
+    ]
+    least = statistics.smallest_wilcoxon_p(min(tested))
+    if least > statistics.LEVEL:
+        text.append(
+            f"The t-test takes differences to be normal; an exact Wilcoxon test, which does not, cannot go below "
+            f"p = {least:.3g} with {min(tested)} seeds."
+        )
+    return text
+
+
+def badness(mean: float, better: str) -> float:
+    """A mean as a number of which less is better."""
     return {"lower": mean, "higher": -mean, "zero": abs(mean), "none": 0.0}[better]
 
 
 def _beside(
-    cells: dict[tuple[str, str, str], Cell],
+    cells: dict[CellKey, Cell],
     layout: Layout,
     columns: list[Column],
     datasets: list[str],
     rows: list[Row],
     against: str | None,
-) -> dict[tuple[str, str, str], Cell]:
-    """The cells with the published number of the same data set, method and metric."""
+    extractor: str,
+) -> dict[CellKey, Cell]:
+    """The cells with the published number of the same data set, method and metric, and how far off ours is."""
     if against is None:
         return {}
     printed = {
         (row["dataset"], row["method"], _space_free(row["metric"])): Cell(
-            row["mean"], row["std"], 0, printed=row["printed"]
+            row["mean"], row["std"], 0 if math.isnan(row["n"]) else int(row["n"]), printed=row["printed"]
         )
         for row in published.load(against).to_dict("records")
     }
@@ -528,10 +637,21 @@ def _beside(
             for column in columns:
                 key = (row.name, dataset, column.metric)
                 metric = _space_free(row.metric(column))
-                number = printed.get((dataset, names.get(row.name, row.name), metric))
-                if number:
-                    found[key] = replace(cells.get(key, empty), published=number)
+                theirs = printed.get((dataset, names.get(row.name, row.name), metric))
+                if theirs:
+                    ours = cells.get(key, empty)
+                    # In another feature space a distance has another scale.
+                    same = "@" not in column.key or extractor == "inception"
+                    found[key] = replace(ours, published=theirs, off=_off(ours, theirs) if same else math.nan)
     return found
+
+
+def _off(ours: Cell, theirs: Cell) -> float:
+    """(ours - theirs) over the standard error of the difference; NaN where a side has no spread or one run."""
+    if min(ours.n, theirs.n) < 2:
+        return math.nan
+    error = math.sqrt(ours.std**2 / (ours.n - 1) + theirs.std**2 / (theirs.n - 1))
+    return (ours.mean - theirs.mean) / error if error > 0 else math.nan
 
 
 def _space_free(metric: str) -> str:
@@ -542,7 +662,7 @@ def _space_free(metric: str) -> str:
 def _footnotes(
     rows: list[Row],
     datasets: list[str],
-    cells: dict[tuple[str, str, str], Cell],
+    cells: dict[CellKey, Cell],
     columns: list[Column],
     about: dict[str, Any],
 ) -> tuple[list[Row], dict[str, str]]:
@@ -590,6 +710,7 @@ def _caption(
     datasets: list[str],
     columns: list[Column],
     against: str | None,
+    spread: str,
 ) -> list[str]:
     """Sentences: what, over how many seeds, in which feature space, on which images."""
     extractor = about.get("extractor") or ""
@@ -599,9 +720,11 @@ def _caption(
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
         f"{layout.title.format(distance=distance)}{paper}.",
-        f"Suite {about.get('suite', '')}: mean ± population standard deviation over {len(seeds)} "
+        f"Suite {about.get('suite', '')}: {_SPREAD_WORDS[spread]} over {len(seeds)} "
         f"seed{'' if len(seeds) == 1 else 's'}.",
     ]
+    if spread == "ci95" and len(seeds) < statistics.FEWEST:
+        text.append(f"No interval can be made of fewer than {statistics.FEWEST} seeds.")
     for dataset in datasets:
         facts = about.get("datasets", {}).get(dataset, {})
         if "samples" in facts:
@@ -643,7 +766,10 @@ def _comparison(against: str, extractor: str, datasets: list[str], columns: list
     mine = frame[[_space_free(metric) in keys for metric in frame["metric"]]]
     if mine.empty:
         return [f"{against} publishes nothing for this table."]
-    text = [f"In brackets: {against}, from the authors' own settings."]
+    text = [
+        f"In brackets: {against}, from the authors' own settings; then how far ours is from it, in standard errors of "
+        "the difference, where both have a spread."
+    ]
     missing = [name for name in datasets if name not in {*mine["dataset"]}]
     if missing:
         text.append(f"{against} publishes nothing for {', '.join(DATASETS.get(d, d) for d in missing)}.")

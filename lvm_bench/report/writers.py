@@ -8,20 +8,24 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from lvm_bench.records import one_line
-from lvm_bench.report.tables import AWAY, Cell, Column, Row, Table
+from lvm_bench.report.tables import AWAY, TIED, Cell, Column, Row, Table
 
-CSV_COLUMNS = ["dataset", "column", "row", "metric", "mean", "std", "n", "mark"]
-PUBLISHED_COLUMNS = ["published", "published_mean", "published_std"]
+CSV_COLUMNS = ["dataset", "column", "row", "metric", "mean", "std", "n", "mark", "p"]
+INTERVAL_COLUMNS = ["low", "high"]
+PUBLISHED_COLUMNS = ["published", "published_mean", "published_std", "standard_errors_off"]
 DASH = "–"
 LATEX_LEGEND = "The best method is bold, the second best underlined."
 TERMINAL_LEGEND = "* best method, ° second best."
+MARKDOWN_LEGEND = "The best method is bold, the second best in italics."
+FAR = 2.0  # standard errors from a published number that are coloured as far
 LATEX_COLUMNS = 12  # of numbers side by side in one tabular
 Lines = list[Text]  # of one cell
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
     '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "−": "$-$",
-    "∞": r"$\infty$", "é": r"\'e", "†": r"$\dagger$",
+    "∞": r"$\infty$", "é": r"\'e", "†": r"$\dagger$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$", "≈": r"$\approx$",
 }  # fmt: skip
 
 
@@ -38,23 +42,40 @@ def number(mean: float, std: float, n: int) -> str:
     return shown if n == 1 or math.isnan(std) else f"{shown} ± {_plain(std, digits)}"
 
 
+def interval(mean: float, low: float, high: float) -> str:
+    """`mean [low, high]`, to two digits of half the interval; the mean alone where there is none."""
+    if math.isnan(low) or not math.isfinite(mean):
+        return number(mean, math.nan, 1)
+    shown = number(mean, (high - low) / 2, 2).split(" ± ")[0]
+    digits = len(shown.partition(".")[2])
+    return f"{shown} [{_plain(low, digits)}, {_plain(high, digits)}]"
+
+
 def _plain(value: float, digits: int) -> str:
     text = f"{value:,.{digits}f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
-def cell_text(cell: Cell | None, column: Column) -> str:
+def cell_text(cell: Cell | None, column: Column, spread: str = "std") -> str:
     """What a cell shows of our own measurement: a dash where there is none."""
     if cell is None or cell.n == 0:
         return DASH
+    if spread == "ci95":
+        return interval(*(value * column.scale for value in (cell.mean, cell.low, cell.high)))
     return number(cell.mean * column.scale, cell.std * column.scale, cell.n)
 
 
 def published_text(cell: Cell | None) -> str:
-    """The published number of a cell in brackets; empty where there is none."""
+    """The published number of a cell in brackets, and how far ours is from it; empty where there is none."""
     if cell is None or cell.published is None:
         return ""
-    return f"({cell.published.printed})"
+    off = "" if math.isnan(cell.off) else f" {cell.off:+.1f} SE".replace("-", "−")
+    return f"({cell.published.printed}){off}"
+
+
+def is_far(cell: Cell) -> bool:
+    """Whether ours is further from the published number than chance explains."""
+    return abs(cell.off) > FAR
 
 
 def to_csv(table: Table) -> str:
@@ -62,7 +83,8 @@ def to_csv(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     mixed = any(row.away for row in table.rows)
-    writer.writerow(CSV_COLUMNS + (PUBLISHED_COLUMNS if table.against else []) + (["here"] if mixed else []))
+    asked = (INTERVAL_COLUMNS if table.spread == "ci95" else []) + (PUBLISHED_COLUMNS if table.against else [])
+    writer.writerow(CSV_COLUMNS + asked + (["here"] if mixed else []))
     for dataset in table.datasets:
         for row in table.rows:
             for column in table.columns:
@@ -70,14 +92,69 @@ def to_csv(table: Table) -> str:
                 if cell is None:
                     continue
                 own = [repr(cell.mean), repr(cell.std), cell.n, cell.mark] if cell.n else ["", "", 0, ""]
-                line = [dataset, column.label, row.name, row.metric(column), *own]
+                line = [dataset, column.label, row.name, row.metric(column), *own, _full(cell.p)]
+                if table.spread == "ci95":
+                    line += [_full(cell.low), _full(cell.high)]
                 if table.against:
                     theirs = cell.published
-                    line += [table.against, repr(theirs.mean), repr(theirs.std)] if theirs else ["", "", ""]
+                    beside = [table.against, repr(theirs.mean), repr(theirs.std)] if theirs else ["", "", ""]
+                    line += [*beside, _full(cell.off)]
                 if mixed:
                     line.append("false" if dataset in row.away else "true")
                 writer.writerow(line)
     return stream.getvalue()
+
+
+def _full(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def to_paper_csv(table: Table) -> str:
+    """The table as it stands on paper: a row per method, a column per data set and score, cells as text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    where = [(dataset, column) for dataset in table.datasets for column in table.columns]
+    writer.writerow(["", *(table.datasets[dataset] for dataset, _ in where)])
+    writer.writerow(["", *(column.heading for _, column in where)])
+    for row in table.rows:
+        writer.writerow([row.label, *(_paper_cell(table, row, *place) for place in where)])
+    return stream.getvalue()
+
+
+def _paper_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
+    cell = table.cells.get((row.name, dataset, column.metric))
+    text = cell_text(cell, column, table.spread) + (TIED if cell and cell.tied else "")
+    return " ".join(filter(None, (text, published_text(cell))))
+
+
+def to_markdown(table: Table) -> str:
+    """The caption, a table for each data set, and the footnotes, in GitHub's Markdown."""
+    lines = [markdown(" ".join([*table.caption, MARKDOWN_LEGEND])), ""]
+    for dataset, heading in table.datasets.items():
+        lines.append(f"| {markdown(heading)} | {' | '.join(markdown(c.heading) for c in table.columns)} |")
+        lines.append(f"|---|{'---:|' * len(table.columns)}")
+        for row in table.rows:
+            name = markdown(row.label) + table.mark(row, [dataset])
+            cells = (_markdown_cell(table, row, dataset, column) for column in table.columns)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    notes = [f"{letter}: {markdown(text)}\n" for letter, text in table.footnotes.items()]
+    return "\n".join(lines + notes)
+
+
+def _markdown_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
+    cell = table.cells.get((row.name, dataset, column.metric))
+    text = cell_text(cell, column, table.spread)
+    if cell and cell.mark:
+        text = f"**{text}**" if cell.mark == "best" else f"*{text}*"
+    text += TIED if cell and cell.tied else ""
+    text += f" <sup>{row.notes[dataset]}</sup>" if dataset in row.notes else ""
+    return " ".join(filter(None, (text, markdown(published_text(cell)))))
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~$!" else c for c in one_line(text))
 
 
 def escape(text: str) -> str:
@@ -86,11 +163,11 @@ def escape(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table*` that needs booktabs and graphicx: the data sets side by side where they fit, else below."""
+    """A `table*` that needs booktabs, graphicx and xcolor: the data sets side by side where they fit, else below."""
     panels = _panels(table)
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs,graphicx}",
+            "% needs \\usepackage{booktabs,graphicx,xcolor}",
             r"\begin{table*}",
             r"\centering",
             rf"\caption{{{escape(' '.join([*table.caption, LATEX_LEGEND]))}}}",
@@ -149,12 +226,15 @@ def _raised(mark: str) -> str:
 
 def _latex_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
     cell = table.cells.get((row.name, dataset, column.metric))
-    text = escape(cell_text(cell, column))
+    text = escape(cell_text(cell, column, table.spread))
     if cell and cell.mark:
         text = rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
+    text += escape(TIED) if cell and cell.tied else ""
     if dataset in row.notes:
         text += _raised(row.notes[dataset])
     beside = escape(published_text(cell))
+    if cell and not math.isnan(cell.off):
+        beside = rf"\textcolor{{{'red' if is_far(cell) else 'teal'}}}{{{beside}}}"
     return f"{text} {beside}" if beside else text
 
 
@@ -228,8 +308,11 @@ def _fitting(items: list[tuple[int, tuple[Column, list[Lines]]]], width: int) ->
 def _terminal_cell(table: Table, row: Row, dataset: str, column: Column) -> Lines:
     cell = table.cells.get((row.name, dataset, column.metric))
     mark = cell.mark if cell else ""
-    text = Text(cell_text(cell, column), style={"best": "bold", "second": "underline", "": ""}[mark])
+    text = Text(cell_text(cell, column, table.spread), style={"best": "bold", "second": "underline", "": ""}[mark])
     text.append({"best": "*", "second": "°", "": ""}[mark], style="not underline")
+    text.append(TIED if cell and cell.tied else "", style="not underline")
     text.append(f" {row.notes[dataset]}" if dataset in row.notes else "")
     beside = published_text(cell)
-    return [text, Text(beside, style="dim")] if beside else [text]
+    if not cell or not beside:
+        return [text]
+    return [text, Text(beside, style="dim" if math.isnan(cell.off) else "red" if is_far(cell) else "green")]

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from lvm_bench.errors import UserError
-from lvm_bench.report import published
-from lvm_bench.report.published import COMPARED, Claim, Score, judge, judge_published, load
+from lvm_bench.report import claims
+from lvm_bench.report.claims import COMPARED, Claim, Score, judge, judge_published, published_scores
+from lvm_bench.report.published import load
 
-CLAIMS = published.claims()
+CLAIMS = claims.claims()
 PAPER = load("avae-2024")
 
 
@@ -154,7 +155,7 @@ def test_a_rank_correlation_has_the_sign_of_the_metrics() -> None:
 def test_verdicts_of_a_suite_use_its_extractor() -> None:
     rows = [["mnist", name, 0, "frechet.fake@classifier", value] for name, value in VALUES.items()]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "metric", "value"])
-    verdicts = published.verdicts(frame, "classifier").set_index("id")
+    verdicts = claims.verdicts(frame, "classifier").set_index("id")
     assert verdicts.loc["avae-samples-best", "here"] is True
     assert "mnist frechet.fake@classifier: vae 6" in verdicts.loc["avae-samples-best", "numbers"]
     assert verdicts.loc["avae-kl-best", "here"] is None
@@ -166,4 +167,4 @@ def test_an_unknown_source_is_a_sentence() -> None:
 
 
 def test_a_missing_deviation_is_not_a_number() -> None:
-    assert math.isnan(published.published_scores("avae-readme")["mnist", "vae", "mse.heldout"].std)
+    assert math.isnan(published_scores("avae-readme")["mnist", "vae", "mse.heldout"].std)

@@ -17,7 +17,8 @@ Call = Callable[..., Result]
 Put = Callable[..., Path]
 
 
-FILLED = ("frechet", "kl", "reconstruction")  # the tables in which the made-up runs have a number
+FORMS = ("csv", "paper.csv", "tex", "md")
+FILLED = ("frechet", "kl", "reconstruction", "cost")  # the tables in which the made-up runs have a number
 
 
 @pytest.fixture
@@ -29,6 +30,10 @@ def results(tmp_path: Path, put_run: Put) -> Path:
     return tmp_path
 
 
+def tables_in(results: Path) -> set[str]:
+    return {file.name.split(".")[0] for file in (results / "small" / "tables").iterdir()}
+
+
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -37,7 +42,8 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
     result = lvm_bench("report", "--results", results, "--against", "avae-2024")
     assert result.exit_code == 0
     written = {file.name for file in (results / "small" / "tables").iterdir()}
-    assert written == {f"{name}.avae-2024.{end}" for name in FILLED for end in ("csv", "tex")}
+    of_words = {f"{name}.{end}" for name in ("ranks", "claims", "settings") for end in ("csv", "tex", "md")}
+    assert written == of_words | {f"{name}.avae-2024.{end}" for name in FILLED for end in FORMS}
     assert "(13.27 ± 0.34)" in result.stdout
     assert "1.500 ± 0.000" in result.stdout
     pictures = {file.name for file in (results / "small" / "figures").iterdir()}
@@ -71,15 +77,13 @@ def test_a_table_whose_numbers_are_gone_does_not_stay(
         for method in ("vae", "avae"):
             put_run("mnist", method, seed, {"mse.train": 1.0})
     assert lvm_bench("report", "--results", results).exit_code == 0
-    assert {file.name for file in (results / "small" / "tables").iterdir()} == {
-        "reconstruction.csv", "reconstruction.tex",
-    }  # fmt: skip
+    assert tables_in(results) == {"reconstruction", "cost", "claims", "settings"}
     assert lvm_bench("verify", "--results", results).exit_code == 0
 
 
 def test_one_table_of_one_suite(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results, "--suite", "small", "--tables", "kl")
-    assert {file.name for file in (results / "small" / "tables").iterdir()} == {"kl.csv", "kl.tex"}
+    assert {file.name for file in (results / "small" / "tables").iterdir()} == {f"kl.{end}" for end in FORMS}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
 def test_report_does_not_import_torch(results: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rich.console import Console; from lvm_bench.report import report;"
-        f"report(Path({str(results)!r}), None, [], 'avae-2024', Console());"
+        f"report(Path({str(results)!r}), None, [], 'avae-2024', 'std', Console());"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lvm_bench import metrics, records, store
 from lvm_bench.records import Run
-from lvm_bench.report import emit, factor_figures, published, scores, tables, writers
+from lvm_bench.report import claims, emit, factor_figures, scores, tables, writers
 from lvm_bench.report.figures import GAP
 
 FACTORS = {"names": ["shape", "x & y"], "sizes": [3, 5]}
@@ -77,7 +77,7 @@ def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFra
     assert cell.published is not None
     assert cell.published.mean == pytest.approx(0.7556)
     latex = writers.to_latex(table)
-    assert r"\underline{78.8 $\pm$ 3.8} (75.56 $\pm$ 7.21)" in latex
+    assert r"\underline{78.8 $\pm$ 3.8}$\approx$ \textcolor{teal}{(75.56 $\pm$ 7.21) +0.7 SE}" in latex
     assert r"(64.80 $\pm$ 7.50)" in next(line for line in latex.splitlines() if line.startswith("VAE, axes"))
     lines = list(csv.DictReader(io.StringIO(writers.to_csv(table))))
     written = {(line["row"], line["metric"]): line for line in lines}
@@ -121,20 +121,21 @@ def test_tables_without_a_number_are_left_out_unless_asked_for(
     store.write_json(tmp_path / "about.json", about)
     frame.assign(digest="d").to_csv(tmp_path / "scores.csv", index=False)
     emit(tmp_path)
-    assert {file.stem for file in (tmp_path / "tables").iterdir()} == {"disentanglement", "factors"}
+    names = {file.name.split(".")[0] for file in (tmp_path / "tables").iterdir()}
+    assert names == {"disentanglement", "factors", "ranks", "claims"}
     emit(tmp_path, ["frechet"])
     assert (tmp_path / "tables" / "frechet.csv").is_file()
 
 
 def test_claims_are_held_against_a_stand_in_where_the_suite_has_no_other(frame: pd.DataFrame) -> None:
     def verdict(scores: pd.DataFrame) -> tuple[object, str]:
-        found = published.verdicts(scores, "").set_index("id").loc["beta-tcvae-dsprites-mig"]
+        found = claims.verdicts(scores, "").set_index("id").loc["beta-tcvae-dsprites-mig"]
         return found["here"], found["numbers"]
 
     here, numbers = verdict(frame)
     assert here is False
     assert numbers.startswith("dsprites mig_paper.grid: ")
-    row = published.verdicts(frame, "").set_index("id").loc["beta-tcvae-dsprites-mig"]
+    row = claims.verdicts(frame, "").set_index("id").loc["beta-tcvae-dsprites-mig"]
     assert (row["datasets"], row["methods"]) == ("dsprites", 3)
     stand_in = frame.assign(dataset="sprites")
     assert verdict(stand_in) == (here, numbers.replace("dsprites", "sprites"))

@@ -27,7 +27,7 @@ def suite(tmp_path: Path) -> Path:
 
 def collected(suite: Path, complain: Callable[[str], object] = pytest.fail) -> Gathered:
     found = gather(suite, {}, complain)
-    write(suite, found)
+    write(suite, found, {})
     return found
 
 

@@ -132,13 +132,3 @@ def test_cliques_are_the_longest_runs() -> None:
     assert statistics.cliques(average, 1.0) == [(0, 1), (1, 2), (3, 4)]
     assert statistics.cliques(average, 0.1) == []
     assert statistics.cliques(average, 9.0) == [(0, 4)]
-
-
-def test_who_cannot_be_told_from_the_best() -> None:
-    best = np.array([1.0, 2.0, 3.0, 4.0])
-    table = np.stack([best, best + np.array([0.1, -0.2, 0.3, -0.1]), best + np.array([5.0, 5.1, 4.9, 5.0])])
-    p, tied = statistics.tied_with_best(table, 0)
-    assert tied.tolist() == [False, True, False]
-    assert math.isnan(p[0])
-    raw = [stats.ttest_rel(row, best).pvalue for row in table[1:]]
-    assert p[1:] == pytest.approx([max(raw), 2 * min(raw)])
