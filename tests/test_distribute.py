@@ -236,7 +236,7 @@ def test_a_folder_of_the_same_name_on_another_machine_is_refused(
     board = answering(Board(), monkeypatch)
     with pytest.raises(UserError, match="is not the folder of that name on the machine of this command"):
         Place(tmp_path, tmp_path, []).enter(board)
-    assert not list(tmp_path.iterdir())
+    assert [*tmp_path.rglob("*")] == [tmp_path / "runs"]
 
 
 def test_a_line_carries_the_newest_tick_every_other_word_and_the_wish_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
