@@ -31,6 +31,8 @@ class AVAE(Method):
     `m` images make the estimate; they are drawn anew every `k_e` epochs and encoded anew every `k_b` steps.
     `floor` bounds the estimate from below: at the level `max_cdf` of the authors' code, at the level where
     exact Gaussian codes are in equilibrium, or not at all.
+    `bandwidth` may be h0 itself ("uncorrected"), or a number that multiplies the computed h. From h = 1 on there is
+    no variance 1 - h^2 to draw codes with.
     """
 
     monitor = "recon_plus_kl10"
@@ -44,7 +46,7 @@ class AVAE(Method):
         m: int,
         k_e: int = 1,
         k_b: int = 10,
-        bandwidth: Literal["computed", "paper"] = "computed",
+        bandwidth: Literal["computed", "paper", "uncorrected"] | float = "computed",
         floor: Literal["paper", "calibrated", "none"] = "paper",
         max_cdf: float | None = None,
         beta_rule: Literal["rms_log10", "mean_norm", "fixed"] = "rms_log10",
@@ -61,9 +63,18 @@ class AVAE(Method):
                 f"avae: the authors give no bandwidth for (latent, m) = {(l, m)}. Valid: "
                 f"{', '.join(map(str, PAPER_BANDWIDTHS))}. Choose bandwidth = 'computed'."
             )
+        if floor == "calibrated" and bandwidth not in ("computed", "paper"):
+            raise UserError(
+                f"avae: floor = 'calibrated' is made for the corrected h, and bandwidth = {bandwidth!r} gives another. "
+                "Choose bandwidth = 'computed', or another floor."
+            )
+        if isinstance(bandwidth, float) and bandwidth <= 0:
+            raise UserError(f"avae: bandwidth = {bandwidth} multiplies h. Choose a number above 0.")
         self.m, self.k_e, self.k_b, self.beta_rule = m, k_e, k_b, beta_rule
         self.h0 = PAPER_BANDWIDTHS[l, m] if bandwidth == "paper" else optimal_bandwidth(l, m)
-        self.h = corrected_bandwidth(self.h0)
+        self.h = self.h0 if bandwidth == "uncorrected" else corrected_bandwidth(self.h0)
+        if isinstance(bandwidth, float):
+            self.h *= bandwidth
         # The paper never mentions a floor, its code has one: without it the objective is unbounded below,
         # because log q of a far code falls as -d^2/(2h^2), faster than log p.
         match floor:
@@ -147,3 +158,7 @@ class AVAE(Method):
     def target_variance(self) -> float:
         """1 - h^2: where the aggregate posterior converges, section III-B3."""
         return 1 - self.h**2
+
+    @property
+    def cannot_sample(self) -> str:
+        return f"h = {self.h:.2f} leaves no variance 1 - h² to draw codes with" if self.h >= 1 else ""

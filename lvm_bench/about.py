@@ -76,6 +76,7 @@ class _About(BaseModel):
     protocol: str | None = None
     methods: list[Name] = []
     seeds: list[Count] = []
+    axis: str = ""
     datasets: dict[Name, _Dataset | _Unmeasured] = {}
     declined: dict[str, str] = {}  # these two where the runs themselves do not stand in it, as of old
     failed: dict[str, str] = {}
@@ -156,6 +157,8 @@ def compose(suite: str, runs: list[Run], before: dict[str, Any]) -> dict[str, An
         "datasets": _datasets(runs, before),
         "runs": [lists.entry(run) for run in runs],
     }
+    if axis := next((run.plan.get("axis", "") for run in here), before.get("axis", "")):
+        about["axis"] = axis
     about["seeds"] = sorted({seed for facts in about["datasets"].values() for seed in facts["seeds"]})
     return about | lists.distinct
 

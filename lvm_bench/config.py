@@ -102,6 +102,7 @@ class _SuiteTable(BaseModel):
     methods: Names = []
     datasets: Names = []
     seeds: Seeds = []
+    axis: str = ""
     run: dict[str, Any] = {}
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
@@ -125,7 +126,7 @@ SETTINGS = {**Training.model_fields, **Evaluation.model_fields}
 _TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth")}  # folders of results/ that are no suites
 _WORDS = {"method": "method", "dataset": "data set", "suite": "suite"}
 _DEEPEST, _LONGEST, _LONGEST_KEY, _MOST_DOTS, _MOST_ERRORS = 8, 4096, 64, 1000, 50
-_SUITE_KEYS = {"description", "methods", "datasets", "seeds", "run", "train", "evaluate"}
+_SUITE_KEYS = {"description", "methods", "datasets", "seeds", "axis", "run", "train", "evaluate"}
 _OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
 _TABLES = {"packages", "run", "train", "evaluate", "datasets", "methods", "suites"}
 _FEWER = ("methods", "seeds")  # what a suite's table of a data set may narrow down
@@ -138,6 +139,7 @@ class Plan:
     description: str
     order: int  # of the method in the suite
     seeds: tuple[int, ...]  # of the suite on this data set
+    axis: str = ""  # the setting or argument that an ablation's methods differ in
 
 
 @dataclass(frozen=True)
@@ -644,6 +646,13 @@ def resolve(
     for path, kind, name in (*_tables_of(tables, suite), *_set_on(settings)):
         if name not in known[kind]:
             resolver.error(path, f"unknown {_WORDS[kind]} {shortened(name)}.{did_you_mean(name, known[kind])}")
+    axis, arguments = table.get("axis", ""), {name for own in found["method"].values() for name in own}
+    if axis and found["method"] and axis not in {*SETTINGS, *arguments}:
+        resolver.error(
+            f"suites.{suite}.axis",
+            f"{shortened(axis)} is no setting and no argument of its methods."
+            f"{did_you_mean(axis, {*SETTINGS, *arguments})}",
+        )
     fewer = {dataset: resolver.fewer(dataset) for dataset in found["dataset"]}
     # Counted before a job is made: each has kilobytes of settings.
     count = sum(len(found["method"]) * len(seeds or chosen_here["seeds"]) for chosen_here in fewer.values())
@@ -663,14 +672,13 @@ def resolve(
             for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
                 _check_choice(resolver, job, "metrics", registry.METRICS, name)
             order = in_suite.index(method) if method in in_suite else len(in_suite)
-            plan = Plan(table.get("description", ""), order, tuple(fewer[dataset]["seeds"]))
+            plan = Plan(table.get("description", ""), order, tuple(fewer[dataset]["seeds"]), axis)
             here.append(replace(job, plan=plan))
         for seed in dict.fromkeys(seeds or fewer[dataset]["seeds"]):
             jobs += [replace(job, seed=seed) for job in here]
     running = resolver.running()
     for key, value in bare:
         if key not in resolver.used_bare and found["method"] and found["dataset"]:
-            arguments = {name for parameters in found["method"].values() for name in parameters}
             resolver.error(
                 f"--set {key}={shortened(value)}",
                 f"unknown key.{did_you_mean(key, {*SETTINGS, *Running.model_fields, *arguments})}",

@@ -144,6 +144,11 @@ class Method(nn.Module):
         """Variance per axis that the aggregate posterior converges to by design; 1 for N(0, I)."""
         return 1.0
 
+    @property
+    def cannot_sample(self) -> str:
+        """Why there are no codes to sample from; "" where there are. Scores of samples are dashes with this reason."""
+        return ""
+
     def start_epoch(self, epoch: Epoch) -> None:
         """Called before an epoch's batches are drawn (may hold images out), in train mode, with gradients off.
 

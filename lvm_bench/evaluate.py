@@ -241,10 +241,17 @@ class ModelEvidence(Evidence):
         return torch.cat([mu.cpu() for mu, _ in pairs]), torch.cat([log_var.cpu() for _, log_var in pairs])
 
     def target_variance(self) -> float:
+        self._require_samples()
         return float(self.method.target_variance)
+
+    def _require_samples(self) -> None:
+        """Absent for a method that has no codes to sample from."""
+        if self.method.cannot_sample:
+            raise Absent
 
     @torch.no_grad()
     def _prior_codes(self) -> Float[Tensor, "n l"]:
+        self._require_samples()
         self.method.generator.manual_seed(derive(self.seed, "samples"))
         return self.method.prior(self.n)
 

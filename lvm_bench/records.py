@@ -80,6 +80,7 @@ class Plan(_Checked):
     description: str
     order: Count
     seeds: list[Count]
+    axis: str = ""
 
 
 class Fingerprint(_Checked):

@@ -287,6 +287,8 @@ class Run:
             worker.progress.declined(job, reason)
             return "declined"
         method = self.trained(task.data, spec)
+        if method.cannot_sample:
+            self.record["reason"] = method.cannot_sample
         worker.progress.scoring(job)
         if not self.is_scored():
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, worker.device)
@@ -638,9 +640,9 @@ def _where(error: Exception, job: Job) -> str:
 
 
 def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
-    kinds = ("real", "recon", "interpolated", "fake")
+    kinds = ("real", "recon", "interpolated", *(() if evidence.method.cannot_sample else ("fake",)))
     pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
-    if evidence.data.grid:
+    if evidence.data.grid and not evidence.method.cannot_sample:
         pictures |= {"directions": evidence.directions().numpy(), "traversal": evidence.traversal().numpy()}
     _save(path, pictures)
 

@@ -135,6 +135,25 @@ def test_the_packaged_suites_resolve_and_state_every_value() -> None:
     assert {s.training.latent for (d, _), s in settings.items() if d == "cifar10"} == {128}
 
 
+def test_the_axis_of_a_suite_is_a_setting_or_an_argument(tmp_path: Path) -> None:
+    for axis in ("latent", "beta", "samples"):
+        suite = config.resolve(write(tmp_path, f'axis = "{axis}"\n'), "s")
+        assert {job.plan.axis for job in suite.jobs} == {axis}
+    assert {job.plan.axis for job in config.resolve(write(tmp_path), "s").jobs} == {""}
+    with pytest.raises(UserError, match=r"suites.s.axis: 'betta' is no setting .* Did you mean 'beta'"):
+        config.resolve(write(tmp_path, 'axis = "betta"\n'), "s")
+
+
+def test_the_methods_of_an_ablation_differ_in_its_axis_and_what_goes_with_it(tmp_path: Path) -> None:
+    for name in filter(lambda name: name.startswith("ablation-"), config.suite_names(PACKAGED)):
+        suite = config.resolve(PACKAGED, name)
+        settings = [{**job.scores_settings(), **job.arguments} for job in suite.jobs if job.seed == 0]
+        differing = {key for key in settings[0] if len({str(table[key]) for table in settings}) > 1}
+        axis = suite.jobs[0].plan.axis
+        assert differing - {"arguments", "beta" if axis == "beta_rule" else axis} <= {axis}
+        assert len({str(table[axis]) for table in settings}) == len(settings)
+
+
 def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     mistakes = (
         '[suites.s.train]\nepochz = 5\nbatch_size = "ten"\nfactor = 2.0\n'

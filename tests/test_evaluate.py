@@ -136,6 +136,20 @@ def test_controls_have_only_their_own_evidence() -> None:
             made.provide(what, "mean")
 
 
+class Unsampled(Rotation):
+    """A method that has nothing to sample codes from."""
+
+    cannot_sample = "no variance is left"
+    target_variance = -0.5
+
+
+def test_scores_of_samples_and_of_the_target_do_not_apply_where_nothing_can_be_sampled(tmp_path: Path) -> None:
+    made = ModelEvidence(Unsampled(), digits(), EXTRACTOR, Settings(), 0, "cpu")  # type: ignore[arg-type]
+    scores = evaluate(made, tmp_path / "scores.json", "it")
+    assert {"frechet.recon@classifier", "frechet.expost@classifier", "gaussian_kl.mean", "sse.heldout"} <= {*scores}
+    assert not [key for key in scores if "fake" in key or "target" in key]
+
+
 def grid_data() -> Data:
     """A grid of 3 x 4 x 5 images whose first pixels show their factors."""
     names, sizes = ("a", "b", "c"), (3, 4, 5)

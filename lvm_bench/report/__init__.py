@@ -14,6 +14,7 @@ from lvm_bench import ledger, records, store
 from lvm_bench.claims import Claims
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.report import (
+    ablation,
     bandwidth,
     claims,
     factor_figures,
@@ -145,6 +146,7 @@ def emit(
         drawn = [run for run in found.runs if run.folder and run.key in found.shown]
         pictures = figures.write_figures(folder, about, drawn, complain)
         pictures += factor_figures.write_figures(folder, about, drawn, frame, complain)
+        pictures += ablation.write_figures(folder, about, [run for run in found.runs if run.key in found.shown], frame)
         ledger.write(folder, listed, written + pictures)
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]

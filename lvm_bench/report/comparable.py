@@ -30,14 +30,16 @@ def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
-    """Why runs of a method on a data set are missing."""
+    """Why runs of a method on a data set, or its samples, are missing."""
     reasons: dict[Place, dict[tuple[str, str], list[int]]] = {}
     for run in runs:
-        if run.status in ("failed", "declined"):
+        if run.status in ("failed", "declined") or (run.status == "done" and run.reason):
             reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
     return {
         place: "; ".join(
-            f"declined: {reason}" if status == "declined" else f"seed {_all(seeds)} failed: {reason}"
+            f"seed {_all(seeds)} failed: {reason}"
+            if status == "failed"
+            else f"{'no samples' if status == 'done' else status}: {reason}"
             for (status, reason), seeds in sorted(found.items())
         )
         for place, found in reasons.items()

@@ -37,7 +37,7 @@ def write_figures(suite: Path, about: dict[str, Any], runs: Iterable[Run], compl
                 found[method] = (methods[method].seed, images)
         place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
         for method, (seed, images) in found.items():
-            strips = [(words, strip(images[kind])) for kind, words in KINDS.items()]
+            strips = [(words, strip(images[kind])) for kind, words in KINDS.items() if kind in images]
             title = f"{label(method)} {place}, seed {seed}"
             written.append(write_strips(suite / "figures" / f"{dataset}-{method}.png", title, strips))
         if found:
@@ -68,7 +68,7 @@ def ordered(names: set[str], about: dict[str, Any]) -> list[str]:
 
 
 def _images(stored: Any) -> dict[str, np.ndarray]:
-    images = {kind: stored[kind] for kind in KINDS}
+    images = {kind: stored[kind] for kind in KINDS if kind != "fake" or kind in stored}  # not every method can sample
     for kind, array in images.items():
         if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3):
             raise ValueError(f"{kind} is {array.dtype} {array.shape}, not uint8 [n, 1 or 3, h, w]")
@@ -91,7 +91,7 @@ def _combined(found: Found) -> list[Strip]:
     for method, (_, images) in found.items():
         strips.append(("", np.full((BLOCK_GAP, 1, 3), 255, np.uint8)))
         for kind, words in KINDS.items():
-            if kind != "real":
+            if kind != "real" and kind in images:
                 strips.append((f"{label(method)}\n{words}", strip(images[kind])))
     return strips
 

@@ -26,6 +26,7 @@ METHODS = {
 PLAIN = {"ae": "AE (no prior)"}  # methods that are controls: below the rule, never the best
 DATASETS = {
     "mnist": "MNIST",
+    "mnist-12k": "MNIST (12,000 images)",
     "fashion-mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
     "celeba": "CelebA",
@@ -369,6 +370,8 @@ def build(
     """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
     extractor = about.get("extractor") or ""
     layout = _other(frame, extractor) if name == OTHER else LAYOUTS[name]
+    if about.get("axis") == "latent":  # a control has one latent size
+        layout = replace(layout, controls=())
     columns = [resolved(column, extractor) for column in layout.columns]
     names = [*about.get("datasets", {}), *sorted({*frame["dataset"].unique()} - {*about.get("datasets", {})})]
     measured = _cells(frame, columns) | _other_cells(layout, frame, columns)
@@ -699,7 +702,7 @@ def _letter(i: int) -> str:
 
 
 def _heading(dataset: str, about: dict[str, Any]) -> str:
-    latent = about.get("datasets", {}).get(dataset, {}).get("latent")
+    latent = about.get("axis") != "latent" and about.get("datasets", {}).get(dataset, {}).get("latent")
     return DATASETS.get(dataset, dataset) + (f" (l = {latent})" if latent else "")
 
 

@@ -44,6 +44,22 @@ def test_prior_has_the_target_variance(made):
     assert drawn.var().item() == pytest.approx(1 - corrected_bandwidth(0.72) ** 2, rel=0.01)
 
 
+def test_a_number_multiplies_the_bandwidth_and_uncorrected_is_h0(made):
+    plain = made(6, m=1_000, bandwidth="computed")
+    assert made(6, m=1_000, bandwidth=1.0).h == plain.h
+    assert made(6, m=1_000, bandwidth=0.5).h == pytest.approx(plain.h / 2)
+    assert made(6, m=1_000, bandwidth="uncorrected").h == plain.h0 > plain.h
+    assert not plain.cannot_sample
+
+
+def test_from_h_of_1_on_there_is_nothing_to_sample_and_the_loss_is_still_finite(made, x):
+    method = made(2, bandwidth=4.0, m=1_000)
+    assert method.h >= 1
+    assert method.cannot_sample == f"h = {method.h:.2f} leaves no variance 1 - h² to draw codes with"
+    method.kde_codes = draws(50, 2, 0.5, "centres")
+    assert math.isfinite(method.losses(x)["loss"].item())
+
+
 def kl_by_hand(z, centres, h, log_floor):
     m, l = centres.shape
     squares = ((z[:, None] - centres[None]) ** 2).sum(2)
@@ -252,6 +268,8 @@ def test_weights_hold_beta_and_images_but_no_codes(made):
         ({"floor": "paper"}, "max_cdf"),
         ({"beta_rule": "fixed"}, "beta is given with"),
         ({"beta": 1.0}, "beta is given with"),
+        ({"bandwidth": 0.0}, "bandwidth = 0.0 multiplies h"),
+        ({"bandwidth": 0.5, "floor": "calibrated"}, "bandwidth = 0.5 gives another"),
         ({"m": 77}, r"\(2, 77\).*\(2, 10000\).*bandwidth = 'computed'"),
     ],
 )
