@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from lvm_bench import metrics, store
@@ -55,6 +55,7 @@ class Evidence:
         self._extractor = extractor
         heldout = data.validation if settings.protocol == "avae-paper" else data.test
         self.splits = {"train": resident(data.train.pixels), "heldout": resident(heldout.pixels)}
+        self._labels = {"train": data.train.labels, "heldout": heldout.labels}
         self.n = min(settings.samples, len(heldout), len(data.train))
         self._made: dict[tuple[str, str], Any] = {}
 
@@ -79,8 +80,30 @@ class Evidence:
                 return self.reference_features()[: self.n]
             case "fake_features":
                 return self.features(variant)
+            case "heldout_features":
+                return self.features("real")
+            case "training_pixels":
+                return self.splits["train"]
+            case "heldout_pixels":
+                return self.images("real")
+            case "fake_pixels":
+                return self.images(variant)
             case "codes":
                 return self.codes(variant)
+            case "train_codes":
+                return self.train_codes()
+            case "prior_codes":
+                return self.prior_codes()
+            case "train_labels":
+                return self.labels("train")
+            case "labels":
+                return self.labels("heldout")
+            case "novel":
+                return self.unit(self.novel())
+            case "novel_recon":
+                return self.novel_recon()
+            case "novel_codes":
+                return self.novel_codes()
             case "posterior":
                 return self.posterior()
             case "target_variance":
@@ -132,6 +155,19 @@ class Evidence:
             return self.real("heldout")
         raise Absent
 
+    def novel(self) -> UInt8[Tensor, "m c h w"]:
+        """The first n test images of the data set that is novel to this one."""
+        if self.data.novel is None:
+            raise Absent
+        return resident(self.data.novel.pixels[: self.n])
+
+    def labels(self, split: str) -> Int64[Tensor, " n"]:
+        """The labels of a split's images: all of the training split, n of the held-out one."""
+        known = self._labels[split]
+        if known is None:
+            raise Absent
+        return torch.from_numpy(known if split == "train" else known[: self.n])
+
     def grid(self) -> Grid:
         """The data set's images by their factors."""
         if self.data.grid is None:
@@ -159,6 +195,22 @@ class Evidence:
         """Held-out codes: `mean`, or `sampled` from a Gaussian posterior."""
         raise Absent
 
+    def train_codes(self) -> Float[Tensor, "N l"]:
+        """The codes of all training images: z, or posterior means."""
+        raise Absent
+
+    def prior_codes(self) -> Float[Tensor, "n l"]:
+        """n draws from what the method samples codes from."""
+        raise Absent
+
+    def novel_codes(self) -> Float[Tensor, "m l"]:
+        """The codes of the novel images."""
+        raise Absent
+
+    def novel_recon(self) -> Float[Tensor, "m c h w"]:
+        """Reconstructions of the novel images, not quantised, in [0, 1]."""
+        raise Absent
+
     def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
         """(mu, log_var) of the held-out images, for Gaussian encoders."""
         raise Absent
@@ -178,7 +230,7 @@ class ModelEvidence(Evidence):
     def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
         if what in ("real", "recon"):
             return super().images(what) if what == "real" else self.quantise(self.recon("heldout"))
-        makers = {"fake": self._prior_codes, "expost": self._expost_codes, "interpolated": self._midpoints}
+        makers = {"fake": self.prior_codes, "expost": self._expost_codes, "interpolated": self._midpoints}
         if what not in makers:
             raise Absent
         return self.once("images", what, lambda: self.quantise(self.decode(makers[what]())))
@@ -228,6 +280,16 @@ class ModelEvidence(Evidence):
         mu, log_var = self.posterior()
         return mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=generator(self.seed, "posterior"))
 
+    def train_codes(self) -> Float[Tensor, "N l"]:
+        return self.split_codes("train")
+
+    def novel_codes(self) -> Float[Tensor, "m l"]:
+        images = self.novel()
+        return self.once("codes", "novel", lambda: encode(self.method, images).cpu())
+
+    def novel_recon(self) -> Float[Tensor, "m c h w"]:
+        return self.decode(self.novel_codes())
+
     def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
         if self.method.heads != 2:
             raise Absent
@@ -249,11 +311,15 @@ class ModelEvidence(Evidence):
         if self.method.cannot_sample:
             raise Absent
 
+    def prior_codes(self) -> Float[Tensor, "n l"]:
+        """Those that samples are decoded from."""
+        self._require_samples()
+        return self.once("codes", "prior", self._prior_codes)
+
     @torch.no_grad()
     def _prior_codes(self) -> Float[Tensor, "n l"]:
-        self._require_samples()
         self.method.generator.manual_seed(derive(self.seed, "samples"))
-        return self.method.prior(self.n)
+        return self.method.prior(self.n).cpu()
 
     def _expost_codes(self) -> Float[Tensor, "n l"]:
         """Draws from a full Gaussian fitted to the training codes: the same correction for every method."""
@@ -293,6 +359,13 @@ class StandardNormal(Evidence):
         if what != "mean":
             raise Absent
         return torch.randn(self.n, self.latent, generator=generator(self.seed, "standard normal"))
+
+    def train_codes(self) -> Float[Tensor, "N l"]:
+        stream = generator(self.seed, "standard normal training codes")
+        return torch.randn(len(self.splits["train"]), self.latent, generator=stream)
+
+    def prior_codes(self) -> Float[Tensor, "n l"]:
+        return torch.randn(self.n, self.latent, generator=generator(self.seed, "standard normal prior"))
 
     def grid_codes(self) -> Float[Tensor, "N l"]:
         n = len(self.grid().order)

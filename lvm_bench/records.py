@@ -56,6 +56,7 @@ class Facts(_Checked):
     neighbours: Count = 5
     weights: str = "last"
     extractor_note: str = ""
+    novel: str = ""
     factors: Factors | None = None
 
 

@@ -618,6 +618,8 @@ def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any
     }
     if extractor:
         facts["extractor_note"] = extractor.note
+    if data.novel:
+        facts["novel"] = DATASETS[job.dataset_base].info.novel
     if data.grid:
         facts["factors"] = {"names": list(data.grid.names), "sizes": list(data.grid.sizes)}
     return facts

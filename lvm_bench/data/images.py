@@ -106,11 +106,15 @@ class Info:
     value_range: tuple[float, float]
     files: tuple[RemoteFile, ...]
     licence: str
+    novel: str  # the data set of equal shape whose images a model of this one should find novel
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The images of a run; `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits."""
+    """The images of a run; `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
+
+    `novel` are test images of another data set, where that has one whose files are here.
+    """
 
     name: str
     train: Images
@@ -119,6 +123,7 @@ class Data:
     value_range: tuple[float, float]
     fingerprint: str
     grid: Grid | None = None
+    novel: Images | None = None
 
 
 Loader = Callable[..., Splits]
@@ -130,6 +135,7 @@ def dataset(
     value_range: tuple[float, float] = (0, 1),
     files: Sequence[RemoteFile] = (),
     licence: str = "",
+    novel: str = "",
 ) -> Callable[[Loader], Loader]:
     """Register a function from the data root to Splits under `name`.
 
@@ -137,7 +143,7 @@ def dataset(
     """
 
     def add(function: Loader) -> Loader:
-        function.info = Info(name, value_range, tuple(files), licence)  # type: ignore[attr-defined]
+        function.info = Info(name, value_range, tuple(files), licence, novel)  # type: ignore[attr-defined]
         return DATASETS.register(name)(function)
 
     return add
@@ -173,7 +179,15 @@ def load(
     test = _first(name, "test", splits.test, "test_images", test_images)
     # A grid holds its splits' images and fixes their order.
     digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
-    return Data(name, train, validation, test, function.info.value_range, digest, splits.grid)
+    novel = _novel(function.info.novel, root, test_images)
+    return Data(name, train, validation, test, function.info.value_range, digest, splits.grid, novel)
+
+
+def _novel(name: str, root: Path, count: int | None) -> Images | None:
+    """The first test images of a data set; None where a file of it is missing, or for no name."""
+    if not name or not all((root / file.path).is_file() for file in DATASETS[name].info.files):
+        return None
+    return DATASETS[name](root).test.take(slice(count))
 
 
 def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:

@@ -50,13 +50,13 @@ FASHION = _files(
 )
 
 
-@dataset("mnist", files=MNIST, licence="CC BY-SA 3.0")
+@dataset("mnist", files=MNIST, licence="CC BY-SA 3.0", novel="fashion-mnist")
 def mnist(root: Path) -> Splits:
     """Handwritten digits, 1 x 32 x 32 (28 x 28 padded). LeCun, Bottou, Bengio & Haffner 1998."""
     return _splits(require("mnist", root))
 
 
-@dataset("fashion-mnist", files=FASHION, licence="MIT")
+@dataset("fashion-mnist", files=FASHION, licence="MIT", novel="mnist")
 def fashion_mnist(root: Path) -> Splits:
     """Articles of clothing, 1 x 32 x 32 (28 x 28 padded). Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747."""
     return _splits(require("fashion-mnist", root))

@@ -1,6 +1,6 @@
 """Every metric as a pure function: arrays in (NumPy or torch), a float or a dict of floats out."""
 
-from lvm_bench.metrics.coverage import f_score, knn, prd, prd_curve
+from lvm_bench.metrics.coverage import code_coverage, f_score, knn, prd, prd_curve
 from lvm_bench.metrics.factors import (
     beta_vae_score,
     dci,
@@ -27,10 +27,16 @@ from lvm_bench.metrics.latent import (
     total_correlation,
     whitened_entropy,
 )
+from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
+from lvm_bench.metrics.novelty import auroc, mahalanobis
+from lvm_bench.metrics.probe import linear_probe
 from lvm_bench.metrics.reconstruction import mse, sharpness, sse
+from lvm_bench.metrics.two_sample import two_sample_test
 
 __all__ = [
+    "auroc",
     "beta_vae_score",
+    "code_coverage",
     "collapsed_kl",
     "collapsed_variance",
     "dci",
@@ -47,10 +53,14 @@ __all__ = [
     "kernel_distances",
     "knn",
     "latent_directions",
+    "linear_probe",
+    "mahalanobis",
     "mig",
     "mmd",
     "mse",
     "mutual_information",
+    "nearest_distances",
+    "nearest_ratio",
     "pca_factor_vae_score",
     "pca_mig",
     "prd",
@@ -59,6 +69,7 @@ __all__ = [
     "sharpness",
     "sse",
     "total_correlation",
+    "two_sample_test",
     "whitened",
     "whitened_entropy",
 ]

@@ -112,6 +112,15 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dic
     }
 
 
+@metric("code_coverage", better="higher", of=("mean", "sampled"))
+def code_coverage(prior_codes: Float[Array, "n l"], codes: Float[Array, "m l"], neighbours: int) -> float:
+    """Share of prior draws with a code in their k-NN ball; about 1 - 2^-k at most, higher is better (arXiv:2002.09797).
+
+    A draw's ball reaches to its k-th nearest other draw; one without a code lies in a hole of the aggregate.
+    """
+    return knn(prior_codes, codes, neighbours)["coverage"]
+
+
 @metric("knn", better="higher", of=("fake", "expost"))
 def knn_score(
     real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], neighbours: int

@@ -295,6 +295,30 @@ LAYOUTS = {
             NORMAL,
         ),
         Layout(
+            "reviewers",
+            "",
+            "Codes against prior draws: accuracy of two classifiers (C2ST) in telling them apart (0.5 is chance, lower "
+            "is better) and share of draws near a code (k-NN coverage; 1 - 2^-k if equal, less for holes); distance of "
+            "samples to the nearest training image over that of held-out images (0 are copies, 1 is as real); accuracy "
+            "of a linear probe of the labels; AUROC of telling images of another data set by reconstruction and by the "
+            "density of their codes (0.5 is chance, higher is better)",
+            (
+                Column("C2ST k-NN", "two_sample_knn.mean"),
+                Column("C2ST quadratic", "two_sample_quadratic.mean"),
+                Column("coverage", "code_coverage.mean"),
+                Column("drawn: C2ST k-NN", "two_sample_knn.sampled"),
+                Column("drawn: C2ST quadratic", "two_sample_quadratic.sampled"),
+                Column("drawn: coverage", "code_coverage.sampled"),
+                Column("nearest, pixels", "memorisation.fake"),
+                Column("nearest, features", "memorisation_features.fake@"),
+                Column("linear probe", "linear_probe.mean", scale=100),
+                Column("OOD reconstruction", "ood_reconstruction.heldout"),
+                Column("OOD density", "ood_density.mean"),
+            ),
+            (*REAL, *NORMAL),
+            tuple(f"two_sample_{of}_p.{kind}" for of in ("knn", "quadratic") for kind in ("mean", "sampled")),
+        ),
+        Layout(
             "disentanglement",
             "VII",
             "FactorVAE score in percent and MIG (10 bins, as in the authors' code) along the latent directions "
@@ -756,6 +780,8 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
     if featured:
         parts.append(f"{facts['samples']:,} samples")
+    if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
+        parts.append(f"images of another data set: test split of {DATASETS.get(facts['novel'], facts['novel'])}")
     if any(column.key.startswith("kid.") for column in layout.columns):
         parts.append(f"KID from {facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}")
         parts.append(f"k = {facts.get('neighbours', 5)} neighbours")
