@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
@@ -162,9 +163,9 @@ class Evidence:
         return resident(self.data.novel.pixels[: self.n])
 
     def labels(self, split: str) -> Int64[Tensor, " n"]:
-        """The labels of a split's images: all of the training split, n of the held-out one."""
-        known = self._labels[split]
-        if known is None:
+        """The labels of a split's images, of two classes at least: all of the training split, n of the held-out one."""
+        learned, known = self._labels["train"], self._labels[split]
+        if learned is None or known is None or len(np.unique(learned[: self.n])) < 2:
             raise Absent
         return torch.from_numpy(known if split == "train" else known[: self.n])
 

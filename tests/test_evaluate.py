@@ -1,7 +1,7 @@
 """What evidence is: which images are encoded, how they are made and quantised, each thing computed once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lvm_bench import store
 from lvm_bench.contract import Method, Spec
-from lvm_bench.data.images import Data, Grid, load, random_order
+from lvm_bench.data.images import Data, Grid, Images, load, random_order
 from lvm_bench.errors import Stopped
 from lvm_bench.evaluate import (
     Absent,
@@ -134,6 +134,48 @@ def test_controls_have_only_their_own_evidence() -> None:
     for made, what in ((real, "codes"), (normal, "fake_features"), (real, "posterior")):
         with pytest.raises(Absent):
             made.provide(what, "mean")
+
+
+def test_prior_codes_are_those_that_samples_are_decoded_from() -> None:
+    made = evidence()
+    draws = made.provide("prior_codes", "mean")
+    assert draws is made.prior_codes()
+    assert torch.equal(made.images("fake"), made.quantise(made.decode(draws)))
+    fresh = evidence()
+    assert torch.equal(fresh.images("fake"), made.images("fake"))
+
+
+def test_labels_are_those_of_the_images_in_their_order() -> None:
+    made, data = evidence(samples=30), digits()
+    assert torch.equal(made.provide("labels", "mean"), torch.from_numpy(data.test.labels[:30]))
+    assert torch.equal(made.provide("train_labels", "mean"), torch.from_numpy(data.train.labels))
+    assert len(made.provide("train_codes", "mean")) == 300
+    alike = replace(data, train=Images(data.train.pixels, np.zeros_like(data.train.labels)))
+    for without in (replace(data, test=Images(data.test.pixels)), alike):
+        with pytest.raises(Absent):
+            ModelEvidence(Rotation(), without, EXTRACTOR, Settings(), 0, "cpu").labels("heldout")  # type: ignore[arg-type]
+
+
+def test_another_data_set_is_told_by_its_error_and_its_codes_where_it_is_here(tmp_path: Path) -> None:
+    assert not [key for key in evaluate(evidence(), tmp_path / "without.json", "it") if key.startswith("ood_")]
+    noise = np.random.default_rng(0).integers(0, 256, (500, 1, 8, 8), dtype=np.uint8)
+    data = replace(digits(), novel=Images(noise))
+    made = ModelEvidence(Rotation(), data, EXTRACTOR, Settings(), 0, "cpu")  # type: ignore[arg-type]
+    scores = evaluate(made, tmp_path / "with.json", "it")
+    assert scores["ood_reconstruction.heldout"] == 0.5  # nothing is lost of either
+    assert scores["ood_density.mean"] > 0.99
+    assert len(made.novel()) == 100
+
+
+def test_the_floors_of_the_new_metrics_are_those_of_real_images_and_of_exact_draws(tmp_path: Path) -> None:
+    context = (digits(), EXTRACTOR, Settings(), 0, "cpu")
+    real = evaluate(RealImages(*context), tmp_path / "real.json", "it")  # type: ignore[arg-type]
+    assert real["memorisation.fake"] == real["memorisation_features.fake@classifier"] == 1
+    normal = evaluate(StandardNormal(4, *context), tmp_path / "normal.json", "it")  # type: ignore[arg-type]
+    for name in ("knn", "quadratic"):
+        assert abs(normal[f"two_sample_{name}.mean"] - 0.5) < 3 / (4 * 100) ** 0.5
+    assert normal["linear_probe.mean"] < 0.3
+    assert normal["code_coverage.mean"] > 0.9
 
 
 class Unsampled(Rotation):

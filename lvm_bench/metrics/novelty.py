@@ -34,7 +34,7 @@ def ood_reconstruction(
     novel: Float[Array, "m c h w"],
     novel_recon: Float[Array, "m c h w"],
 ) -> float:
-    """AUROC of the squared error, another data set against held-out; 0.5 chance, higher is better (arXiv:1812.02765)."""
+    """AUROC of the squared error, another data set over held-out; 0.5 chance, higher is better (arXiv:1812.02765)."""
     return auroc(_squared_errors(real, recon), _squared_errors(novel, novel_recon))
 
 
@@ -51,7 +51,7 @@ def mahalanobis(fit: Float[Array, "n l"], at: Float[Array, "m l"]) -> Float64[Te
 def ood_density(
     train_codes: Float[Array, "n l"], codes: Float[Array, "m l"], novel_codes: Float[Array, "k l"]
 ) -> float:
-    """AUROC of the codes' density, another data set against held-out; 0.5 chance, higher is better (arXiv:1812.02765).
+    """AUROC of the codes' rarity, another data set over held-out; 0.5 chance, higher is better (arXiv:1812.02765).
 
     The density is the Gaussian fit of the training codes.
     """

@@ -17,7 +17,7 @@ Rows = Float64[Tensor, "n l"]
 
 
 def nearest_neighbour_votes(codes: Rows, draws: Rows, test: Rows) -> Bool[Tensor, " n"]:
-    """Whether most of the k nearest training rows are codes; k the odd number at floor(sqrt(rows)), or the one above."""
+    """Whether most of the k nearest training rows are codes; k is floor(sqrt(rows)), the next odd number."""
     training = torch.cat([codes, draws])
     k = math.isqrt(len(training)) | 1
     votes = [
@@ -66,5 +66,5 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
 
 @metric("two_sample", better="lower", of=("mean", "sampled"))
 def two_sample(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int) -> dict[str, float]:
-    """Accuracy of telling codes from prior draws, by two classifiers; 0.5 is chance, lower is better (arXiv:1610.06545)."""
+    """Accuracy of telling codes from prior draws, two classifiers; 0.5 is chance, lower is better (arXiv:1610.06545)."""
     return two_sample_test(codes, prior_codes, seed)
