@@ -76,6 +76,10 @@ def main() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
 @click.option("--time-budget", metavar="TIME", help="Stop before this time is over, such as 3h55m, with exit code 75.")
 @click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more.")
+@click.option(
+    "--resample", type=click.IntRange(min=0, max=1000), default=0, metavar="R",
+    help="Measure each trained run R more times with other random draws: how much of the spread is sampling?",
+)  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray).")
 @click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster.")
 @click.option("--dry-run", is_flag=True, help="Print the jobs and their settings; run nothing.")
@@ -93,6 +97,7 @@ def run(
     settings: tuple[str, ...],
     time_budget: str | None,
     retry_failed: bool,
+    resample: int,
     jobs: int,
     address: str | None,
     dry_run: bool,
@@ -138,7 +143,7 @@ def run(
     from lvm_bench.stopping import Stop
 
     stop = Stop(budget)
-    go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed)
+    go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed, resample=resample)
     try:
         with stop.signals():
             if jobs > 1 or address:

@@ -390,10 +390,12 @@ def evaluate(
     identity: str,
     say: Callable[[str], object] = print,
     stop: Callable[[], bool] = lambda: False,
+    drawn_alone: bool = False,
 ) -> Scores:
     """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes.
 
-    What was kept for another `identity` (settings and weights) is not gone on with. Raises Stopped.
+    What was kept for another `identity` (settings and weights) is not gone on with. With `drawn_alone` those metrics
+    alone that change with the evidence's seed. Raises Stopped.
     """
     assert metrics  # importing the package fills METRICS
     done = _kept(partial, identity, say)
@@ -404,7 +406,7 @@ def evaluate(
         parameters = inspect.signature(metric).parameters
         for variant in metric.metric.of:
             label = f"{name}.{variant}"
-            if label in done:
+            if label in done or (drawn_alone and not is_drawn({*parameters}, variant)):
                 continue
             if stop():
                 raise Stopped
@@ -418,6 +420,13 @@ def evaluate(
             done[label] = _keyed(name, suffix, metric(**inputs))
             store.write_record(partial, {"identity": identity, "scores": done})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
+
+
+def is_drawn(parameters: set[str], variant: str) -> bool:
+    """Whether a metric of a trained model changes with the random draws of its evaluation."""
+    of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
+    drawn = {"seed", "directions", "prior_codes"} & parameters
+    return bool(drawn) or of_a_grid or variant in ("fake", "expost", "interpolated", "sampled")
 
 
 def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[str, Scores]:

@@ -14,7 +14,9 @@ from lvm_bench.records import Fingerprint, reason_of
 
 FILE = "files.json"
 GATHERED = ("scores.csv", "history.csv", "about.json")  # what `report` reads again
-FILES = (*GATHERED, "claims.csv")
+REDRAWN = "resampled.csv"  # where runs were measured more than once
+READ = (*GATHERED, REDRAWN)
+FILES = (*READ, "claims.csv")
 FOLDERS = ("tables", "figures")
 RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
 _NAME = re.compile(rf"(?:(?:{'|'.join(FOLDERS)})/)?[A-Za-z0-9][A-Za-z0-9._@-]*")
@@ -55,7 +57,7 @@ def check(suite: Path, listed: dict[str, dict[str, Any]]) -> None:
     """RunError naming the files that `report` is to read again and that were changed since it wrote them."""
     faults = [
         f"{fault} {RESTORE}"
-        for name in GATHERED
+        for name in READ
         if name in listed and (suite / name).exists() and (fault := store.fault(suite / name, listed[name]))
     ]
     if faults:

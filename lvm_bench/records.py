@@ -13,6 +13,8 @@ from lvm_bench import store
 from lvm_bench.errors import RunError, UserError, did_you_mean
 
 RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
+REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
+WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
 MADE = (*TRAINED, SCORES, IMAGES, SWEEPS)  # what a record may list
 CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
@@ -281,6 +283,23 @@ def checked(folder: Path, key: Key) -> dict[str, Any]:
             "not of the run whose folder it is in."
         )
     return record
+
+
+def identity(record: dict[str, Any]) -> str:
+    """A digest of whatever decides a run's scores: settings, data, the weights that are scored."""
+    weights = record["files"].get(WEIGHTS[record["settings"].get("weights", "last")])
+    return store.digest([record["digest_scores"], record["fingerprint"], weights])
+
+
+def redraws(folder: Path, expected: str) -> list[Any]:
+    """What further evaluations of a run scored, [] where there are none; RunError where they are of other scores."""
+    file = folder / REDRAWN
+    if not file.is_file():
+        return []
+    found = store.read_record(file)
+    if found.get("identity") != expected or not isinstance(found.get("redraws"), list):
+        raise RunError(f"{file}: was made with other weights or settings than the scores beside it.")
+    return found["redraws"]
 
 
 def _is_deep(value: dict[str, Any] | list[Any], levels: int = DEEPEST) -> bool:

@@ -43,13 +43,13 @@ from lvm_bench.evaluate import (
 from lvm_bench.features import Extractor, Request
 from lvm_bench.networks import layers
 from lvm_bench.progress import Listener, Progress, Tick
-from lvm_bench.records import TRAINED
+from lvm_bench.records import REDRAWING, REDRAWN, TRAINED, WEIGHTS
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
+from lvm_bench.seeding import derive
 from lvm_bench.stopping import Stop
 from lvm_bench.train import build, encode, fixed_numerics, train
 
 PICTURES = 16  # images of each kind kept for the figures
-WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
 UNFINISHED = ("new", "begun", "trained")
 POLL = 2.0  # seconds between two looks at runs that others work on
@@ -85,10 +85,12 @@ def run(
     stop: Stop,
     *,
     retry_failed: bool = False,
+    resample: int = 0,
     distribute: Callable[["Hire", Progress, Stop], "Work"] | None = None,
 ) -> int:
     """Run every job of a suite that is not finished; returns how many runs stand as failed at the end.
 
+    Of each trained run `resample` further evaluations are made, each with other random draws.
     The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
     Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
     """
@@ -96,13 +98,19 @@ def run(
     store.check_writable(store.check_inside(results, folder))
     everything = [*suite.controls, *suite.jobs]
     pairs = list(zip(everything, survey_all(everything, results), strict=True))
-    todo = [job for job, standing in pairs if standing.state in ({"failed"} if retry_failed else UNFINISHED)]
+    todo = [
+        job
+        for job, standing in pairs
+        if standing.state in ({"failed"} if retry_failed else UNFINISHED)
+        or (not retry_failed and lacks_redraws(job, standing, results, resample))
+    ]
     require_files(todo, root)
     progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
-    hire = partial(Worker, results, root, device, suite.running, given_up=given_up if retry_failed else {})
+    retried = given_up if retry_failed else {}
+    hire = partial(Worker, results, root, device, suite.running, given_up=retried, resample=resample)
     worker = hire(progress, stop)
     for job, standing in pairs:
         if standing.state not in UNFINISHED:
@@ -162,10 +170,12 @@ class Worker:
         progress: Listener,
         stop: Callable[[], bool],
         given_up: dict[str, dict[str, Any]],
+        resample: int = 0,
     ):
         self.results, self.root, self.device = results, root, device
         self.running, self.progress, self.stop = running, progress, stop
         self.given_up = given_up  # the records of the failed runs that are to be tried again
+        self.resample = resample  # further evaluations of each trained run
         self.claims = Claims()
         self._task: tuple[str, Task | UserError] | None = None
 
@@ -184,7 +194,8 @@ class Worker:
             return "busy"
         with claim, fixed_numerics(job.training.threads):
             standing = survey(job, self.results)
-            if standing.state in ("done", "declined"):
+            short = lacks_redraws(job, standing, self.results, self.resample)
+            if standing.state in ("done", "declined") and not short:
                 self.progress.elsewhere(job)
                 return "done"
             if standing.state == "failed" and standing.record != self.given_up.get(job.name):
@@ -207,7 +218,8 @@ class Worker:
                     return "busy"
                 known = isinstance(error, RunError | UserError)
                 reason = str(error) if known else _where(error, job)
-                made.keep("failed", reason=reason, traceback=traceback.format_exc())
+                if not made.is_done:  # a redraw that fails takes nothing away
+                    made.keep("failed", reason=reason, traceback=traceback.format_exc())
                 self.progress.failed(job.name, reason)
                 return "failed"
         if outcome == "done":
@@ -250,6 +262,7 @@ class Run:
     def __init__(self, job: Job, folder: Path, standing: Standing, worker: Worker, claim: Claim):
         self.job, self.folder, self.standing, self.worker, self.claim = job, folder, standing, worker, claim
         self.record = describe(job, worker.device, standing.record)
+        self.is_done = standing.state == "done"
 
     def keep(self, status: str, **more: Any) -> None:
         """Write the record. Raises Lost when another machine has taken the run over."""
@@ -295,9 +308,28 @@ class Run:
             scores = self.scores(evidence)
             store.write(self.folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
             self.finish(scores, "images.npz")
-        else:
+        elif not self.is_done:
             self.close()
+        if worker.resample:
+            self.resample(method, task)
         return "done"
+
+    def resample(self, method: Method, task: Task) -> None:
+        """Measure the run again with other random draws, as often as is asked for; each is kept when it is made."""
+        job, worker, identity = self.job, self.worker, records.identity(self.record)
+        try:
+            made = records.redraws(self.folder, identity)
+        except RunError as error:
+            worker.progress.notice(job, f"{error} It is made anew.")
+            made = []
+        say = partial(worker.progress.notice, job)
+        while len(made) < worker.resample:
+            seed = derive(job.seed, "resample", len(made) + 1)
+            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, worker.device)
+            causes = store.digest([identity, seed])
+            made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, worker.stop, drawn_alone=True))
+            store.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": made})
+            (self.folder / REDRAWING).unlink(missing_ok=True)
 
     def is_scored(self) -> bool:
         """Whether scores and pictures of these very weights are there and whole."""
@@ -325,9 +357,8 @@ class Run:
     def scores(self, evidence: Evidence) -> Scores:
         """The scores of the run, from the last metric that was kept on."""
         started = time.perf_counter()
-        causes = [self.record["digest_scores"], self.record["fingerprint"], self.record["files"].get(self.weights)]
-        say = partial(self.worker.progress.notice, self.job)
-        scores = evaluate(evidence, self.folder / "scores.partial.json", store.digest(causes), say, self.worker.stop)
+        say, file = partial(self.worker.progress.notice, self.job), self.folder / "scores.partial.json"
+        scores = evaluate(evidence, file, records.identity(self.record), say, self.worker.stop)
         self.record["seconds_evaluation"] = round(time.perf_counter() - started, 3)
         return scores
 
@@ -348,7 +379,12 @@ class Run:
         with store.storage(self.folder):
             for name in (*NAMES, "scores.partial.json"):
                 (self.folder / name).unlink(missing_ok=True)
+            try:
+                records.redraws(self.folder, records.identity(self.record))
+            except RunError:  # of other scores than these
+                (self.folder / REDRAWN).unlink()
         self.keep("done")
+        self.is_done = True
 
     def trained(self, data: Data, spec: Spec) -> Method:
         """The trained method: its weights read where a run with the same settings left them, else trained now."""
@@ -426,6 +462,16 @@ def architecture(method: Method) -> dict[str, list[str]]:
 def folder_of(job: Job, results: Path) -> Path:
     """Where the files of a job live."""
     return store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
+
+
+def lacks_redraws(job: Job, standing: Standing, results: Path, wanted: int) -> bool:
+    """Whether a trained and scored run has fewer further evaluations than are wanted."""
+    if not wanted or standing.state != "done" or job.is_control:
+        return False
+    try:
+        return len(records.redraws(folder_of(job, results), records.identity(standing.record))) < wanted
+    except RunError:
+        return True
 
 
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:

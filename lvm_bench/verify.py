@@ -10,7 +10,22 @@ from typing import Any
 
 from lvm_bench import about, checkpoint, claims, ledger, records, store
 from lvm_bench.errors import RunError
-from lvm_bench.records import AGAIN, DELETE, IMAGES, MADE, RECORD, SCORES, SWEEPS, TRAINED, Key, listed, one_line
+from lvm_bench.records import (
+    AGAIN,
+    DELETE,
+    IMAGES,
+    MADE,
+    RECORD,
+    REDRAWING,
+    REDRAWN,
+    SCORES,
+    SWEEPS,
+    TRAINED,
+    Key,
+    listed,
+    one_line,
+)
+from lvm_bench.report import noise
 from lvm_bench.report.scores import Scores, read_scores, scores_of
 
 PARTIAL = "scores.partial.json"
@@ -155,7 +170,11 @@ class _Reader:
             file = folder / name
             if name.startswith(store.TEMPORARY) or self.leads_out(file):
                 continue
-            if name not in (*MADE, PARTIAL, *checkpoint.NAMES):
+            if name in (REDRAWN, REDRAWING):
+                self.found.files += 1
+                if reason := _no_partial(file) if name == REDRAWING else _no_redraws(folder, record):
+                    yield f"{reason} Delete it: the next `lvm-bench run --resample` measures anew."
+            elif name not in (*MADE, PARTIAL, *checkpoint.NAMES):
                 yield f"{file}: is no file of a run. {ELSEWHERE}"
             elif ended:
                 yield f"{file}: does not belong to a run that is {record['status']}. Delete it."
@@ -198,7 +217,7 @@ class _Reader:
             self.found.files += 1
             if fault := store.fault(self.suite / name, expected):
                 faulty.add(name)
-                yield f"{fault} {ledger.RESTORE if name in ledger.GATHERED else self.again}"
+                yield f"{fault} {ledger.RESTORE if name in ledger.READ else self.again}"
         for name in there:
             if known and name not in known:
                 way = self.again if name in ledger.GATHERED else ELSEWHERE  # those alone are written before all else
@@ -269,6 +288,17 @@ def _no_partial(file: Path) -> str:
         return str(error)
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
         return f"{file}: holds no scores by metric ({error})."
+    return ""
+
+
+def _no_redraws(folder: Path, record: dict[str, Any]) -> str:
+    """Why a run's further evaluations are none of its scores; "" if they are."""
+    try:
+        noise.checked(records.redraws(folder, records.identity(record)))
+    except RunError as error:
+        return str(error)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"{folder / REDRAWN}: holds no scores ({error})."
     return ""
 
 

@@ -66,5 +66,8 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
 
 @metric("two_sample", better="lower", of=("mean", "sampled"))
 def two_sample(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int) -> dict[str, float]:
-    """Accuracy of telling codes from prior draws, two classifiers; 0.5 is chance, lower is better (arXiv:1610.06545)."""
+    """Accuracy of telling codes from prior draws; 0.5 is chance, lower is better (arXiv:1610.06545).
+
+    By neighbours and by Gaussian fits, with the p values of chance: see `two_sample_test`.
+    """
     return two_sample_test(codes, prior_codes, seed)

@@ -21,6 +21,7 @@ from lvm_bench.report import (
     figures,
     gathered,
     grids,
+    noise,
     published,
     ranking,
     scores,
@@ -34,7 +35,7 @@ from lvm_bench.report.tables import Table
 
 BANDWIDTH = "bandwidth"
 TABLES = (*tables.LAYOUTS, tables.OTHER)
-GRIDS = ("ranks", "claims", "settings", "architectures")
+GRIDS = ("ranks", "claims", "noise", "settings", "architectures")
 PRINTED = ("ranks", "claims")  # of the tables of words; the others are for an appendix
 NAMES = (*TABLES, *GRIDS)
 
@@ -164,11 +165,13 @@ def with_costs(found: gathered.Gathered) -> scores.Scores:
 
 
 def _grids(found: gathered.Gathered, frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Grid]:
-    """The tables of words: ranks, claims, settings."""
+    """The tables of words: ranks, claims, noise, settings."""
     ranked = ranking.ranking(frame, found.about)
+    measured = noise.measured(found.shown, found.redraws)
     return [
         *([ranking.grid(ranked)] if ranked else []),
         claims.grid(verdicts),
+        *([noise.grid(measured)] if measured else []),
         *settings.grids((run for run in found.runs if run.key in found.shown), found.about),
     ]
 

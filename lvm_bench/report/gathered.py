@@ -7,7 +7,7 @@ from typing import Any
 from lvm_bench import about, ledger, records, store
 from lvm_bench.errors import RunError
 from lvm_bench.records import Run
-from lvm_bench.report import comparable
+from lvm_bench.report import comparable, noise
 from lvm_bench.report.scores import (
     Complain,
     History,
@@ -29,6 +29,7 @@ class Gathered:
     runs: list[Run]
     scores: Scores
     history: History
+    redraws: noise.Redraws
     about: dict[str, Any]
     shown: Scores
     remarks: Remarks
@@ -48,9 +49,10 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     ended = {run.key: run for run in here if run.status in ("failed", "declined") or run.key in found}
     told = {(run["dataset"], run["method"], run["seed"]) for run in before.get("runs", []) if run["status"] == "done"}
     if {*ledger.GATHERED} <= listed.keys() and "runs" in before and told <= ended.keys():
-        old, epochs = {}, {}  # whole, and without a run that is not here: a second or two of reading
+        old, epochs, drawn = {}, {}, {}  # whole, and without a run that is not here: a second or two of reading
     else:
         old, epochs = read_scores(folder / "scores.csv"), read_history(folder / "history.csv")
+        drawn = noise.read(folder / ledger.REDRAWN)
     committed = {run.key: run for run in about.committed(before, old)}
     present = {run.key for run in here} | damaged.keys()
     _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
@@ -58,16 +60,18 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}
     history |= collect_history((run for run in ended.values() if run.key in found), complain)
+    redraws = {key: rows for key, rows in drawn.items() if key not in ended}
+    redraws |= noise.collect((run for run in ended.values() if run.key in found and not run.is_control), complain)
     # What is here and has not ended is not shown, not even by what was committed of it.
     kept, remarks = comparable.shown([run for run in runs if run.key in ended or run.key not in present])
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
     composed = about.compose(folder.name, runs, before) if ended else {"suite": folder.name, **before}
-    return Gathered(runs, scores, history, composed, shown, remarks)
+    return Gathered(runs, scores, history, redraws, composed, shown, remarks)
 
 
 def _require(folder: Path, listed: dict[str, dict[str, Any]], elsewhere: list[Run]) -> None:
     """RunError when a file is gone that alone held what is known of runs that are not here."""
-    missing = [name for name in ledger.GATHERED if name in listed and not (folder / name).exists()]
+    missing = [name for name in ledger.READ if name in listed and not (folder / name).exists()]
     if missing and elsewhere:
         raise RunError(
             f"{folder / missing[0]}: is missing, and {len(elsewhere)} runs that it told of are not here "
@@ -88,9 +92,13 @@ def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> l
         write_scores(folder / "scores.csv", found.scores)
         write_history(folder / "history.csv", found.history)
         store.write_record(folder / about.FILE, found.about)
+        if found.redraws:
+            noise.write(folder / ledger.REDRAWN, found.redraws)
+        else:
+            (folder / ledger.REDRAWN).unlink(missing_ok=True)
         ledger.write(folder, listed, _gathered(folder))
     return _gathered(folder)
 
 
 def _gathered(folder: Path) -> list[Path]:
-    return [file for name in ledger.GATHERED if (file := folder / name).is_file()]
+    return [file for name in ledger.READ if (file := folder / name).is_file()]

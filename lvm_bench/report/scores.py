@@ -58,7 +58,11 @@ def collect_history(runs: Iterable[Run], complain: Complain) -> History:
 
 def scores_of(content: bytes) -> dict[str, float]:
     """The numbers of a scores.json; ValueError when it holds anything else."""
-    found = store.parsed(content)
+    return checked_scores(store.parsed(content))
+
+
+def checked_scores(found: Any) -> dict[str, float]:
+    """The numbers of a table of scores as JSON has them; ValueError when it is none."""
     if not isinstance(found, dict):
         raise ValueError("not a table of names and numbers")
     for metric, value in found.items():
@@ -92,7 +96,7 @@ def read_scores(file: Path) -> Scores:
     with _reading(file) as (columns, rows):
         dataset, method, seed, metric, value = (columns.index(name) for name in (*RUN, "metric", "value"))
         for row in rows:
-            scores = found.setdefault(_key(row[dataset], row[method], row[seed]), {})
+            scores = found.setdefault(key_of(row[dataset], row[method], row[seed]), {})
             scores[check_metric(row[metric])] = float(row[value])
     return found
 
@@ -103,7 +107,7 @@ def read_history(file: Path) -> History:
     with _reading(file) as (columns, rows):
         dataset, method, seed = (columns.index(name) for name in RUN)
         for row in rows:
-            rows_of.setdefault(_key(row[dataset], row[method], row[seed]), []).append(row)
+            rows_of.setdefault(key_of(row[dataset], row[method], row[seed]), []).append(row)
         return {key: _filled(columns, own) for key, own in rows_of.items()}
 
 
@@ -124,7 +128,7 @@ def _reading(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
 
 
 @cache
-def _key(dataset: str, method: str, seed: str) -> Key:
+def key_of(dataset: str, method: str, seed: str) -> Key:
     """The run of a row; ValueError where there can be no such run."""
     if not is_seed(seed):
         raise ValueError(f"{shortened(seed)} is no seed")
