@@ -68,12 +68,12 @@ class AVAE(Method):
                 f"avae: floor = 'calibrated' is made for the corrected h, and bandwidth = {bandwidth!r} gives another. "
                 "Choose bandwidth = 'computed', or another floor."
             )
-        if isinstance(bandwidth, float) and bandwidth <= 0:
+        if not isinstance(bandwidth, str) and bandwidth <= 0:
             raise UserError(f"avae: bandwidth = {bandwidth} multiplies h. Choose a number above 0.")
         self.m, self.k_e, self.k_b, self.beta_rule = m, k_e, k_b, beta_rule
         self.h0 = PAPER_BANDWIDTHS[l, m] if bandwidth == "paper" else optimal_bandwidth(l, m)
         self.h = self.h0 if bandwidth == "uncorrected" else corrected_bandwidth(self.h0)
-        if isinstance(bandwidth, float):
+        if not isinstance(bandwidth, str):
             self.h *= bandwidth
         # The paper never mentions a floor, its code has one: without it the objective is unbounded below,
         # because log q of a far code falls as -d^2/(2h^2), faster than log p.

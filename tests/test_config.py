@@ -144,7 +144,7 @@ def test_the_axis_of_a_suite_is_a_setting_or_an_argument(tmp_path: Path) -> None
         config.resolve(write(tmp_path, 'axis = "betta"\n'), "s")
 
 
-def test_the_methods_of_an_ablation_differ_in_its_axis_and_what_goes_with_it(tmp_path: Path) -> None:
+def test_the_methods_of_an_ablation_differ_in_its_axis_and_what_goes_with_it() -> None:
     for name in filter(lambda name: name.startswith("ablation-"), config.suite_names(PACKAGED)):
         suite = config.resolve(PACKAGED, name)
         settings = [{**job.scores_settings(), **job.arguments} for job in suite.jobs if job.seed == 0]

@@ -13,10 +13,10 @@ from lvm_bench.seeding import generator
 _PAIRS = 2**22
 _LEAST = 1e-6  # variance of a Gaussian fit in any direction, of the mean one: a dead axis is told all the same
 
-Rows = Float64[Tensor, "n l"]
 
-
-def nearest_neighbour_votes(codes: Rows, draws: Rows, test: Rows) -> Bool[Tensor, " n"]:
+def nearest_neighbour_votes(
+    codes: Float64[Tensor, "a l"], draws: Float64[Tensor, "b l"], test: Float64[Tensor, "n l"]
+) -> Bool[Tensor, " n"]:
     """Whether most of the k nearest training rows are codes; k is floor(sqrt(rows)), the next odd number."""
     training = torch.cat([codes, draws])
     k = math.isqrt(len(training)) | 1
@@ -27,14 +27,16 @@ def nearest_neighbour_votes(codes: Rows, draws: Rows, test: Rows) -> Bool[Tensor
     return torch.cat(votes) > k // 2
 
 
-def _log_density(fit: Rows, at: Rows, least: float) -> Float64[Tensor, " n"]:
+def _log_density(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
     """log N(at; mean, covariance of fit) up to a constant that depends on the dimension alone."""
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(fit.T.cov()))
     spectrum = spectrum.clamp(min=least)
     return -((((at - fit.mean(0)) @ axes).square() / spectrum).sum(1) + spectrum.log().sum()) / 2
 
 
-def quadratic_votes(codes: Rows, draws: Rows, test: Rows) -> Bool[Tensor, " n"]:
+def quadratic_votes(
+    codes: Float64[Tensor, "a l"], draws: Float64[Tensor, "b l"], test: Float64[Tensor, "n l"]
+) -> Bool[Tensor, " n"]:
     """Whether a row is likelier under the Gaussian fit of the codes than under that of the draws."""
     least = _LEAST * float(torch.cat([codes, draws]).var(0).mean())
     return _log_density(codes, test, least) > _log_density(draws, test, least)

@@ -140,7 +140,7 @@ def test_redraws_are_read_as_they_were_written(tmp_path: Path) -> None:
 )
 def test_a_table_of_redraws_that_is_none_is_a_sentence(row: str, tmp_path: Path) -> None:
     (tmp_path / "resampled.csv").write_text(f"dataset,method,seed,redraw,metric,value\n{row}\n")
-    with pytest.raises((RunError, UserError), match="cannot be read as a table|cannot name a folder"):
+    with pytest.raises((RunError, UserError), match=r"cannot be read as a table|cannot name a folder"):
         noise.read(tmp_path / "resampled.csv")
 
 
