@@ -33,6 +33,10 @@ KEYS = [
     ),
     *(f"entropy_{part}.{of}" for part in ("raw", "gap", "paper", "cap") for of in ("mean", "sampled")),
     *("gaussian_kl_floor.mean", "collapsed_variance.mean", "collapsed_kl.mean"),
+    *(f"two_sample_{part}.{of}" for part in ("knn", "knn_p", "quadratic", "quadratic_p") for of in ("mean", "sampled")),
+    *(f"code_coverage.{of}" for of in ("mean", "sampled")),
+    *("memorisation.fake", f"memorisation_features.fake@{EXTRACTOR}"),
+    *("linear_probe.mean", "ood_reconstruction.heldout", "ood_density.mean"),
     *(f"{name}.posterior" for name in ("mutual_information", "total_correlation", "dimension_wise_kl")),
 ]
 
@@ -71,6 +75,8 @@ def test_a_difference_is_taken_run_by_run(scored: Scored, about: dict[str, Any])
         ("prd_recall.fake@inception", "higher"),
         ("gaussian_kl_target.mean", "lower"),
         ("gaussian_kl_floor.mean", "none"),
+        ("two_sample_knn.mean", "lower"),
+        ("memorisation_features.fake@classifier", "none"),
         ("entropy_paper.mean", "higher"),
         ("unheard_of.mean", "none"),
     ],
