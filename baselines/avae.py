@@ -161,4 +161,4 @@ class AVAE(Method):
 
     @property
     def cannot_sample(self) -> str:
-        return f"h = {self.h:.2f} leaves no variance 1 - h² to draw codes with" if self.h >= 1 else ""
+        return f"h = {self.h:.2f} leaves no variance 1 - h^2 to draw codes with" if self.h >= 1 else ""

@@ -118,7 +118,7 @@ def code_coverage(prior_codes: Float[Array, "n l"], codes: Float[Array, "m l"], 
 
     A draw's ball reaches to its k-th nearest other draw; one without a code lies in a hole of the aggregate.
     """
-    return knn(prior_codes, codes, neighbours)["coverage"]
+    return knn(prior_codes, codes, min(neighbours, len(prior_codes) - 1, len(codes) - 1))["coverage"]
 
 
 @metric("knn", better="higher", of=("fake", "expost"))

@@ -106,7 +106,8 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     places = {value: value if numeric else texts.index(str(value)) for value in along}
     xs = [places[value] for value, _, _ in found]
     means = pd.Series([score for _, _, score in found]).groupby(xs).mean()
-    axes.plot(means.index, means, color=COLOUR, linewidth=1.2, linestyle="-" if numeric else "none", marker="_")
+    style = {"linestyle": "-"} if numeric else {"linestyle": "none", "marker": "_", "markersize": 16}
+    axes.plot(means.index, means, color=COLOUR, linewidth=1.2, **style)
     axes.scatter(xs, [score for _, _, score in found], s=14, color=COLOUR, edgecolors="white", linewidths=0.4, zorder=3)
     if numeric:
         if min(numbers) > 0 and max(numbers) >= WIDE * min(numbers):

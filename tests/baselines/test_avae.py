@@ -55,7 +55,7 @@ def test_a_number_multiplies_the_bandwidth_and_uncorrected_is_h0(made):
 def test_from_h_of_1_on_there_is_nothing_to_sample_and_the_loss_is_still_finite(made, x):
     method = made(2, bandwidth=4.0, m=1_000)
     assert method.h >= 1
-    assert method.cannot_sample == f"h = {method.h:.2f} leaves no variance 1 - h² to draw codes with"
+    assert method.cannot_sample == f"h = {method.h:.2f} leaves no variance 1 - h^2 to draw codes with"
     method.kde_codes = draws(50, 2, 0.5, "centres")
     assert math.isfinite(method.losses(x)["loss"].item())
 
