@@ -81,8 +81,8 @@ def grid(found: list[Noise]) -> Grid:
     """A row per score: how far seeds lie apart, how far evaluations of one seed, and what is left for the seeds."""
     text = (
         "Each trained run was measured again with other random draws. Standard deviations (n - 1): between the means "
-        "of seeds, within the evaluations of one seed, and of the seeds alone, from which the draws' part of the first is "
-        "taken away (0 where nothing is left)."
+        "of seeds, within the evaluations of one seed, and of the seeds alone: the first without the draws' part of it "
+        "(0 where nothing is left)."
     )
     header = ["data set", "score", "method", "seeds", "evaluations", "mean", "between", "within", "seeds alone"]
     rows = [
