@@ -16,12 +16,14 @@ from lvm_bench.data.images import Data, Grid
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.features import Extractor, cached_features
 from lvm_bench.metrics.factors import draw_factors, latent_directions
+from lvm_bench.records import MOST_CODES
 from lvm_bench.registry import METRICS
 from lvm_bench.seeding import derive, generator
 from lvm_bench.train import encode
 
 Scores = dict[str, float]
 TRAVERSAL = 11  # images along a direction: the middle one is that of the real code
+PATH = 11  # images from one held-out code to another
 
 
 @runtime_checkable
@@ -268,6 +270,33 @@ class ModelEvidence(Evidence):
         shape = (len(paths), TRAVERSAL, *self.method.spec.shape)
         return self.quantise(self.decode(paths.flatten(0, 1).float())).reshape(shape)
 
+    def path(self) -> UInt8[Tensor, "t c h w"]:
+        """Images along the spherical path between the codes of two held-out images drawn by the seed."""
+        z = self.split_codes("heldout")
+        a, b = z[torch.randperm(len(z), generator=generator(self.seed, "path"))[:2]]
+        steps = torch.linspace(0, 1, PATH, dtype=torch.float64)[:, None]
+        return self.quantise(self.decode(slerp(a.expand(PATH, -1), b.expand(PATH, -1), steps)))
+
+    def aggregate(self) -> dict[str, np.ndarray]:
+        """What figures show of the aggregate posterior q(z): the first held-out codes, the eigenvalues of the
+        covariance of all (for a Gaussian encoder cov(mu) + mean exp(log_var)), descending, and the target variance.
+
+        {} where codes are not finite, or one alone.
+        """
+        codes = self.codes("mean")
+        means, own = (codes, None) if self.method.heads != 2 else self.posterior()
+        if len(codes) < 2 or not (codes.isfinite().all() and means.isfinite().all()):
+            return {}
+        l = codes.shape[1]
+        covariance = means.double().T.cov().reshape(l, l)
+        if own is not None:
+            covariance += own.double().exp().mean(0).diag()
+        return {
+            "codes": codes[:MOST_CODES].float().numpy(),
+            "spectrum": torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0).numpy(),
+            "target_variance": np.float64(self.target_variance()),
+        }
+
     def split_codes(self, split: str) -> Float[Tensor, "n l"]:
         """Codes of a split's images: all of the training split (for ex-post fits), n of the held-out one."""
         images = self.splits[split] if split == "train" else self.real(split)
@@ -377,11 +406,18 @@ class StandardNormal(Evidence):
 
 
 def spherical_midpoint(a: Float[Tensor, "n l"], b: Float[Tensor, "n l"]) -> Float[Tensor, "n l"]:
-    """slerp(a, b, 1/2) = sin(w/2)/sin(w) (a + b), w the angle between a and b; linear where sin w = 0."""
-    cosine = torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=1).clamp(-1, 1)
-    w = cosine.arccos()[:, None]
-    weight = torch.where(w.sin() > 1e-6, (w / 2).sin() / w.sin().clamp(min=1e-6), 0.5)
-    return (weight * (a.double() + b.double())).to(a.dtype)
+    """slerp(a, b, 1/2): the middle of the arc from each a to its b."""
+    return slerp(a, b, torch.full((1, 1), 0.5, dtype=torch.float64))
+
+
+def slerp(a: Float[Tensor, "n l"], b: Float[Tensor, "n l"], t: Float64[Tensor, "#n 1"]) -> Float[Tensor, "n l"]:
+    """(sin((1 - t)w) a + sin(tw) b) / sin w, w the angle between a and b; linear where sin w = 0."""
+    a_, b_ = a.double(), b.double()
+    w = torch.nn.functional.cosine_similarity(a_, b_, dim=1).clamp(-1, 1).arccos()[:, None]
+    sine, bent = w.sin().clamp(min=1e-6), w.sin() > 1e-6
+    from_a = torch.where(bent, ((1 - t) * w).sin() / sine, 1 - t)
+    from_b = torch.where(bent, (t * w).sin() / sine, t)
+    return (from_a * a_ + from_b * b_).to(a.dtype)
 
 
 def evaluate(

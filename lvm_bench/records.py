@@ -15,8 +15,10 @@ from lvm_bench.errors import RunError, UserError, did_you_mean
 RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
 REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
+CODES = "codes.npz"
+MOST_CODES = 1000  # held-out codes that a run leaves for figures
 TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
-MADE = (*TRAINED, SCORES, IMAGES, SWEEPS)  # what a record may list
+MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
 CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
 AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
 COSTS = ("parameters", "updates", "images_encoded", "seconds_training", "seconds_evaluation", "peak_memory")

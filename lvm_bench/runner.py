@@ -43,7 +43,7 @@ from lvm_bench.evaluate import (
 from lvm_bench.features import Extractor, Request
 from lvm_bench.networks import layers
 from lvm_bench.progress import Listener, Progress, Tick
-from lvm_bench.records import REDRAWING, REDRAWN, TRAINED, WEIGHTS
+from lvm_bench.records import CODES, IMAGES, REDRAWING, REDRAWN, TRAINED, WEIGHTS
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.seeding import derive
 from lvm_bench.stopping import Stop
@@ -306,8 +306,11 @@ class Run:
         if not self.is_scored():
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, worker.device)
             scores = self.scores(evidence)
-            store.write(self.folder / "images.npz", lambda beside: _save_pictures(beside, evidence))
-            self.finish(scores, "images.npz")
+            shown = {IMAGES: _pictures(evidence), CODES: evidence.aggregate()}
+            made = [name for name, arrays in shown.items() if arrays]
+            for name in made:
+                store.write(self.folder / name, partial(_save, arrays=shown[name]))
+            self.finish(scores, *made)
         elif not self.is_done:
             self.close()
         if worker.resample:
@@ -687,12 +690,14 @@ def _where(error: Exception, job: Job) -> str:
     return f"{place}: {type(error).__name__}: {error}"
 
 
-def _save_pictures(path: Path, evidence: ModelEvidence) -> None:
+def _pictures(evidence: ModelEvidence) -> dict[str, Any]:
+    """What the figures show of a model's images."""
     kinds = ("real", "recon", "interpolated", *(() if evidence.method.cannot_sample else ("fake",)))
     pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
+    pictures["path"] = evidence.path().numpy()
     if evidence.data.grid and not evidence.method.cannot_sample:
         pictures |= {"directions": evidence.directions().numpy(), "traversal": evidence.traversal().numpy()}
-    _save(path, pictures)
+    return pictures
 
 
 def _save(path: Path, arrays: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -146,11 +146,12 @@ class Training:
         order = generator(self.seed, "order", self.index)
         return minibatches(len(self.images), self.epoch.held_out, self.settings.batch_size, order)
 
-    def end_epoch(self, means: dict[str, float]) -> None:
-        """Note an epoch with its validation means, move the schedules, keep the best weights."""
+    def end_epoch(self, means: dict[str, float], variances: list[float]) -> None:
+        """Note an epoch with its validation means and variances, move the schedules, keep the best weights."""
         rates = {"learning_rate": self.optimisers[0].param_groups[0]["lr"]}
         row = {"epoch": self.index + 1, **rates, **_under("train", self.sums.means()), **_under("val", means)}
-        self.history.append(row)
+        row |= _under("aggregate_variance", {str(j): value for j, value in enumerate(variances)})
+        self.history.append({**row, "target_variance": float(self.method.target_variance)})
         monitored = means[self.method.monitor]
         for schedule in self.schedules:
             schedule.step(monitored)
@@ -164,11 +165,21 @@ class Training:
         self.encoded += len(inputs[0])
 
     def validate(self, images: UInt8[Tensor, "v c h w"], epoch: int) -> dict[str, float]:
-        """The mean of every loss over the validation images, which cost nothing."""
+        """The mean of every loss over the validation images."""
+        with self.uncounted():
+            return validate(self.method, images, self.settings.batch_size, epoch)
+
+    def variances(self, images: UInt8[Tensor, "v c h w"]) -> list[float]:
+        """The variance of the aggregate posterior of the validation images along each axis."""
+        with self.uncounted():
+            return aggregate_variance(self.method, images).tolist()
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Within it the images that the encoder sees are no cost of the training."""
         encoded = self.encoded
-        means = validate(self.method, images, self.settings.batch_size, epoch)
+        yield
         self.encoded = encoded
-        return means
 
     def state(self) -> State:
         """Everything, as tensors and facts."""
@@ -306,7 +317,7 @@ def train(
         means = training.validate(validation, training.index + 1)
         if method.monitor not in means:
             raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
-        training.end_epoch(means)
+        training.end_epoch(means, training.variances(validation))
         if checkpoints and checkpoints.due() and training.index < settings.epochs:
             save()
     counter.remove()
@@ -352,6 +363,26 @@ def encode(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) ->
     method.eval()
     chunks = (chunk.to(method.generator.device) for chunk in images.split(size))
     return torch.cat([method.encode(to_float(chunk, method.spec.value_range)) for chunk in chunks])
+
+
+@torch.no_grad()
+def aggregate_variance(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) -> Float64[Tensor, "l"]:
+    """The variance of q(z) over images along each axis: of codes, for Gaussian encoders var(mu) + mean exp(log_var).
+
+    In eval mode; the method's generator is left as it was found.
+    """
+    method.eval()
+    before = method.generator.get_state()
+    means, own = [], []
+    for chunk in images.split(size):
+        x = to_float(chunk, method.spec.value_range)
+        mu, log_var = method.posterior(x) if method.heads == 2 else (method.encode(x), None)
+        means.append(mu.double())
+        if log_var is not None:
+            own.append(log_var.double().exp())
+    method.generator.set_state(before)
+    variance = torch.cat(means).var(0, correction=0)
+    return variance + torch.cat(own).mean(0) if own else variance
 
 
 class Sums:

@@ -23,6 +23,7 @@ from lvm_bench.evaluate import (
     StandardNormal,
     evaluate,
     needs_features,
+    slerp,
     spherical_midpoint,
 )
 from lvm_bench.features import Extractor
@@ -124,6 +125,58 @@ def test_the_spherical_midpoint_of_unit_vectors_is_the_unit_vector_between(seed:
 def test_the_midpoint_of_a_code_with_itself_is_itself() -> None:
     z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(spherical_midpoint(z, z), z)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 20))
+def test_the_spherical_path_of_unit_vectors_stays_on_the_sphere_at_equal_angles(seed: int, l: int) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    a, b = nn.functional.normalize(torch.randn(2, 1, l, generator=stream, dtype=torch.float64), dim=2)
+    steps = torch.linspace(0, 1, 5, dtype=torch.float64)[:, None]
+    path = slerp(a.expand(5, -1), b.expand(5, -1), steps)
+    torch.testing.assert_close(path.norm(dim=1), torch.ones(5, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(path[[0, -1]], torch.cat([a, b]))
+    angles = torch.linalg.vecdot(path[1:], path[:-1])
+    torch.testing.assert_close(angles, angles[:1].expand(4), rtol=1e-5, atol=1e-5)
+
+
+def test_the_path_of_images_goes_between_two_held_out_images_that_the_seed_draws() -> None:
+    made, data = evidence(), digits()
+    path, real = made.path(), torch.from_numpy(data.test.pixels)
+    assert path.shape == (11, 1, 8, 8)
+    ends = [(real == image).flatten(1).all(1).any() for image in (path[0], path[-1])]
+    assert all(ends)
+    assert not torch.equal(path[0], path[-1])
+    assert torch.equal(evidence().path(), path)
+    other = ModelEvidence(Rotation(), digits(), EXTRACTOR, Settings(), 1, "cpu")
+    assert not torch.equal(other.path(), path)
+
+
+class Gaussian(Rotation):
+    """Posteriors of variance 2 around the codes."""
+
+    heads = 2
+    target_variance = 0.5
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0).log()
+
+
+def test_what_is_left_of_the_aggregate_are_first_codes_and_eigenvalues_of_all() -> None:
+    made = evidence().aggregate()
+    codes = digits().test.pixels.reshape(100, 64) / 255 - 0.5
+    np.testing.assert_allclose(made["codes"], codes, atol=1e-6)
+    expected = np.linalg.eigvalsh(np.cov(codes.T))[::-1]
+    np.testing.assert_allclose(made["spectrum"], expected, atol=1e-6)
+    assert (made["codes"].dtype, made["spectrum"].dtype, made["target_variance"]) == (np.float32, np.float64, 1)
+    own = ModelEvidence(Gaussian(), digits(), EXTRACTOR, Settings(), 0, "cpu").aggregate()
+    np.testing.assert_allclose(own["spectrum"], expected + 2, atol=1e-5)
+    assert own["target_variance"] == 0.5
+
+
+def test_codes_that_are_not_finite_are_not_left() -> None:
+    method = Rotation()
+    method.encode = lambda x: x.flatten(1) * float("inf")  # type: ignore[method-assign]
+    assert ModelEvidence(method, digits(), EXTRACTOR, Settings(), 0, "cpu").aggregate() == {}
 
 
 def test_controls_have_only_their_own_evidence() -> None:

@@ -89,7 +89,7 @@ def test_a_record_says_all_of_a_run(finished: Path) -> None:
         assert store.fault(folder(finished) / name, known) is None
 
 
-@pytest.mark.parametrize("name", ["scores.json", "images.npz"])
+@pytest.mark.parametrize("name", ["scores.json", "images.npz", "codes.npz"])
 def test_missing_scores_or_pictures_are_measured_again_without_training(
     name: str, results: Path, finished: Path, lvm_bench: Call
 ) -> None:

@@ -16,7 +16,7 @@ from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
-from lvm_bench.train import fixed_numerics, minibatches, train
+from lvm_bench.train import aggregate_variance, fixed_numerics, minibatches, train
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
 
@@ -101,6 +101,36 @@ def test_the_first_validation_comes_before_training_and_one_after_each_epoch() -
     assert len(method.told) == 4
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     assert [row["val/loss"] for row in result.history] == method.told[1:]
+
+
+class Noisy(Linear):
+    """Its codes are the sums of pixels and noise; a Gaussian encoder of variances 1 and 4."""
+
+    heads = 2
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu = 255 * x.flatten(1)[:, :2] + self.noise(len(x), 2) * 0
+        return mu, torch.tensor([1.0, 4.0]).log().expand(len(x), 2)
+
+
+def test_the_aggregate_variance_is_that_of_the_means_and_the_mean_of_the_posteriors() -> None:
+    method = Noisy()
+    method.generator = generator(0, "noise")
+    before = method.generator.get_state()
+    variance = aggregate_variance(method, images(8), size=3)
+    assert variance.tolist() == pytest.approx([float(torch.arange(8.0).var(correction=0)) + 1, 4])
+    assert torch.equal(method.generator.get_state(), before)
+    assert aggregate_variance(method, images(1)).tolist() == pytest.approx([1, 4])
+
+
+def test_each_epoch_notes_the_variance_of_each_axis_and_the_target() -> None:
+    method = Linear()
+    result = run(method)
+    columns = [name for name in result.history[0] if name.startswith(("aggregate_variance/", "target_variance"))]
+    assert columns == ["aggregate_variance/0", "aggregate_variance/1", "target_variance"]
+    codes = method.encode(images(8).float() / 255).double()
+    found = [result.history[-1][name] for name in columns]
+    assert found == pytest.approx([*codes.var(0, correction=0).tolist(), 1.0])
 
 
 def test_the_rate_is_halved_after_patience_epochs_without_improvement_of_the_threshold() -> None:
@@ -332,4 +362,4 @@ def test_every_library_has_the_threads_of_the_settings_and_its_own_again_afterwa
     with fixed_numerics(3):
         assert len(before) >= 2
         assert {*threads(), torch.get_num_threads()} == {3}
-    assert threads() == before
+    assert {*threads()} == {*before}

@@ -24,9 +24,9 @@ def linear_probe(
         raise UserError("linear_probe: all training labels are the same; give two classes or more.")
     mean, std = train.mean(0), train.std(0)
     std = std.where(std > 0, 1.0)  # an axis that says nothing stays 0
-    train, test = (((rows - mean) / std).cpu().numpy() for rows in (train, test))
-    fitted = LogisticRegression(max_iter=5000).fit(train, known)
-    return float(np.mean(fitted.predict(test) == asked))
+    x, x_asked = (((rows - mean) / std).cpu().numpy() for rows in (train, test))
+    fitted = LogisticRegression(max_iter=5000).fit(x, known)
+    return float(np.mean(fitted.predict(x_asked) == asked))
 
 
 @metric("linear_probe", better="higher", of=("mean",))

@@ -73,8 +73,9 @@ def measured(scores: Scores, redraws: Redraws) -> list[Noise]:
 def _noise(dataset: str, method: str, metric: str, values: Float64[np.ndarray, "seeds redraws"]) -> Noise:
     seed, sampling = variance_components(values)
     between = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else math.nan
-    spreads = (between, math.sqrt(sampling), math.sqrt(seed))
-    return Noise(dataset, method, metric, *values.shape, float(values.mean()), *spreads)
+    seeds, evaluations = values.shape
+    mean, within = float(values.mean()), math.sqrt(sampling)
+    return Noise(dataset, method, metric, seeds, evaluations, mean, between, within, math.sqrt(seed))
 
 
 def grid(found: list[Noise]) -> Grid:

@@ -20,7 +20,7 @@ RUN = run(*TINY, methods=("aae", "vae"))
 VERIFY = ["verify", "--suite", SUITE]
 OURS = Path(SUITE, "runs", "digits", "aae", "seed-0")
 CONTROL = Path(SUITE, "runs", "digits", "real-images", "seed-0")
-WEIGHTS = ("model.safetensors", "best.safetensors", "images.npz")  # `run` looks at their size alone
+WEIGHTS = ("model.safetensors", "best.safetensors", "images.npz", "codes.npz")  # `run` looks at their size alone
 KINDS = ("a bit flipped", "cut short", "emptied", "deleted", "swapped with another", "overwritten by another")
 # What each state of a folder holds for damage: the files of a run, and those of the report.
 FILES: dict[str, tuple[Path, ...]] = {

@@ -27,7 +27,15 @@ from lvm_bench import config
 Trial, Verdict = TypeVar("Trial"), TypeVar("Verdict")
 HOME = Path(lvm_bench.__file__).parents[1]  # where the package under test lies
 SUITE = "quick"
-_OF_A_RUN = ("history.csv", "model.safetensors", "best.safetensors", "scores.json", "images.npz", "sweeps.npz")
+_OF_A_RUN = (
+    "history.csv",
+    "model.safetensors",
+    "best.safetensors",
+    "scores.json",
+    "images.npz",
+    "codes.npz",
+    "sweeps.npz",
+)
 TOO_LONG = 300.0  # seconds after which a command is taken to hang
 # Starting a process asks after all others: two threads would read how one ended, and the second finds nothing.
 _FORKING = threading.Lock()
