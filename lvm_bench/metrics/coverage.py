@@ -74,12 +74,15 @@ def prd_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "n
     return prd(real_features, fake_features, seed)
 
 
-def _squared_radii(points: Float64[Tensor, "n d"], k: int) -> Float64[Tensor, " n"]:
-    """Squared distance of each point to its k-th nearest other point."""
+def squared_radii(
+    centres: Float64[Tensor, "n d"], points: Float64[Tensor, "m d"], k: int, *, own: bool = False
+) -> Float64[Tensor, " n"]:
+    """Squared distance of each centre to its k-th nearest point; `own`: the centres are the points, none its own."""
     radii = []
-    for rows in row_blocks(len(points), len(points), _PAIRS):
-        distances = squared_distances(points[rows], points)
-        distances[:, rows].fill_diagonal_(torch.inf)
+    for rows in row_blocks(len(centres), len(points), _PAIRS):
+        distances = squared_distances(centres[rows], points)
+        if own:
+            distances[:, rows].fill_diagonal_(torch.inf)
         radii.append(distances.topk(k, dim=1, largest=False).values[:, -1])
     return torch.cat(radii)
 
@@ -95,7 +98,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dic
     # Distances do not change, but the Gram matrix loses fewer digits around the origin.
     centre = real.mean(0)
     real, fake = real - centre, fake - centre
-    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
+    real_radii, fake_radii = squared_radii(real, real, k, own=True), squared_radii(fake, fake, k, own=True)
     real_balls = torch.zeros(len(fake), dtype=torch.int64, device=real.device)
     recalled, covered = 0, 0
     for rows in row_blocks(len(real), len(fake), _PAIRS):
