@@ -1,6 +1,7 @@
 """Evidence: what metrics may ask for, each computed once; and the loop that scores a run with every metric."""
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -294,7 +295,7 @@ class ModelEvidence(Evidence):
         return {
             "codes": codes[:MOST_CODES].float().numpy(),
             "spectrum": torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0).numpy(),
-            "target_variance": np.float64(self.target_variance()),
+            "target_variance": np.float64(math.nan if self.method.cannot_sample else self.target_variance()),
         }
 
     def split_codes(self, split: str) -> Float[Tensor, "n l"]:

@@ -13,6 +13,8 @@ from lvm_bench import store
 from lvm_bench.errors import RunError, UserError, did_you_mean
 
 RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
+CODES = "codes.npz"
+MOST_CODES = 1000  # held-out codes that a run leaves for figures
 REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 CODES = "codes.npz"

@@ -151,7 +151,9 @@ class Training:
         rates = {"learning_rate": self.optimisers[0].param_groups[0]["lr"]}
         row = {"epoch": self.index + 1, **rates, **_under("train", self.sums.means()), **_under("val", means)}
         row |= _under("aggregate_variance", {str(j): value for j, value in enumerate(variances)})
-        self.history.append({**row, "target_variance": float(self.method.target_variance)})
+        if not self.method.cannot_sample:
+            row["target_variance"] = float(self.method.target_variance)
+        self.history.append(row)
         monitored = means[self.method.monitor]
         for schedule in self.schedules:
             schedule.step(monitored)

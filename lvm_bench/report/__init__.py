@@ -14,10 +14,8 @@ from lvm_bench import ledger, records, store
 from lvm_bench.claims import Claims
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.report import (
-    ablation,
     bandwidth,
     claims,
-    factor_figures,
     figures,
     gathered,
     grids,
@@ -29,6 +27,7 @@ from lvm_bench.report import (
     tables,
     writers,
 )
+from lvm_bench.report.figures import Picture, bandwidths
 from lvm_bench.report.grids import Grid, to_terminal
 from lvm_bench.report.scores import Complain
 from lvm_bench.report.tables import Table
@@ -94,7 +93,7 @@ class Emitted:
 
     tables: list[Text]
     warnings: list[str]
-    pictures: list[Path]
+    pictures: list[Picture]
 
 
 def emit(
@@ -144,14 +143,12 @@ def emit(
             written += _write(_files(folder, grid.name, None, tables.SPREADS[0]), grid)
         written.append(folder / "claims.csv")
         store.write_text(written[-1], verdicts.to_csv(index=False, lineterminator="\n"))
-        drawn = [run for run in found.runs if run.folder and run.key in found.shown]
-        pictures = figures.write_figures(folder, about, drawn, complain)
-        pictures += factor_figures.write_figures(folder, about, drawn, frame, complain)
-        pictures += ablation.write_figures(folder, about, [run for run in found.runs if run.key in found.shown], frame)
-        ledger.write(folder, listed, written + pictures)
+        pictures = figures.write_all(folder, found, frame, complain)
+        ledger.write(folder, listed, written + [file for picture in pictures for file in picture.files])
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
-    return Emitted(printed, [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings], pictures)
+    said = [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings, figures.left_out(found)]
+    return Emitted(printed, list(filter(None, said)), pictures)
 
 
 def with_costs(found: gathered.Gathered) -> scores.Scores:
@@ -198,6 +195,7 @@ def _bandwidths(folder: Path, console: Console) -> None:
     store.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
+    bandwidths.write(folder, frame)
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder}", soft_wrap=True, highlight=False)

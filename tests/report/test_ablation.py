@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from lvm_bench.records import Run
-from lvm_bench.report import ablation
+from lvm_bench.report.figures import ablation
 
 PLAN = {"description": "made up", "order": 0, "seeds": [0, 1], "axis": "m"}
 SCORES = {"frechet.fake@classifier": 3.0, "gaussian_kl.mean": 1.5}

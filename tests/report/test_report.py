@@ -11,7 +11,8 @@ import pytest
 from click.testing import Result
 
 from lvm_bench import kde, records
-from lvm_bench.report import bandwidth, figures
+from lvm_bench.report import bandwidth
+from lvm_bench.report.figures import strips
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -47,7 +48,8 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
     assert "(13.27 ± 0.34)" in result.stdout
     assert "1.500 ± 0.000" in result.stdout
     pictures = {file.name for file in (results / "small" / "figures").iterdir()}
-    assert pictures == {"mnist.png", "mnist-vae.png", "mnist-avae.png"}
+    drawn = {"mnist.png", "mnist-vae.png", "mnist-avae.png", "mnist-explanation.png", "mnist-explanation.pdf"}
+    assert pictures == drawn
 
 
 def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> None:
@@ -64,7 +66,6 @@ def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: 
     (results / "small" / "runs").rename(results / "elsewhere")
     result = lvm_bench("report", "--results", results)
     assert result.exit_code == 0
-    assert "No pictures" in result.stdout
     after = _files(results)
     assert all(after[name] == content for name, content in before.items() if "/runs/" not in name)
 
@@ -125,11 +126,11 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
 
     said: list[str] = []
     runs, _ = records.read(results / "small")
-    written = figures.write_figures(results / "small", {"methods": ["avae", "vae"]}, runs, said.append)
-    assert [file.name for file in written] == ["mnist-avae.png", "mnist-vae.png", "mnist.png"]
+    pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, said.append)
+    assert [picture.file.name for picture in pictures] == ["mnist-avae.png", "mnist-vae.png", "mnist.png"]
     picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae.png").convert("RGB"))
     with np.load(results / "small" / "runs" / "mnist" / "vae" / "seed-0" / "images.npz") as arrays:
-        expected = figures.strip(arrays["fake"])
+        expected = strips.strip(arrays["fake"])
     height, width = expected.shape[:2]
     assert (picture[-height:, -width:] == expected).all()
     assert not said

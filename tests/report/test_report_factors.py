@@ -15,8 +15,9 @@ from PIL import Image
 
 from lvm_bench import metrics, records, store
 from lvm_bench.records import Run
-from lvm_bench.report import claims, emit, factor_figures, scores, tables, writers
-from lvm_bench.report.figures import GAP
+from lvm_bench.report import claims, emit, scores, tables, writers
+from lvm_bench.report.figures import factors, style
+from lvm_bench.report.figures.strips import GAP
 
 FACTORS = {"names": ["shape", "x & y"], "sizes": [3, 5]}
 METHODS = ["vae", "beta-tcvae", "avae"]
@@ -163,8 +164,8 @@ def suite(put_run: Put, about: dict[str, Any], tmp_path: Path) -> Path:
 
 def drawn(suite: Path, about: dict[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     complaints: list[str] = []
-    files = factor_figures.write_figures(suite, about, runs(suite), tables_frame(suite), complaints.append)
-    return {file.name: file.read_bytes() for file in files}, complaints
+    pictures = factors.write(suite / "figures", about, runs(suite), tables_frame(suite), complaints.append)
+    return {file.name: file.read_bytes() for picture in pictures for file in picture.files}, complaints
 
 
 def runs(suite: Path) -> list[Run]:
@@ -176,6 +177,7 @@ def tables_frame(suite: Path) -> pd.DataFrame:
 
 
 PICTURES = {f"dsprites-{name}.png" for name in ("sweeps", "traversals", "angles", "axes-against-pca")}
+PICTURES |= {f"dsprites-{name}.pdf" for name in ("angles", "axes-against-pca")}
 
 
 def test_pictures_have_the_same_bytes_again(suite: Path, about: dict[str, Any]) -> None:
@@ -186,56 +188,58 @@ def test_pictures_have_the_same_bytes_again(suite: Path, about: dict[str, Any]) 
 
 
 def test_a_method_is_shown_by_the_seed_of_the_median_pca_mig(suite: Path, about: dict[str, Any]) -> None:
-    shown = factor_figures.median_runs(runs(suite), tables_frame(suite), about, print)
+    shown = factors.median_runs(runs(suite), tables_frame(suite), about, print)
     assert {method: seed for method, (seed, _) in shown.items()} == {"vae": 0, "beta-tcvae": 0}
 
 
 def test_a_score_that_is_not_a_number_has_no_rank(suite: Path, about: dict[str, Any]) -> None:
     measured = tables_frame(suite)
     measured.loc[(measured["seed"] < 2) & (measured["metric"] == "pca_mig.grid"), "value"] = np.nan
-    shown = factor_figures.median_runs(runs(suite), measured, about, print)
+    shown = factors.median_runs(runs(suite), measured, about, print)
     assert {seed for seed, _ in shown.values()} == {2}
 
 
 def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: Path, about: dict[str, Any]) -> None:
     measured = tables_frame(suite)
-    shown = factor_figures.median_runs(runs(suite), measured, about, print)
-    panel = factor_figures.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
-    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)\nfrom 90 degrees: 30 ± 0 over 3 seeds"
+    shown = factors.median_runs(runs(suite), measured, about, print)
+    panel = factors.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
+    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)\nfrom 90°: 30 ± 0 over 3 seeds"
     assert panel.images[0].get_clim() == (0, 90)
     measured = measured[measured["metric"] != "angle_deviation.grid"]
-    panel = factor_figures.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
+    panel = factors.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
     assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)"
 
 
 def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:
     measured = tables_frame(suite)
     first_without = (measured["metric"] == "mig.grid") & (measured["seed"] == 0)
-    points = factor_figures.paired(measured[~first_without & (measured["metric"] != "factor_vae_score.grid")])
+    points = factors.paired(measured[~first_without & (measured["metric"] != "factor_vae_score.grid")])
     assert {name: {method: both.tolist() for method, both in runs.items()} for name, runs in points.items()} == {
         "MIG (20 bins)": {"vae": [[0.1, 0.3], [0.1, 0.1]], "beta-tcvae": [[0.1, 0.3], [0.1, 0.1]]}
     }
-    assert [panel.get_xlabel() for panel in factor_figures.scatter(points, {}, "").axes] == ["MIG (20 bins) along axes"]
-    assert factor_figures.paired(measured.assign(method="standard-normal")) == {}
+    assert [panel.get_xlabel() for panel in factors.scatter(points, {}, "").axes] == ["MIG (20 bins) along axes"]
+    assert factors.paired(measured.assign(method="standard-normal")) == {}
 
 
 def test_a_method_looks_the_same_in_every_picture_and_like_no_other() -> None:
     names = [*tables.METHODS, "mine", "yours"]
-    assert len({factor_figures.style(name, names) for name in names}) == len(names)
-    assert factor_figures.style("avae", ["avae", "mine"]) == factor_figures.style("avae", ["mine", "vae", "avae"])
+    assert len({tuple(look.values()) for look in style.looks(names, {}).values()}) == len(names)
+    assert style.looks(["avae", "mine"], {})["avae"] == style.looks(["mine", "vae", "avae"], {})["avae"]
+    about = {"methods": ["mine", "yours"]}
+    assert style.looks(["yours"], about)["yours"] == style.looks(names, about)["yours"]
 
 
 def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(
     suite: Path, about: dict[str, Any]
 ) -> None:
-    shown = factor_figures.median_runs(runs(suite), tables_frame(suite), about, print)
-    strips = factor_figures.traversals(shown, FACTORS["names"])
+    shown = factors.median_runs(runs(suite), tables_frame(suite), about, print)
+    strips = factors.traversals(shown, FACTORS["names"])
     assert [words for words, _ in strips] == [
         f"{method}\nseed 0\n{name}" for method in ("VAE", "β-TCVAE") for name in FACTORS["names"]
     ]
     row = strips[0][1]
     width = row.shape[1] // STEPS
-    framed = (row == factor_figures.FRAME).all(2)
+    framed = (row == factors.FRAME).all(2)
     assert not framed[:, : 2 * width].any()
     assert not framed[:, 3 * width :].any()
     assert framed[:, 2 * width : 3 * width].sum() == width * row.shape[0] - (width - 2 * GAP) * (row.shape[0] - 2 * GAP)
@@ -251,20 +255,20 @@ def test_angles_are_those_of_the_metric() -> None:
     directions = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0][:3] + 0.1
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     theirs = metrics.direction_angles(directions).numpy()
-    np.testing.assert_allclose(factor_figures.angles(directions), theirs, atol=1e-9)
-    assert factor_figures.angles(np.array([[1, 0], [0.5, -(0.75**0.5)]]))[0, 1] == pytest.approx(60)
+    np.testing.assert_allclose(factors.angles(directions), theirs, atol=1e-9)
+    assert factors.angles(np.array([[1, 0], [0.5, -(0.75**0.5)]]))[0, 1] == pytest.approx(60)
 
 
 def test_without_runs_the_scores_still_make_the_scatter(
     frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path
 ) -> None:
-    files = factor_figures.write_figures(tmp_path, about, [], frame, print)
-    assert [file.name for file in files] == ["dsprites-axes-against-pca.png"]
+    (picture,) = factors.write(tmp_path, about, [], frame, print)
+    assert [file.name for file in picture.files] == ["dsprites-axes-against-pca.png", "dsprites-axes-against-pca.pdf"]
 
 
 def test_data_without_factors_get_no_such_pictures(frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path) -> None:
     del about["datasets"]["dsprites"]["factors"]
-    assert factor_figures.write_figures(tmp_path, about, [], frame, print) == []
+    assert factors.write(tmp_path, about, [], frame, print) == []
 
 
 @pytest.mark.parametrize("fault", ["cut", "empty", "no traversal"])

@@ -1,14 +1,15 @@
 """An ablation: every score against the one setting or argument that the suite's methods differ in, its axis."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lvm_bench import store
-from lvm_bench.records import Run, one_line
-from lvm_bench.report.tables import DATASETS, Place
+from lvm_bench.records import Run
+from lvm_bench.report.figures.style import COLOURS, Picture, dataset_name, outer, panels, plain, save
+from lvm_bench.report.tables import Place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,9 @@ PANELS = (
     ("dead axes", "collapsed_variance.mean"),
 )
 COLUMNS = 4
-COLOUR = "#0072B2"
+COLOUR = COLOURS[0]
 LONGEST = 24  # characters of a value on the axis
-WIDE = 10  # from this ratio of the largest value to the smallest on, the axis is logarithmic
+FAR = 10  # from this ratio of the largest value to the smallest on, the axis is logarithmic
 
 Value = float | str
 
@@ -42,7 +43,7 @@ def values(runs: Iterable[Run], axis: str) -> dict[Place, Value]:
         if run.is_control or value is None:
             continue
         is_number = type(value) in (int, float) and abs(value) < 1e300
-        found[run.place] = float(value) if is_number else one_line(str(value))[:LONGEST]
+        found[run.place] = float(value) if is_number else plain(str(value), LONGEST)
     return found
 
 
@@ -59,43 +60,39 @@ def points(scores: pd.DataFrame, at: dict[Place, Value], dataset: str, metric: s
     ]
 
 
-def write_figures(folder: Path, about: dict[str, Any], runs: Iterable[Run], scores: pd.DataFrame) -> list[Path]:
-    """figures/<data set>-ablation.png and .pdf of a suite that has an axis: a panel per score."""
+def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], scores: pd.DataFrame) -> list[Picture]:
+    """<data set>-ablation of a suite that has an axis: a panel per score."""
     axis = about.get("axis", "")
     if not axis:
         return []
     ranks = {name: place for place, name in enumerate(about.get("methods", []))}
     at = values(sorted(runs, key=lambda run: (ranks.get(run.method, len(ranks)), run.key)), axis)
-    written = []
+    pictures = []
     for dataset in sorted({dataset for dataset, _ in at}):
         own = {place: value for place, value in at.items() if place[0] == dataset}
         keys = {label: key + (about.get("extractor") or "") * key.endswith("@") for label, key in PANELS}
-        panels = {label: found for label, key in keys.items() if (found := points(scores, own, dataset, key))}
-        if panels:
-            place = f"{DATASETS.get(dataset, dataset)}, suite {about.get('suite', folder.name)}"
-            figure = draw(panels, list(own.values()), axis, place)
-            written += [
-                _save(folder / "figures" / f"{dataset}-ablation{suffix}", figure) for suffix in (".png", ".pdf")
-            ]
-    return written
+        found = {label: drawn for label, key in keys.items() if (drawn := points(scores, own, dataset, key))}
+        if found:
+            suite = plain(about.get("suite", folder.name))
+            title = f"Scores against {plain(axis)} on {dataset_name(dataset)}, suite {suite}"
+            file = save(folder, f"{dataset}-ablation", partial(draw, found, list(own.values()), plain(axis), title))
+            pictures.append(Picture(file, title, _TEXT, dataset))
+    return pictures
 
 
-def draw(panels: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str, place: str) -> "Figure":
+_TEXT = (
+    "Every score against the one setting in which the methods of this suite differ: a point per run, means as a line."
+)
+
+
+def draw(found: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str, title: str) -> "Figure":
     """A panel per score: a point per seed, and the mean over seeds as a line where the values are numbers."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(2.6 * min(COLUMNS, len(panels)) + 0.3, 2.3 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"Scores against {one_line(axis)} on {one_line(place)}", fontsize=10, parse_math=False)
-    for position, (label, found) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(rows, min(COLUMNS, len(panels)), position)
-        _panel(axes, found, along)
-        axes.set_title(label, fontsize=9)
-        axes.set_xlabel(one_line(axis), fontsize=8, parse_math=False)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3, linewidth=0.5)
+    figure, places = panels(len(found), title, COLUMNS, 1.5)
+    for axes, (label, own) in zip(places, found.items(), strict=True):
+        _panel(axes, own, along)
+        axes.set_title(label)
+        axes.set_xlabel(axis, parse_math=False)
+    outer(places, COLUMNS)
     return figure
 
 
@@ -110,7 +107,7 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     axes.plot(means.index, means, color=COLOUR, linewidth=1.2, **style)
     axes.scatter(xs, [score for _, _, score in found], s=14, color=COLOUR, edgecolors="white", linewidths=0.4, zorder=3)
     if numeric:
-        if min(numbers) > 0 and max(numbers) >= WIDE * min(numbers):
+        if min(numbers) > 0 and max(numbers) >= FAR * min(numbers):
             axes.set_xscale("log")
         ticks = sorted(set(numbers))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -118,10 +115,3 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     else:
         axes.set_xticks(range(len(texts)), texts, parse_math=False)
         axes.set_xlim(-0.5, len(texts) - 0.5)
-
-
-def _save(file: Path, figure: "Figure") -> Path:
-    kind = file.suffix[1:]
-    metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-    store.write(file, lambda beside: figure.savefig(beside, format=kind, dpi=150, metadata=metadata))
-    return file

@@ -9,59 +9,71 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, UInt8
 
-from lvm_bench import store
 from lvm_bench.records import CONTROLS, IMAGES, SWEEPS, Run
-from lvm_bench.report.figures import GAP, Strip, arrays_of, ordered, strip, write_strips
+from lvm_bench.report.figures.arrays import arrays_of, ordered
+from lvm_bench.report.figures.strips import GAP, Strip, strip, write_strips
+from lvm_bench.report.figures.style import Picture, dataset_name, legend, looks, name, panels, plain, save
 from lvm_bench.report.scores import Complain
-from lvm_bench.report.tables import DATASETS, METHODS, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRAME = (213, 94, 0)  # around the image of the real code
-# Colours that colour-blind readers tell apart (Okabe & Ito). One marker more: 56 pairs before the first returns.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
-MARKERS = "osD^vPX*"
 PAIRS = (
     ("mig.grid", "pca_mig.grid", "MIG (20 bins)", 1),
     ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
 )
-PANEL = 3.1  # inches
 Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its median seed and that run's arrays
 Points = dict[str, dict[str, np.ndarray]]  # score: method: [n 2], along axes and along directions
 
 
-def write_figures(
-    suite: Path, about: dict[str, Any], runs: Collection[Run], scores: pd.DataFrame, complain: Complain
-) -> list[Path]:
+def write(
+    folder: Path, about: dict[str, Any], runs: Collection[Run], scores: pd.DataFrame, complain: Complain
+) -> list[Picture]:
     """For each data set with factors: its sweeps, traversals, angle matrices, and axis against PCA scores.
 
     A method is shown by the run whose PCA MIG is the median of its seeds.
     """
-    written: list[Path] = []
+    pictures: list[Picture] = []
     for dataset, facts in about.get("datasets", {}).items():
         if "factors" not in facts:
             continue
         names, own = facts["factors"]["names"], scores[scores["dataset"] == dataset]
-        place = f"on {DATASETS.get(dataset, dataset)}, suite {about.get('suite', suite.name)}"
+        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
         here = [run for run in runs if run.dataset == dataset]
         medians = median_runs(here, own, about, complain)
-        stem = suite / "figures" / dataset
         swept = next((run for run in here if SWEEPS in run.files), None)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (0, 0, 0, 0))
         sweeps = arrays_of(swept, SWEEPS, partial(shaped, shapes=shapes), complain) if swept else None
         if sweeps:
-            rows = [(name, strip(sweeps[name])) for name in names]
-            title = f"{DATASETS.get(dataset, dataset)}: one factor at a time"
-            written.append(write_strips(stem.with_name(f"{dataset}-sweeps.png"), title, rows))
+            rows = [(plain(factor), strip(sweeps[factor])) for factor in names]
+            title = f"{dataset_name(dataset)}: one factor at a time"
+            file = write_strips(folder / f"{dataset}-sweeps.png", title, rows)
+            pictures.append(Picture(file, title, "Images of the data set along which one factor changes.", dataset))
         if medians:
             title = f"Traversals {place} (framed: a real code)"
-            written.append(write_strips(stem.with_name(f"{dataset}-traversals.png"), title, traversals(medians, names)))
-            written.append(_save(stem.with_name(f"{dataset}-angles.png"), angle_panels(medians, names, own, place)))
+            file = write_strips(folder / f"{dataset}-traversals.png", title, traversals(medians, names))
+            pictures.append(Picture(file, title, _TRAVERSALS, dataset))
+            title = f"Angles between latent directions in degrees {place}"
+            file = save(folder, f"{dataset}-angles", partial(angle_panels, medians, names, own, title))
+            pictures.append(Picture(file, title, _ANGLES, dataset))
         points = paired(own)
         if points:
-            written.append(_save(stem.with_name(f"{dataset}-axes-against-pca.png"), scatter(points, about, place)))
-    return written
+            title = f"Scores along axes and along latent directions {place}"
+            file = save(folder, f"{dataset}-axes-against-pca", partial(scatter, points, about, title))
+            pictures.append(Picture(file, title, _SCATTER, dataset))
+    return pictures
+
+
+_TRAVERSALS = (
+    "The code of one real image, framed, moved along the latent direction of each factor; one wants to see that "
+    "factor change and no other. Each method by the run of the median PCA MIG."
+)
+_ANGLES = (
+    "Figure 4 of the AVAE paper: the angle between each two latent directions of the run of the median PCA MIG. "
+    "Independent factors are at right angles, 90 degrees."
+)
+_SCATTER = "One point per run; above the diagonal the latent directions separate factors better than the axes do."
 
 
 def median_runs(here: Collection[Run], scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
@@ -104,8 +116,8 @@ def traversals(runs: Runs, names: list[str]) -> list[Strip]:
     """A row per method and direction, each image a step along it; the middle one, of the real code, framed."""
     rows = []
     for method, (seed, arrays) in runs.items():
-        for name, images in zip(names, arrays["traversal"], strict=True):
-            rows.append((f"{label(method)}\nseed {seed}\n{name}", framed(strip(images), len(images))))
+        for factor, images in zip(names, arrays["traversal"], strict=True):
+            rows.append((f"{name(method)}\nseed {seed}\n{plain(factor)}", framed(strip(images), len(images))))
     return rows
 
 
@@ -126,78 +138,54 @@ def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]
     return degrees
 
 
-def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, place: str) -> "Figure":
+def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, title: str) -> "Figure":
     """Figure 4 of the AVAE paper: the angles between the directions of each method, above its PCA MIG."""
-    columns = min(4, len(runs))
-    rows = -(-len(runs) // columns)
-    figure = _figure(max(PANEL * columns, 6.5), (PANEL + 0.5) * rows + 0.4)
-    figure.suptitle(f"Angles between latent directions in degrees {place}", fontsize=11, weight="bold")
-    for position, (method, (seed, arrays)) in enumerate(runs.items(), 1):
-        axes = figure.add_subplot(rows, columns, position)
+    figure, places = panels(len(runs), title, 4, 2.1)
+    ticks = [plain(factor, 12) for factor in names]
+    for axes, (method, (seed, arrays)) in zip(places, runs.items(), strict=True):
         degrees = angles(arrays["directions"])
         axes.imshow(degrees, cmap="cividis", vmin=0, vmax=90)
         for (i, j), value in np.ndenumerate(degrees):
-            axes.text(
-                j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 50 else "black"
-            )
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
-        axes.set_yticks(range(len(names)), names, fontsize=7)
-        axes.set_title(label(method), fontsize=10, parse_math=False)
+            shade = "white" if value < 50 else "black"
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6, color=shade)
+        axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), ticks, parse_math=False)
+        axes.grid(False)
+        axes.set_title(name(method), parse_math=False)
         below = f"PCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (20 bins, seed {seed})"
         off = _of(scores, method, "angle_deviation.grid")
         if len(off):
-            below += f"\nfrom 90 degrees: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds"
-        axes.set_xlabel(below, fontsize=8)
+            below += f"\nfrom 90°: {off.mean():.0f} ± {off.std(ddof=0):.0f} over {len(off)} seeds"
+        axes.set_xlabel(below)
     return figure
 
 
 def paired(scores: pd.DataFrame) -> Points:
     """The scores along axes and along latent directions of the methods' runs that have both."""
     found: Points = {}
-    for axis, pca, name, scale in PAIRS:
+    for axis, pca, words, scale in PAIRS:
         for method in sorted({*scores["method"].unique()} - {*CONTROLS}):
             both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner").dropna()
             if len(both):
-                found.setdefault(name, {})[method] = both.to_numpy() * scale
+                found.setdefault(words, {})[method] = both.to_numpy() * scale
     return found
 
 
-def style(method: str, methods: list[str]) -> tuple[str, str]:
-    """A method's colour and marker: those of `METHODS` are the same in every picture, the others come after."""
-    position = [*METHODS, *(name for name in methods if name not in METHODS)].index(method)
-    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
-
-
-def scatter(points: Points, about: dict[str, Any], place: str) -> "Figure":
+def scatter(points: Points, about: dict[str, Any], title: str) -> "Figure":
     """Each run's score along its axes against that along its latent directions; on the diagonal they are equal."""
-    figure = _figure(9.5, 4.6)
-    figure.suptitle(f"Scores along axes and along latent directions {place}", fontsize=11, weight="bold")
+    figure, places = panels(len(points), title, 2, 2.9)
     methods = ordered({method for runs in points.values() for method in runs}, about)
-    handles = {}
-    for position, (name, runs) in enumerate(points.items(), 1):
-        axes = figure.add_subplot(1, len(points), position)
+    look = looks(methods, about)
+    handles: dict[str, Any] = {}
+    for axes, (score, runs) in zip(places, points.items(), strict=True):
         for method in filter(runs.__contains__, methods):
-            colour, marker = style(method, methods)
             along, directions = runs[method].T
-            handles[method] = axes.scatter(along, directions, c=colour, marker=marker, s=36, edgecolors="white")
+            style = look[method]
+            handles[name(method)] = axes.scatter(
+                along, directions, c=style["color"], marker=style["marker"], s=20, edgecolors="white", linewidths=0.5
+            )
         top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
         axes.plot([0, top], [0, top], color="0.6", linewidth=1, zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{name} along axes", ylabel=f"PCA {name}", aspect="equal")
-    shown = [handles[method] for method in methods]
-    figure.legend(shown, [label(method) for method in methods], loc="outside right center", frameon=False)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{score} along axes", ylabel=f"PCA {score}", aspect="equal")
+    legend(figure, handles)
     return figure
-
-
-def _figure(width: float, height: float) -> "Figure":
-    """An empty figure with a canvas of its own, without pyplot's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(file: Path, figure: "Figure") -> Path:
-    store.write(file, lambda beside: figure.savefig(beside, format="png", dpi=120, metadata={"Software": None}))
-    return file

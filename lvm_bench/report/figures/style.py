@@ -1,0 +1,230 @@
+"""The one style of every figure: sizes, colours and markers, names, legends, and files with the same bytes again."""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from lvm_bench import store
+from lvm_bench.report.tables import DATASETS, METHODS, PLAIN, label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN, WIDE = 3.3, 6.9  # inches: a column of a two-column page, and both
+DPI = 200
+# Colours that colour-blind readers tell apart (Okabe & Ito). One marker more: 56 pairs before the first returns.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
+MARKERS = "osD^vPX*"
+GREY = "0.45"
+LONGEST = 28  # characters of a name
+LOG_FROM = 30.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
+LOOK: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "figure.titlesize": 8.5,
+    "figure.titleweight": "bold",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.92",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on disk: its PNG, beside which the same stands as PDF unless it is made of pixels alone."""
+
+    file: Path
+    title: str
+    text: str  # what it shows and how to read it
+    dataset: str = ""
+    method: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """The PNG, and the PDF where there is one."""
+        return [file for file in (self.file, self.file.with_name(f"{self.file.stem}.pdf")) if file.is_file()]
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Within it whatever is drawn has this style, not that of the user's own settings."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(LOOK)
+        yield
+
+
+def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
+    """Draw, and write <name>.png and <name>.pdf without dates; returns the PNG."""
+    png = folder / f"{name}.png"
+    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    with look():
+        figure = draw()
+        store.write(png, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
+        figure.set_layout_engine("none")  # the places stay as they were found for the PNG
+        store.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
+    return png
+
+
+def figure(width: float, height: float, title: str) -> "Figure":
+    """An empty figure with a title and a canvas of its own, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = textwrap.wrap(plain(title, 200), round(width * 14))
+    made = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(made)
+    made.suptitle("\n".join(lines), parse_math=False)
+    return made
+
+
+def panels(count: int, title: str, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
+    """A figure of `count` panels, each `height` inches high, in at most so many columns over the page's width."""
+    columns = balanced(count, columns)
+    rows = -(-count // columns)
+    width = WIDE if columns > 1 else COLUMN
+    made = figure(width, rows * height, title)
+    return made, [made.add_subplot(rows, columns, place + 1) for place in range(count)]
+
+
+def balanced(count: int, most: int) -> int:
+    """The columns, at most so many, of which the rows of `count` panels need most: 3 for 6 panels, not 4."""
+    return -(-count // -(-count // most))
+
+
+def outer(places: list["Axes"], columns: int, numbers: bool = False) -> None:
+    """Take labels from panels that have another one below or to the left; `numbers` too where all axes are alike.
+
+    Not by sharing axes, whose cost grows with the square of their number.
+    """
+    columns = balanced(len(places), columns)
+    for place, axes in enumerate(places):
+        below, left = place + columns < len(places), place % columns > 0
+        if below:
+            axes.set_xlabel("")
+        if numbers:
+            axes.tick_params(which="both", labelbottom=not below, labelleft=not left)
+
+
+def looks(methods: Iterable[str], about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each method, those of `METHODS` and of the suite the same in every figure.
+
+    Methods without a prior are grey.
+    """
+    names = list(methods)
+    order = list(dict.fromkeys([*METHODS, *about.get("methods", []), *names]))
+    found = {name: order.index(name) for name in names}
+    return {
+        name: {"color": GREY, "marker": "h"}
+        if name in PLAIN
+        else {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+        for name, at in found.items()
+    }
+
+
+def whole_numbers(axes: "Axes", name: str) -> None:
+    """What a horizontal axis counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(name)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def set_scale(axes: "Axes", which: Literal["x", "y"], values: Iterable[Any]) -> None:
+    """A logarithmic axis where numbers are all positive and far apart, with few ticks, all of them numbered."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ratio = log_ratio(values)
+    if ratio < LOG_FROM:
+        return
+    set_to, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
+    set_to("log")
+    axis.set_minor_locator(NullLocator())
+    if ratio < 300:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+
+
+def legend(figure: "Figure", entries: dict[str, Any]) -> None:
+    """Labels and their artists below the panels; the figure grows by what they take, so that they cover no data."""
+    if not entries:
+        return
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(entries), int(width / (0.42 + 0.058 * max(map(len, entries))))))
+    rows = math.ceil(len(entries) / columns)
+    figure.set_size_inches(width, height + 0.135 * rows + 0.08)
+    made = figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=1.6,
+        columnspacing=1.2,
+        labelspacing=0.35,
+    )
+    for text in made.get_texts():
+        text.set_parse_math(False)
+
+
+def plain(text: str, most: int = LONGEST) -> str:
+    """A text on one line of characters that the font has, its middle left out where it is longer than `most`."""
+    line = "".join(c if (c.isprintable() and ord(c) < 0x400) or c in "–—…" else "?" for c in " ".join(text.split()))
+    if len(line) <= most:
+        return line
+    end = most * 2 // 5
+    return f"{line[: most - end - 1]}…{line[-end:]}"
+
+
+def name(method: str) -> str:
+    """How a method is written in a figure."""
+    return plain(label(method))
+
+
+def dataset_name(dataset: str) -> str:
+    """How a data set is written in a figure."""
+    return plain(DATASETS.get(dataset, dataset))
+
+
+def log_ratio(values: Iterable[Any]) -> float:
+    """The largest over the smallest of finite numbers; 0 where one is not positive, or where there is none."""
+    found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values] or [np.empty(0)])
+    found = found[np.isfinite(found)]
+    return math.exp(min(math.log(found.max()) - math.log(found.min()), 700)) if len(found) and found.min() > 0 else 0.0
+
+
+def across(
+    rows: Float64[np.ndarray, "r n"],
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """(mean, least, largest) of each column over its finite values; NaN where there is none."""
+    known = np.isfinite(rows)
+    count = known.sum(0)
+    mean = np.divide(np.where(known, rows, 0).sum(0), count, out=np.full(rows.shape[1], math.nan), where=count > 0)
+    low = np.where(count > 0, np.where(known, rows, math.inf).min(0, initial=math.inf), math.nan)
+    high = np.where(count > 0, np.where(known, rows, -math.inf).max(0, initial=-math.inf), math.nan)
+    return mean, low, high

@@ -1,0 +1,212 @@
+"""Scores against scores: reconstruction against samples, and what the AVAE paper explains samples by."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from lvm_bench.records import CONTROLS
+from lvm_bench.report import published
+from lvm_bench.report.figures.arrays import ordered
+from lvm_bench.report.figures.style import (
+    GREY,
+    Picture,
+    dataset_name,
+    legend,
+    looks,
+    name,
+    panels,
+    plain,
+    save,
+    set_scale,
+)
+from lvm_bench.report.statistics import spearman
+from lvm_bench.report.tables import PLAIN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SOURCE = "avae-2024"
+ERRORS = {"sse.heldout": "SSE per held-out image", "mse.heldout": "MSE per value of held-out images"}
+KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
+CAUSES = {KL: "KL to target (nats)", GAP: "|entropy gap| (nats)"}
+
+Points = dict[str, Float64[np.ndarray, "_ 2"]]  # by method
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Means of methods, (cause, distance of samples), and their rank correlation with its 95 % interval."""
+
+    whose: str
+    cause: str  # a key of CAUSES
+    distance: str
+    points: Points  # one each
+    rho: float
+    low: float
+    high: float
+    n: int  # methods that count: those with a prior, and two finite numbers
+
+
+def write(folder: Path, about: dict[str, Any], scores: pd.DataFrame) -> list[Picture]:
+    """For each data set with distances of samples: the trade-off, and the explanation."""
+    pictures = []
+    extractor = about.get("extractor") or ""
+    samples = f"frechet.fake@{extractor}"
+    needed = scores[scores["metric"].isin([samples, *ERRORS, *CAUSES])]
+    distance = "FID of samples" if extractor == "inception" else f"FD of samples ({plain(extractor)})"
+    for dataset in sorted(needed.loc[needed["metric"] == samples, "dataset"].unique()):
+        own = needed[needed["dataset"] == dataset]
+        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        for error, words in ERRORS.items():
+            found = pairs(own, error, samples)
+            if any(map(finite, found.values())):
+                title = f"Reconstruction against samples {place}"
+                real = own.loc[(own["method"] == "real-images") & (own["metric"] == samples), "value"].mean()
+                drawing = partial(draw, found, words, distance, float(real), about, title)
+                text = _TRADE_OFF + _missing(found)
+                pictures.append(Picture(save(folder, f"{dataset}-trade-off", drawing), title, text, dataset))
+                break
+        relations = [*ours(own, samples, distance), *theirs(dataset)]
+        if any(relation.whose == "here" for relation in relations):
+            title = f"Samples and the aggregate posterior {place}"
+            file = save(folder, f"{dataset}-explanation", partial(draw_relations, relations, about, title))
+            pictures.append(Picture(file, title, _EXPLANATION + _said(relations), dataset))
+    return pictures
+
+
+_TRADE_OFF = (
+    "One point per run, the lower left corner is best: the error of reconstructions against the Fréchet distance of "
+    "samples to real images. The dashed line is the distance of real held-out images."
+)
+_EXPLANATION = (
+    "The AVAE paper explains the quality of samples by how well the aggregate posterior matches what is sampled from. "
+    "One point per method (mean over seeds): Fréchet distance of samples against the KL divergence of a Gaussian fit "
+    "of the codes to the target, and against the size of the entropy gap, which sees what a Gaussian fit does not; "
+    "above each panel Spearman's rank correlation with its 95 % interval. Hollow points, of methods without a prior, "
+    "do not count."
+)
+
+
+def pairs(scores: pd.DataFrame, x: str, y: str) -> Points:
+    """Two scores of each run that has both, by method, controls left out."""
+    columns = [scores[scores["metric"] == key].set_index(["method", "seed"])["value"] for key in (x, y)]
+    both = pd.concat(columns, axis=1, join="inner").sort_index()
+    methods = both.index.get_level_values("method")
+    return {str(m): both[methods == m].to_numpy() for m in methods.unique() if m not in CONTROLS}
+
+
+def finite(points: Float64[np.ndarray, "n 2"]) -> bool:
+    """Whether one of the points can be drawn."""
+    return bool(np.isfinite(points).all(1).any())
+
+
+def _missing(found: Points) -> str:
+    count = sum(int((~np.isfinite(points).all(1)).sum()) for points in found.values())
+    return f" {count} runs are missing: a score of theirs is not finite." if count else ""
+
+
+def draw(found: Points, x: str, y: str, real: float, about: dict[str, Any], title: str) -> "Figure":
+    """A point per run, the distance of real images as a line."""
+    figure, (axes,) = panels(1, title, 1, 2.4)
+    look, entries = looks(ordered(found, about), about), {}
+    for method in ordered(found, about):
+        points = found[method][np.isfinite(found[method]).all(1)]
+        if len(points):
+            entries[name(method)] = _points(axes, points, look[method], hollow=method in PLAIN)
+    axes.set(xlabel=x, ylabel=y)
+    _scales(axes, [points for points in found.values() if finite(points)])
+    if math.isfinite(real):
+        entries["real images"] = axes.axhline(real, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    legend(figure, entries)
+    return figure
+
+
+def _points(axes: "Axes", points: Float64[np.ndarray, "n 2"], style: dict[str, Any], hollow: bool) -> Any:
+    inside, edge = ("none", style["color"]) if hollow else (style["color"], "white")
+    width = 0.8 if hollow else 0.4
+    return axes.scatter(
+        points[:, 0], points[:, 1], marker=style["marker"], s=22, facecolors=inside, edgecolors=edge, linewidths=width
+    )
+
+
+def _scales(axes: "Axes", points: list[Float64[np.ndarray, "_ 2"]]) -> None:
+    """Logarithmic axes where numbers are far apart."""
+    if points:
+        set_scale(axes, "x", (own[:, 0] for own in points))
+        set_scale(axes, "y", (own[:, 1] for own in points))
+
+
+def ours(scores: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
+    """The two relations among the methods of a suite."""
+    means = scores.groupby(["method", "metric"], observed=True)["value"].mean().unstack()
+    return _relations("here", means, samples, distance)
+
+
+def theirs(dataset: str) -> list[Relation]:
+    """The same relations in the published tables; none where they do not hold this data set.
+
+    Their entropy gap is to the standard normal of the same table.
+    """
+    frame = published.load(SOURCE)
+    frame = frame[(frame["dataset"] == dataset) & (frame["method"] != "")]
+    means = frame.pivot_table(index="method", columns="metric", values="mean")
+    if ENTROPY in means and "standard-normal" in means.index:
+        means[GAP] = means[ENTROPY] - means[ENTROPY].to_dict()["standard-normal"]
+    return _relations(f"published ({SOURCE})", means, "frechet.fake@inception", "FID of samples")
+
+
+def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
+    """For each cause that is there with the distance, the points of the methods and their rank correlation."""
+    found = []
+    means = means[~means.index.isin(CONTROLS)]
+    for cause in CAUSES:
+        if not {cause, samples} <= {*means.columns}:
+            continue
+        both = means[[cause, samples]].astype(np.float64).abs()
+        both = both[np.isfinite(both.to_numpy()).all(axis=1)]
+        counted = both[~both.index.isin(PLAIN)]
+        if len(both):
+            rho = spearman(counted[cause].to_numpy(), counted[samples].to_numpy())
+            points = {str(method): both.loc[[method]].to_numpy() for method in both.index}
+            found.append(Relation(whose, cause, distance, points, *rho, len(counted)))
+    return found
+
+
+def correlation(relation: Relation) -> str:
+    """A rank correlation with its interval, as text."""
+    if math.isnan(relation.rho):
+        return f"no rank correlation of {relation.n} method{'' if relation.n == 1 else 's'}"
+    interval = "" if math.isnan(relation.low) else f" [{relation.low:.2f}, {relation.high:.2f}]"
+    return f"ρ = {relation.rho:.2f}{interval}, {relation.n} methods".replace("-", "−")
+
+
+def _said(relations: list[Relation]) -> str:
+    return (
+        " "
+        + "; ".join(f"{relation.whose}, {CAUSES[relation.cause]}: {correlation(relation)}" for relation in relations)
+        + "."
+    )
+
+
+def draw_relations(relations: list[Relation], about: dict[str, Any], title: str) -> "Figure":
+    """A panel per relation, ours above the published ones."""
+    figure, places = panels(len(relations), title, 2, 1.9)
+    methods = ordered({method for relation in relations for method in relation.points}, about)
+    look = looks(methods, about)
+    entries: dict[str, Any] = {}
+    for axes, relation in zip(places, relations, strict=True):
+        for method in filter(relation.points.__contains__, methods):
+            made = _points(axes, relation.points[method], look[method], hollow=method in PLAIN)
+            entries.setdefault(name(method), made)
+        axes.set_title(f"{relation.whose}: {correlation(relation)}", parse_math=False)
+        axes.set(xlabel=CAUSES[relation.cause], ylabel=relation.distance)
+        _scales(axes, list(relation.points.values()))
+    legend(figure, entries)
+    return figure
