@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lvm_bench.report.figures import ablation, codes, curves, factors, strips, trade_off
+from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.gathered import Gathered
 from lvm_bench.report.scores import Complain
@@ -29,6 +29,7 @@ def write_all(folder: Path, found: Gathered, frame: pd.DataFrame, complain: Comp
         pictures += codes.write(place, about, drawn, complain)
         pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
         pictures += trade_off.write(place, about, frame)
+        pictures += ranks.write(place, about, frame)
     return pictures
 
 

@@ -1,0 +1,66 @@
+"""Average ranks on a line, joined where they cannot be told apart: the critical-difference diagram of Demsar 2006."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lvm_bench.report import ranking, statistics
+from lvm_bench.report.figures.style import COLUMN, GREY, Picture, figure, name, save
+from lvm_bench.report.ranking import Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 20  # methods; of more the labels would touch
+
+
+def write(place: Path, about: dict[str, object], frame: pd.DataFrame) -> list[Picture]:
+    """ranks.png and ranks.pdf, where two methods and more can be ranked by two scores and more."""
+    found = ranking.ranking(frame, about)
+    if found is None or len(found.methods) > MOST:
+        return []
+    text = (
+        f"Average ranks over {len(found.blocks)} blocks (a data set and a score); left is better. Bars join methods "
+        "nearer to each other than the critical difference CD (Nemenyi, 5 %): they cannot be told apart."
+    )
+    return [Picture(save(place, "ranks", lambda: diagram(found)), "Average ranks", text)]
+
+
+def diagram(found: Ranking) -> "Figure":
+    """The ranks on a line, names below at both sides, bars over the cliques, the critical difference above."""
+    k, average = len(found.methods), found.average
+    groups = statistics.cliques(average, found.difference)
+    half = -(-k // 2)
+    made = figure(COLUMN, 0.5 + 0.16 * half + 0.09 * len(groups), f"Average ranks over {len(found.blocks)} scores")
+    axes = made.add_subplot()
+    axes.set_axis_off()
+    lowest = -(0.5 + 0.35 * len(groups)) - 0.7 * half
+    axes.set(xlim=(0.6, k + 0.4), ylim=(lowest, 1.9))
+    axes.plot([1, k], [0, 0], color="black", linewidth=0.8, clip_on=False)
+    for rank in range(1, k + 1):
+        axes.plot([rank, rank], [0, 0.18], color="black", linewidth=0.8)
+        axes.text(rank, 0.28, str(rank), ha="center", va="bottom", fontsize=6.5)
+    width = min(found.difference, k - 1)
+    axes.plot([1, 1 + width], [1.35, 1.35], color="black", linewidth=1.4)
+    axes.text(1 + width / 2, 1.45, f"CD = {found.difference:.2f}", ha="center", va="bottom", fontsize=6.5)
+    for place, (first, last) in enumerate(groups):
+        y = -0.3 - 0.35 * place
+        axes.plot([average[first] - 0.03, average[last] + 0.03], [y, y], color=GREY, linewidth=2.2)
+    for place, (method, rank) in enumerate(zip(found.methods, average, strict=True)):
+        left = place < half
+        depth = place if left else k - 1 - place
+        y = -(0.5 + 0.35 * len(groups)) - 0.7 * depth
+        end = 0.95 if left else k + 0.05
+        axes.plot([rank, rank, end], [0, y, y], color="black", linewidth=0.6)
+        words = f"{name(method)} {rank:.2f}" if left else f"{rank:.2f} {name(method)}"
+        axes.text(
+            end,
+            y,
+            f"{words} " if left else f" {words}",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=7,
+            parse_math=False,
+        )
+    return made
