@@ -1,6 +1,6 @@
 """`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from lvm_bench.report import (
     gathered,
     grids,
     noise,
+    page,
     published,
     ranking,
     scores,
@@ -82,6 +83,7 @@ def report(
         show(
             f"Pictures: {folder / 'figures'}" if emitted.pictures else "No pictures: the runs' folders hold no images."
         )
+        show(f"Page: {emitted.page}")
     for text in dict.fromkeys(damaged):
         said.print(records.one_line(text), style="red")
     return 1 if damaged else 0
@@ -89,11 +91,12 @@ def report(
 
 @dataclass
 class Emitted:
-    """What was made of a suite: its tables for printing, what to say beside them, and its pictures."""
+    """What was made of a suite: its tables for printing, what to say beside them, its pictures and its page."""
 
     tables: list[Text]
     warnings: list[str]
     pictures: list[Picture]
+    page: Path
 
 
 def emit(
@@ -107,7 +110,8 @@ def emit(
     """Gather a suite's scores and write its tables, as tables/<name>.csv, .paper.csv, .tex and .md, and its pictures.
 
     The tables named, or all in which some method has a number (all there are, if none has).
-    claims.csv holds each claim of the paper against the scores: True, False, or empty where they cannot tell.
+    report.html shows them all in any case. claims.csv holds each claim of the paper against the scores: True, False,
+    or empty where they cannot tell.
     With `against` or another `spread` the files are <name>.<source>.<spread>.csv and so on. UserError when the folder
     cannot be written, RunError when nothing can be said of the suite before a file is mended.
     """
@@ -127,12 +131,16 @@ def emit(
         about, remarks, frame = found.about, found.remarks, scores.frame(with_costs(found))
         extractor = about.get("extractor") or ""
         further = bool(tables.uncovered(frame, extractor))
-        chosen = [name for name in names or TABLES if name in TABLES and (name != tables.OTHER or further)]
-        built = [tables.build(name, frame, about, against, remarks, spread) for name in chosen]
-        if not names:
-            built = list(filter(tables.filled, built)) or built
+        every = [
+            tables.build(name, frame, about, against, remarks, spread)
+            for name in TABLES
+            if name != tables.OTHER or further
+        ]
+        filled = list(filter(tables.filled, every)) or every
+        built = [table for table in every if table.name in names] if names else filled
         verdicts = claims.verdicts(frame, extractor, folder.parent / BANDWIDTH / "bandwidth.csv")
-        words = [grid for grid in _grids(found, frame, verdicts) if not names or grid.name in names]
+        all_words = _grids(found, frame, verdicts)
+        words = [grid for grid in all_words if not names or grid.name in names]
         if not names:
             for name in {*NAMES} - {table.name for table in built} - {grid.name for grid in words}:
                 for file in _files(folder, name, against, spread):  # no number of an earlier report stays
@@ -144,11 +152,12 @@ def emit(
         written.append(folder / "claims.csv")
         store.write_text(written[-1], verdicts.to_csv(index=False, lineterminator="\n"))
         pictures = figures.write_all(folder, found, frame, complain)
+        written.append(page.write(folder, filled, found, pictures, all_words))
         ledger.write(folder, listed, written + [file for picture in pictures for file in picture.files])
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
     said = [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings, figures.left_out(found)]
-    return Emitted(printed, list(filter(None, said)), pictures)
+    return Emitted(printed, list(filter(None, said)), pictures, folder / page.FILE)
 
 
 def with_costs(found: gathered.Gathered) -> scores.Scores:

@@ -1,0 +1,269 @@
+"""report.html in a real headless Chromium: what a reader with a mouse, a phone, a keyboard or a screen reader does."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from made import make_run
+
+from lvm_bench.cli import main
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[test]')")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
+
+Open = Callable[..., Any]
+FIRST = "#table\\/frechet table"  # of CIFAR-10, then of MNIST
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two data sets, three methods with two seeds each, a failed run and a control."""
+    suite = tmp_path_factory.mktemp("results") / "small"
+    for dataset in ("mnist", "cifar10"):
+        for place, method in enumerate(("vae", "aae", "avae")):
+            for seed in (0, 1):
+                scores = {f"frechet.{kind}@classifier": 10.0 - place + seed for kind in ("recon", "fake")}
+                plan = {"description": "made up", "order": place, "seeds": [0, 1]}
+                make_run(suite, dataset, method, seed, scores | {"mse.heldout": 1.0 + place}, plan=plan)
+        make_run(suite, dataset, "real-images", 0, {"frechet.fake@classifier": 0.5})
+    make_run(suite, "mnist", "my-" + "very-" * 8 + "long-method", 0, status="failed", reason="the loss became NaN " * 9)
+    result = CliRunner().invoke(main, ["report", "--results", str(suite.parent)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return suite / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    # As root, which CI may be, Chromium starts without its sandbox alone.
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, report: Path) -> Iterator[Open]:
+    """`visit(color_scheme="dark")`: the page in a fresh context, which must neither complain nor ask for anything."""
+    contexts, complaints = [], []
+
+    def go(fragment: str = "", **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asked: complaints.append(asked.url) if not _is_own(asked.url, report) else None)
+        page.goto(report.as_uri() + fragment)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_own(url: str, report: Path) -> bool:
+    return url.startswith("data:") or url.split("#")[0] == report.as_uri()
+
+
+def _methods(page: Any) -> list[str]:
+    """The methods of the first table, as they stand, without the hidden ones."""
+    rows = page.locator(f"{FIRST} >> nth=0 >> tbody >> nth=0 >> tr:visible >> th")
+    return [text.removesuffix("a") if text.startswith("my-") else text for text in rows.all_inner_texts()]
+
+
+def test_a_heading_sorts_best_first_then_last_then_as_given(visit: Open) -> None:
+    page = visit()
+    given = _methods(page)
+    assert given[:3] == ["VAE", "AAE", "AVAE"]
+    heading = page.locator(f"{FIRST} >> nth=0 >> thead th >> nth=1")
+    heading.locator("button").click()
+    assert _methods(page) == ["AVAE", "AAE", "VAE", *given[3:]]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.locator("button").click()
+    assert _methods(page) == ["VAE", "AAE", "AVAE", *given[3:]]
+    assert heading.get_attribute("aria-sort") == "descending"
+    page.locator(f"{FIRST} >> nth=0 >> thead button >> nth=0").click()
+    assert _methods(page) == sorted(given, key=str.lower) != given
+    assert page.locator(f"{FIRST} >> nth=0 >> [aria-sort]").count() == 1
+
+
+def test_filters_by_data_set_method_and_table(visit: Open) -> None:
+    page = visit()
+    panels = page.locator(".panel:visible caption")
+    assert panels.count() == 6
+    page.locator("[id='filter/dataset']").select_option(label="CIFAR-10")
+    assert all(text.startswith("CIFAR-10") for text in panels.all_inner_texts())
+    page.locator("[id='filter/table']").select_option(label="Reconstruction")
+    assert page.locator("section.table:visible").count() == 1
+    page.locator("[id='filter/method']").fill("aae")
+    assert page.locator(".panel:visible tbody tr:visible").count() == 1
+    assert "of" in page.locator("output").inner_text()
+    page.get_by_role("button", name="Show all").click()
+    playwright.expect(panels).to_have_count(6)
+    assert page.locator("output").inner_text() == ""
+
+
+def test_hover_shows_the_seeds_behind_a_mean(visit: Open) -> None:
+    page = visit()
+    page.locator(f"{FIRST} >> nth=0 >> td a >> nth=0").hover()
+    assert page.locator("#tip").inner_text().startswith("seed 0: 10\nseed 1: 11\nagainst the best: p ")
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+
+
+def test_a_first_tap_shows_the_seeds_and_a_second_leads_to_the_runs(visit: Open) -> None:
+    page = visit(has_touch=True, viewport={"width": 360, "height": 740})
+    cell = page.locator(f"{FIRST} >> nth=0 >> td a >> nth=0")
+    cell.tap()
+    assert page.locator("#tip").inner_text().startswith("seed 0: 10\nseed 1: 11\nagainst the best: p ")
+    assert "#" not in page.url
+    cell.tap()
+    assert page.url.endswith("#runs/cifar10/vae")
+
+
+@pytest.mark.parametrize("way", ["history", "button"])
+def test_from_a_number_to_its_run_and_back(visit: Open, way: str) -> None:
+    page = visit()
+    cell = page.locator(f"{FIRST} >> nth=0 >> td a >> nth=0")
+    cell.click()
+    assert page.url.endswith("#runs/cifar10/vae")
+    assert page.evaluate("document.activeElement.id") == "runs/cifar10/vae"
+    assert "CIFAR-10 (l = 16), VAE, REC ↓: 10.50 ± 0.50" in page.locator(".from").inner_text()
+    assert "seed 1: 11" in page.locator(".from").inner_text()
+    run = page.locator("[id='run/cifar10/vae/1']")
+    assert run.is_hidden()
+    page.locator(".group[open] .run summary >> nth=1").click()
+    assert run.locator("svg").count() == 1
+    assert run.locator("svg").bounding_box()["height"] > 50
+    assert "lvm-bench run --suite small --methods vae --datasets cifar10 --seeds 1" in run.inner_text()
+    assert run.locator("img").count() == 4
+    assert run.locator("img").evaluate_all("images => images.every(image => image.naturalWidth > 60)")
+    page.locator(".group[open] .settings summary").click()
+    assert "batch_size" in page.locator(".group[open] .settings").inner_text()
+    if way == "history":
+        page.go_back()
+    else:
+        page.get_by_role("button", name="Back to the table").click()
+    page.wait_for_function("document.activeElement.matches('td > a')")
+    assert cell.evaluate("link => link === document.activeElement")
+    assert page.locator(".from").is_hidden()
+
+
+def test_the_address_of_a_run_opens_it(visit: Open) -> None:
+    page = visit("#run/mnist/avae/1")
+    assert page.locator("[id='run/mnist/avae/1'] svg").is_visible()
+
+
+@pytest.mark.parametrize("kind", ["LaTeX", "CSV"])
+def test_copies_a_table(visit: Open, report: Path, kind: str) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name=f"Copy {kind} of Fréchet distance").click()
+    playwright.expect(page.get_by_role("status").last).to_have_text(f"Copied {kind} of Fréchet distance.")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == (report.parent / "tables" / f"frechet.{'tex' if kind == 'LaTeX' else 'csv'}").read_text()
+
+
+def test_a_figure_zooms_and_gives_the_focus_back(visit: Open) -> None:
+    page = visit()
+    button = page.locator(".picture button >> nth=0")
+    button.click()
+    dialog = page.get_by_role("dialog")
+    fitted = dialog.locator("img").bounding_box()["width"]
+    assert fitted > button.bounding_box()["width"]
+    page.get_by_role("button", name="Full size").click()
+    natural = dialog.locator("img").evaluate("image => image.naturalWidth")
+    assert dialog.locator("img").bounding_box()["width"] == natural
+    page.keyboard.press("Escape")
+    assert dialog.is_hidden()
+    assert button.evaluate("button => button === document.activeElement")
+
+
+def _luminance(page: Any, selector: str, part: str) -> float:
+    colour = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{part}")
+    return sum(map(int, colour.removeprefix("rgb(").removesuffix(")").split(","))) / 3 / 255
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_light_and_dark_follow_the_system(visit: Open, scheme: str, dark: bool) -> None:
+    page = visit(color_scheme=scheme)
+    paper, ink = _luminance(page, "body", "backgroundColor"), _luminance(page, "body", "color")
+    assert (paper < 0.2 < 0.8 < ink) if dark else (ink < 0.2 < 0.8 < paper)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_phone_scrolls_down_alone(visit: Open, opened: bool) -> None:
+    page = visit(viewport={"width": 360, "height": 740})
+    if opened:
+        page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].some(box => box.scrollWidth > box.clientWidth)")
+
+
+def test_with_the_keyboard_alone(visit: Open) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    passed: list[str] = []
+    while not passed or passed[-1] != "A":
+        page.keyboard.press("Tab")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        inside = page.evaluate("document.activeElement.closest('.panel') !== null")
+        passed.append(page.evaluate("document.activeElement.tagName") if inside else "")
+        assert len(passed) < 40
+    assert "BUTTON" in passed
+    assert page.locator("#tip").inner_text().startswith("seed 0: 10\nseed 1: 11\nagainst the best: p ")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'runs/cifar10/vae'")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.locator("[id='run/cifar10/vae/0'] svg").is_visible()
+
+
+def test_without_javascript_it_can_be_read(visit: Open) -> None:
+    page = visit("#runs/cifar10/vae", java_script_enabled=False)
+    assert page.locator("button:visible, form:visible, dialog:visible").count() == 0
+    assert "10.50 ± 0.50" in page.locator("main").inner_text()
+    page.locator(".group summary >> nth=0").scroll_into_view_if_needed()
+    assert page.locator(".group[open] .runs").count() == 1
+    page.locator(".group[open] .run summary >> nth=0").click()
+    assert page.locator(".group[open] svg >> nth=0").is_visible()
+    assert page.locator(".picture img >> nth=0").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_audit_finds_nothing(visit: Open, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_policy_forbids_requests_and_foreign_scripts(browser: Any, report: Path) -> None:
+    page = browser.new_context().new_page()
+    page.goto(report.as_uri())
+    forbidden = page.evaluate(
+        """() => new Promise((done) => {
+          const found = [];
+          addEventListener("securitypolicyviolation", (event) => {
+            found.push(event.effectiveDirective);
+            if (found.length === 3) done(found.sort());
+          });
+          fetch("http://127.0.0.1:9/").catch(() => {});
+          document.body.append(Object.assign(new Image(), { src: "http://127.0.0.1:9/x.png" }));
+          document.body.append(Object.assign(document.createElement("script"), { textContent: "alert(1)" }));
+        })"""
+    )
+    assert forbidden == ["connect-src", "img-src", "script-src-elem"]
+    page.context.close()
