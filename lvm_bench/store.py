@@ -176,7 +176,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _pretty(value: Any) -> str:
-    return json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n"
+    try:
+        return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    except ValueError:  # as in `canonical`
+        return json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | None = None) -> None:

@@ -466,11 +466,8 @@ def direction(key: str) -> str:
 
 
 def _cell(seeds: np.ndarray, values: np.ndarray) -> Cell:
-    with np.errstate(invalid="ignore"):
-        std = float(values.std())  # inf of numbers near the largest there are
-        return Cell(
-            float(values.mean()), std if math.isfinite(std) else math.nan, len(values), seeds=seeds, values=values
-        )
+    std = float(values.std())  # inf of numbers near the largest there are
+    return Cell(float(values.mean()), std if math.isfinite(std) else math.nan, len(values), seeds=seeds, values=values)
 
 
 def means(scores: pd.DataFrame, column: Column) -> dict[Place, float]:
@@ -483,6 +480,7 @@ def _with_interval(cell: Cell) -> Cell:
     return replace(cell, low=low, high=high)
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
     found = {}
     for column in columns:
@@ -491,6 +489,7 @@ def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
     return found
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
     found: dict[CellKey, Cell] = {}
     for row in layout.others:
