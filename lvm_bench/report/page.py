@@ -57,6 +57,7 @@ TITLES = {
     "latent": "Latent codes",
     "disentanglement": "Disentanglement, as in the paper",
     "factors": "Disentanglement",
+    "reviewers": "What reviewers ask for",
     "cost": "Cost",
     "other": "Further scores",
 }

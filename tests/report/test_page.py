@@ -84,7 +84,7 @@ def _written(lvm_bench: Call, results: Path) -> str:
 
 
 def _gathered(runs: list[Run], about: dict[str, Any] | None = None, **parts: Any) -> Gathered:
-    values = {"scores": {}, "history": {}, "shown": {}, "remarks": Remarks()} | parts
+    values = {"scores": {}, "history": {}, "redraws": {}, "shown": {}, "remarks": Remarks()} | parts
     return Gathered(runs=runs, about=about or {}, **values)
 
 
@@ -338,7 +338,7 @@ def test_the_page_needs_no_torch_and_no_drawing_library() -> None:
     code = (
         "import sys; from lvm_bench.report import page; from lvm_bench.report.gathered import Gathered\n"
         "from lvm_bench.report.tables import Remarks\n"
-        "page.render('s', [], Gathered([], {}, {}, {}, {}, Remarks()), [], [])\n"
+        "page.render('s', [], Gathered([], {}, {}, {}, {}, {}, Remarks()), [], [])\n"
         "print({'torch', 'matplotlib', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
