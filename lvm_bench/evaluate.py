@@ -280,7 +280,7 @@ class ModelEvidence(Evidence):
 
     def aggregate(self) -> dict[str, np.ndarray]:
         """What figures show of the aggregate posterior q(z): the first held-out codes, the eigenvalues of the
-        covariance of all (for a Gaussian encoder cov(mu) + mean exp(log_var)), descending, and the target variance.
+        covariance of all (for a Gaussian encoder cov(mu) + mean exp(log_var)), descending, and the target variance (NaN: none).
 
         {} where codes are not finite, or one alone.
         """
