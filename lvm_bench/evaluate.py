@@ -279,8 +279,8 @@ class ModelEvidence(Evidence):
         return self.quantise(self.decode(slerp(a.expand(PATH, -1), b.expand(PATH, -1), steps)))
 
     def aggregate(self) -> dict[str, np.ndarray]:
-        """What figures show of the aggregate posterior q(z): the first held-out codes, the eigenvalues of the
-        covariance of all (for a Gaussian encoder cov(mu) + mean exp(log_var)), descending, and the target variance (NaN: none).
+        """What figures show of q(z): the first held-out codes, the eigenvalues of the covariance of all (of a Gaussian
+        encoder cov(mu) + mean exp(log_var)), descending, and the target variance, NaN where there is none.
 
         {} where codes are not finite, or one alone.
         """
