@@ -1,6 +1,6 @@
 """`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
