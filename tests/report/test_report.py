@@ -48,7 +48,8 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
     assert "(13.27 ± 0.34)" in result.stdout
     assert "1.500 ± 0.000" in result.stdout
     pictures = {file.name for file in (results / "small" / "figures").iterdir()}
-    drawn = {"mnist.png", "mnist-vae.png", "mnist-avae.png", "mnist-explanation.png", "mnist-explanation.pdf"}
+    both = {f"{name}.{end}" for name in ("mnist-explanation", "ranks") for end in ("png", "pdf")}
+    drawn = {"mnist.png", "mnist-vae.png", "mnist-avae.png", *both}
     assert pictures == drawn
 
 
