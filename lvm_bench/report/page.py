@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from jaxtyping import UInt8
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from lvm_bench import config, registry, store
 from lvm_bench.errors import UserError
@@ -99,34 +99,37 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
     shown_tables = budget.fit({table.name: part.table(_Tabled(table, _title(table))) for table in tables})
     shown_words = budget.fit({grid.name: part.words(grid) for grid in words})
     bare = budget.fit({group.name: part.group(group, {}) for group in groups})
-    known = {table.name: _title(table) for table in tables} | {grid.name: grid.title for grid in words}
-    texts = {table.name: (writers.to_latex(table), writers.to_csv(table)) for table in tables}
-    texts |= {grid.name: (grids.to_latex(grid), grids.to_csv(grid)) for grid in words}
-    sources = budget.fit({name: part.sources(name, known[name], *forms) for name, forms in texts.items()})
-    extras: dict[str, Markup] = {}
+    known = facts["titles"] | {grid.name: grid.title for grid in words}
+    forms = {table.name: (writers.to_latex(table), writers.to_csv(table)) for table in tables}
+    forms |= {grid.name: (grids.to_latex(grid), grids.to_csv(grid)) for grid in words}
+    sources = budget.fit({name: part.sources(name, known[name], *texts) for name, texts in forms.items()})
     if facts["few"]:
-        runs = [run for group in groups if group.name in bare for run in group.runs]
-        extras = budget.fit({run.name: part.curves(curves(run.epochs)) for run in runs if run.epochs})
-        within = Budget(min(budget.left, MOST_PICTURES))
-        strips = within.fit({run.name: part.pictures(run, _strips(run.run)) for run in runs if _has_pictures(run.run)})
-        budget.left -= sum(map(_size, strips.values()))
-        for run in runs:
-            missing = [] if run.name in strips or not _has_pictures(run.run) else [part.without_pictures()]
-            extras[run.name] = Markup("").join([extras.get(run.name, ""), strips.get(run.name, ""), *missing])
-    figures = budget.fit({picture.file.name: part.figure(picture, _uri(picture.file.read_bytes())) for picture in kept})
+        fitting = [group for group in groups if group.name in bare]
+        extras = _extras(part, [run for group in fitting for run in group.runs], budget)
+        bare = {group.name: part.group(group, extras) for group in fitting}
+    figures = budget.fit_most(
+        {picture.file.name: part.figure(picture, _uri(picture.file.read_bytes())) for picture in kept}
+    )
     shown = {
         "tables": {name: html + sources.get(name, "") for name, html in shown_tables.items()},
         "words": {name: html + sources.get(name, "") for name, html in shown_words.items()},
-        "groups": {
-            group.name: part.group(group, extras) if facts["few"] else bare[group.name]
-            for group in groups
-            if group.name in bare
-        },
+        "groups": bare,
         "figures": figures,
         "figures_left_out": [picture.file.name for picture in kept if picture.file.name not in figures],
     }
     left_out = {name: title for name, title in known.items() if name not in shown_tables | shown_words}
     return whole.render(**facts, shown=shown, left_out=left_out)
+
+
+def _extras(part: Any, runs: list["_Seed"], budget: "Budget") -> dict[str, Markup]:
+    """The curves and pictures of runs, as far as they fit; a sentence in the place of pictures that do not."""
+    drawn = budget.fit({run.name: part.curves(curves(run.epochs)) for run in runs if run.epochs})
+    within = Budget(min(budget.left, MOST_PICTURES))
+    pictured = [run for run in runs if run.run.folder and IMAGES in run.run.files]
+    strips = within.fit({run.name: part.pictures(run, _strips(run.run)) for run in pictured})
+    budget.left -= sum(map(_size, strips.values()))
+    strips = {run.name: part.without_pictures() for run in pictured} | strips
+    return {run.name: Markup("").join([drawn.get(run.name, ""), strips.get(run.name, "")]) for run in runs}
 
 
 class Budget:
@@ -143,6 +146,11 @@ class Budget:
                 self.left -= _size(text)
                 kept[name] = text
         return kept
+
+    def fit_most(self, texts: dict[Any, Markup]) -> dict[Any, Markup]:
+        """As many texts as still fit, in order: one that is very long keeps no others out."""
+        kept = self.fit({name: texts[name] for name in sorted(texts, key=lambda name: len(texts[name]))})
+        return {name: text for name, text in texts.items() if name in kept}
 
 
 def _size(text: str) -> int:
@@ -161,6 +169,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     env.globals |= {"better": BETTER, "label": label, "kinds": KINDS}
+    env.filters["code"] = _with_code
     return env
 
 
@@ -169,6 +178,12 @@ def _printable(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup) or value.replace("\n", "").isprintable():
         return value
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in value)
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence of ours, in which what stands between backticks is code."""
+    parts = [escape(_printable(part)) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @cache
@@ -495,10 +510,6 @@ def _line(place: int, x: np.ndarray, y: np.ndarray) -> Markup:
         for piece in shown
         if len(piece)
     )
-
-
-def _has_pictures(run: Run) -> bool:
-    return run.folder is not None and IMAGES in run.files
 
 
 def _strips(run: Run) -> dict[str, str]:
