@@ -282,3 +282,29 @@ def test_a_listing_does_not_write(tmp_path: Path, dead: int) -> None:
     before = sorted((file.name, file.stat().st_mtime_ns) for file in tmp_path.iterdir())
     assert not claims.is_alive(tmp_path)
     assert sorted((file.name, file.stat().st_mtime_ns) for file in tmp_path.iterdir()) == before
+
+
+def test_a_lease_that_another_machine_removed_is_lost_and_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(handle: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    held = Claims().claim(tmp_path)
+    assert held
+    with monkeypatch.context() as patched:
+        patched.setattr(claims.os, "fstat", stale)
+        assert not held.is_held()
+    held.release()
+
+
+def test_a_disk_that_fails_does_not_hide_why_the_work_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    held = Claims().claim(tmp_path)
+    assert held
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", forbidden)
+        held.release()
+    assert taken(Claims().claim(tmp_path))  # the lock was given back

@@ -218,3 +218,24 @@ def test_a_plugin_joins_the_suite_and_a_broken_one_does_not_stop_it(tmp_path: Pa
     assert [job.method for job in suite.jobs] == ["vae", "vae-strong", "ae", "good"]
     assert "bad.py, line 2: raised ZeroDivisionError" in suite.broken["bad"]
     assert good.resolve() in suite.loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "told"),
+    [
+        ("", ("methods.vea.beta=2",), r"--set methods.vea.beta: unknown method 'vea'. Did you mean 'vae'"),
+        ("", ("datasets.digit.latent=4",), r"--set datasets.digit.latent: unknown data set 'digit'"),
+        ("[datasets.digit]\nlatent = 4", (), r"datasets.digit: unknown data set 'digit'"),
+        ("[suites.s.dataset.digit]\nseeds = [7]", (), r"suites.s.dataset.digit: unknown data set 'digit'"),
+        ("[suites.s.method.vae.digit]\nepochs = 1", (), r"suites.s.method.vae.digit: unknown data set 'digit'"),
+    ],
+)  # fmt: skip
+def test_a_table_of_a_misspelt_name_is_no_table_of_nothing(
+    text: str, settings: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=told):
+        config.resolve(write(tmp_path, text), "s", settings=settings)
+
+
+def test_a_table_of_a_plugins_method_may_stand_there_without_the_plugin(tmp_path: Path) -> None:
+    assert config.resolve(write(tmp_path, "[methods.mine]\nbeta = 2.0"), "s").jobs

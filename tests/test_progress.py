@@ -55,3 +55,15 @@ def test_a_terminal_gets_a_live_line_that_is_erased(job: config.Job) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_that_is_gone_stops_nothing(job: config.Job, terminal: bool) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    lines = Progress(Console(file=Gone(), force_terminal=terminal, width=200))
+    lines.tick(job, Tick(2, 60, 0.5, 1234.5, {}))
+    lines.failed("digits/x", "it broke")
+    lines.done(job, 75.0)

@@ -303,3 +303,25 @@ def test_other_data_are_refused_and_what_was_finished_stays(lvm_bench: Call, tmp
     assert "was begun with other data" in result.stderr
     assert json.loads((place / "scores.json").read_text()) == before
     assert store.read_record(place / "job.json")["status"] == "done"
+
+
+def test_facts_are_those_of_a_runs_own_settings(lvm_bench: Call, tmp_path: Path) -> None:
+    """Two variants of a data set share its images, not what captions say of their codes."""
+    text = (config.defaults_folder() / "bench.toml").read_text()
+    packages = (config.defaults_folder() / "baselines").as_posix()
+    variants = "".join(f'[datasets.digits-{l}]\nbase = "digits"\nnetwork = "digits"\nlatent = {l}\n'
+                       'likelihood = "bernoulli"\nepochs = 1\n' for l in (2, 4))  # fmt: skip
+    suite = '[suites.two]\nmethods = ["vae"]\ndatasets = ["digits-2", "digits-4"]\nseeds = [0]\n'
+    file = tmp_path / "bench.toml"
+    file.write_text(text.replace('packages = ["baselines"]', f'packages = ["{packages}"]') + variants + suite)
+    options = ("--set=train_images=100", "--set=test_images=50", '--set=metrics=["mse"]', "--set=threads=1")
+    results = tmp_path / "results"
+    result = lvm_bench("run", "--suite", "two", "--config", file, "--results", results, *options)
+    assert result.exit_code == 0, result.output
+    for l in (2, 4):
+        record = store.read_record(results / "two" / "runs" / f"digits-{l}" / "vae" / "seed-0" / "job.json")
+        assert record["facts"]["latent"] == l
+        assert record["updates"] == 1
+        assert record["images_encoded"] == 100
+        assert record["architecture"]["encoder"][-1] == f"FC {2 * l}"
+        assert record["architecture"]["decoder"][-1] == "sigmoid"

@@ -363,3 +363,18 @@ def test_every_library_has_the_threads_of_the_settings_and_its_own_again_afterwa
         assert len(before) >= 2
         assert {*threads(), torch.get_num_threads()} == {3}
     assert {*threads()} == {*before}
+
+
+def test_what_a_training_cost_is_counted_without_the_validation() -> None:
+    made = run(Linear(hold=5), n=25, epochs=3)
+    assert made.updates == 3 * 2  # two batches of the 20 images that are not held out
+    assert made.encoded == 3 * 20
+
+
+def test_what_a_training_cost_is_counted_over_a_stop(tmp_path: Path) -> None:
+    steps = iter([False, False, True])
+    with pytest.raises(Stopped):
+        run_kept(Linear(), tmp_path, [], lambda: next(steps))
+    made = run_kept(Linear(), tmp_path, [])
+    whole = run(Linear())
+    assert (made.updates, made.encoded) == (whole.updates, whole.encoded) == (9, 75)

@@ -205,3 +205,34 @@ def test_reports_leave_no_half_written_files(suite: Path, report: Callable[[], R
     (suite / "tables" / ".tmp-kl.csv-abc.csv").write_text("half")
     report()
     assert not list(suite.rglob(".tmp-*"))
+
+
+def test_a_report_that_was_killed_after_new_runs_leaves_no_false_alarm(
+    suite: Path, put_run: Put, report: Callable[[], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_run("mnist", "vae", 2, {"mse.train": 9.0}, plan={"description": "", "order": 1, "seeds": [0, 1, 2]})
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lvm_bench.report.figures.write_all", killed)
+        assert report().exit_code != 0
+    shutil.rmtree(suite / "runs")  # what was gathered then counts
+    result = report()
+    assert result.exit_code == 0, result.output
+    assert "vae,2,mse.train,9.0" in (suite / "scores.csv").read_text()
+
+
+def test_a_report_that_was_killed_while_it_gathered_leaves_no_false_alarm(
+    suite: Path, put_run: Put, report: Callable[[], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_run("mnist", "vae", 2, {"mse.train": 9.0}, plan={"description": "", "order": 1, "seeds": [0, 1, 2]})
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lvm_bench.report.gathered.write_history", killed)  # scores.csv is new then
+        assert report().exit_code != 0
+    assert report().exit_code == 0
