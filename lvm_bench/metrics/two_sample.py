@@ -13,33 +13,30 @@ from lvm_bench.metrics.coverage import squared_radii
 from lvm_bench.seeding import generator
 
 _NEIGHBOURS = 30
-_FARTHEST = 5.0  # standard deviations at which a statistic is cut: that of a dead axis has no bound
-_LEAST = 1e-6  # variance of a Gaussian fit in any direction, over the mean one
+_LEAST = 1e-6  # variance of a Gaussian fit in any direction, and squared distance, over the mean variance
 
 Training = tuple[Float64[Tensor, "a l"], Float64[Tensor, "b l"]]  # codes, draws
 
 
-def _log_density(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
-    """log N(at; mean, covariance of fit) up to a constant."""
+def _mahalanobis(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
+    """Squared Mahalanobis distance to a Gaussian fit whose variances are `least` or more."""
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(fit.T.cov()))
-    spectrum = spectrum.clamp(min=least)
-    return -((((at - fit.mean(0)) @ axes).square() / spectrum).sum(1) + spectrum.log().sum()) / 2
+    return (((at - fit.mean(0)) @ axes).square() / spectrum.clamp(min=least)).sum(1)
 
 
 def _statistics(
     rows: Float64[Tensor, "n l"], training: Training, own: Literal[0, 1, None] = None
 ) -> Float64[np.ndarray, "n 4"]:
-    """For codes and for draws: log distance to the k-th nearest one, log density of their Gaussian fit.
+    """For codes and for draws: log squared distance to the k-th nearest one, and to their Gaussian fit.
 
-    `own`: which of the two the rows themselves are.
+    Logarithms, because distances to a set with a dead axis have no bound. `own`: which of the two the rows are.
     """
     least = _LEAST * float(torch.cat(training).var(0).mean())
     k = min(_NEIGHBOURS, len(training[0]) - 1)
     found = []
     for place, known in enumerate(training):
-        squared = squared_radii(rows, known, k, own=own == place)
-        found += [squared.clamp(min=least * least).log(), _log_density(known, rows, least)]
-    return torch.stack(found, dim=1).cpu().numpy()
+        found += [squared_radii(rows, known, k, own=own == place), _mahalanobis(known, rows, least)]
+    return torch.stack(found, dim=1).clamp(min=least).log().cpu().numpy()
 
 
 def _squares(rows: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 14"]:
@@ -51,10 +48,10 @@ def _squares(rows: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 14"]:
 def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed: int = 0) -> dict[str, float]:
     """{"": accuracy on a held-out half of telling codes from draws, "p": its p value}; 0.5 is chance.
 
-    A quadratic logistic regression of four statistics: how near the codes are and how near the draws (30th neighbour:
-    shape, clusters, holes), and how likely a row is under the Gaussian fit of each (mean, covariance). Of equal sets
-    the standard error is (4 test rows)^(-1/2); "p" is that of the binomial test. Lopez-Paz & Oquab 2017, sec. 3.
-    UserError for fewer than 4 rows.
+    A quadratic logistic regression of four log distances: to the 30th nearest code and the 30th nearest draw (shape,
+    clusters, holes), and Mahalanobis' to the Gaussian fit of each set (mean, covariance). Of equal sets the standard
+    error is (4 test rows)^(-1/2); "p" is that of the binomial test. Lopez-Paz & Oquab 2017, sec. 3. UserError for fewer
+    than 4 rows.
     """
     from scipy.stats import binom
     from sklearn.linear_model import LogisticRegression
@@ -68,8 +65,7 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
     learned = np.concatenate([_statistics(training[0], training, 0), _statistics(training[1], training, 1)])
     tested = _statistics(torch.cat([sets[0][n // 2 :], sets[1][n // 2 :]]), training)
     mean, std = learned.mean(0), learned.std(0)
-    cut = ((rows - mean) / np.where(std > 0, std, 1) for rows in (learned, tested))
-    learned, tested = (_squares(rows.clip(-_FARTHEST, _FARTHEST)) for rows in cut)
+    learned, tested = (_squares((rows - mean) / np.where(std > 0, std, 1)) for rows in (learned, tested))
     fitted = LogisticRegression(max_iter=5000).fit(learned, np.repeat([1, 0], n // 2))
     right = int((fitted.predict(tested) == np.repeat([1, 0], n - n // 2)).sum())
     return {"": right / len(tested), "p": float(binom.sf(right - 1, len(tested), 0.5))}

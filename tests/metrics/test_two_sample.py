@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
-from scipy.stats import binomtest, chi2, multivariate_normal, norm
+from scipy.stats import binomtest, chi2, norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from lvm_bench.errors import UserError
 from lvm_bench.metrics import two_sample_test
@@ -22,15 +22,15 @@ def normal(n: int, l: int, name: str, scale: float = 1.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("l", [2, 16])
 def test_equal_distributions_are_told_apart_by_chance_alone(l: int) -> None:
-    found = two_sample_test(normal(4000, l, "a"), normal(4000, l, "b"))
-    assert abs(found[""] - 0.5) < 3 / math.sqrt(4 * 4000)
+    found = two_sample_test(normal(2000, l, "a"), normal(2000, l, "b"))
+    assert abs(found[""] - 0.5) < 3 / math.sqrt(4 * 2000)
     assert found["p"] > 0.001
 
 
 def test_a_shift_is_told_with_the_bayes_accuracy() -> None:
     """Of N(0, I) and N(d e_1, I): Phi(d/2)."""
-    found = two_sample_test(normal(6000, 3, "a") + torch.tensor([1.5, 0, 0]), normal(6000, 3, "b"))
-    assert found[""] == pytest.approx(norm.cdf(0.75), abs=0.017)
+    found = two_sample_test(normal(3000, 3, "a") + torch.tensor([1.5, 0, 0]), normal(3000, 3, "b"))
+    assert found[""] == pytest.approx(norm.cdf(0.75), abs=0.03)
     assert found["p"] < 1e-50
 
 
@@ -39,15 +39,15 @@ def test_another_variance_is_told_with_the_bayes_accuracy() -> None:
     l, s = 6, 2.0
     border = l * s * math.log(s) / (s - 1)
     expected = (chi2.cdf(border, l) + chi2.sf(border / s, l)) / 2
-    assert two_sample_test(normal(6000, l, "a", math.sqrt(s)), normal(6000, l, "b"))[""] == pytest.approx(
-        expected, abs=0.017
+    assert two_sample_test(normal(3000, l, "a", math.sqrt(s)), normal(3000, l, "b"))[""] == pytest.approx(
+        expected, abs=0.03
     )
 
 
 @pytest.mark.parametrize(("l", "least"), [(4, 0.9), (16, 0.9)])
 def test_a_shell_with_the_moments_of_the_prior_is_seen(l: int, least: float) -> None:
-    shell = torch.nn.functional.normalize(normal(4000, l, "a"), dim=1) * math.sqrt(l)  # mean 0, covariance I
-    assert two_sample_test(shell, normal(4000, l, "b"))[""] > least
+    shell = torch.nn.functional.normalize(normal(2000, l, "a"), dim=1) * math.sqrt(l)  # mean 0, covariance I
+    assert two_sample_test(shell, normal(2000, l, "b"))[""] > least
 
 
 def test_clusters_with_the_moments_of_the_prior_are_seen() -> None:
@@ -81,11 +81,12 @@ def test_it_is_the_same_as_made_of_other_parts() -> None:
         known, distances = x[start : start + 100], cdist(x, x[start : start + 100])
         distances[start : start + 100][np.eye(100, dtype=bool)] = np.inf
         columns.append(2 * np.log(np.sort(distances, axis=1)[:, 29]))
-        columns.append(multivariate_normal(known.mean(0), np.cov(known.T)).logpdf(x))
+        columns.append(
+            np.log(np.square(cdist(x, known.mean(0)[None], "mahalanobis", VI=np.linalg.inv(np.cov(known.T)))))
+        )
     model = make_pipeline(
-        StandardScaler(), FunctionTransformer(lambda rows: rows.clip(-5, 5)), PolynomialFeatures(2, include_bias=False),
-        LogisticRegression(max_iter=5000),
-    )  # fmt: skip
+        StandardScaler(), PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=5000)
+    )
     y = np.repeat([1, 0], 100)
     features = np.column_stack(columns)
     right = int((model.fit(features[:200], y).predict(features[200:]) == y).sum())
