@@ -110,3 +110,12 @@ def test_bandwidths_stand_beside_the_published_points() -> None:
     np.testing.assert_array_equal(computed.get_ydata(), own["mean"])
     np.testing.assert_array_equal(equal.get_ydata(), own["published_mean"])
     assert len(bound.get_xdata()) == 0
+
+
+@pytest.mark.parametrize(("real", "drawn"), [(0.9, False), (1.1, True), (math.nan, False), (math.inf, False)])
+def test_the_line_of_real_images_leaves_the_room_to_the_points(real: float, drawn: bool) -> None:
+    points = {"vae": np.array([[1.0, 10.0], [2.0, math.inf]]), "aae": np.array([[1.0, math.nan]])}
+    (axes,) = trade_off.draw(points, "x", "y", real, {}, "title").axes
+    assert [line.get_ydata()[0] for line in axes.lines] == [real] * drawn
+    (vae,) = axes.collections
+    np.testing.assert_array_equal(vae.get_offsets(), [[1, 10]])

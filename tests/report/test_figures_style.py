@@ -37,8 +37,8 @@ def test_methods_without_a_prior_are_grey_and_seven_colours_meet_eight_markers()
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([[1.0, 2.0], [29.0]], "linear"),
-        ([[1.0, 2.0], [31.0]], "log"),
+        ([[1.0, 2.0], [9.0]], "linear"),
+        ([[1.0, 2.0], [11.0]], "log"),
         ([[0.0, 100.0]], "linear"),
         ([[-1.0, 100.0]], "linear"),
         ([[1.0, np.inf], [np.nan, 40.0]], "log"),
@@ -53,7 +53,7 @@ def test_an_axis_is_logarithmic_where_positive_numbers_are_far_apart(values: lis
     assert axes.get_yscale() == expected
 
 
-@pytest.mark.parametrize("top", [31.0, 200.0, 1e4])
+@pytest.mark.parametrize("top", [11.0, 200.0, 1e4])
 def test_the_numbers_of_a_logarithmic_axis_do_not_crowd(top: float) -> None:
     made, (axes,) = style.panels(1, "title", 1, 2.0)
     axes.plot([1, 2], [1, top])
@@ -83,14 +83,17 @@ def test_rows_of_panels_are_equally_full(count: int, columns: int) -> None:
     assert {axes.get_subplotspec().get_gridspec().ncols for axes in places} == {columns}  # type: ignore[union-attr]
 
 
-def test_labels_stand_where_no_panel_is_below_or_to_the_left() -> None:
+@pytest.mark.parametrize("alike", [False, True])
+def test_labels_stand_below_and_those_of_equal_axes_beside_the_last_row_and_the_first_column(alike: bool) -> None:
     _, places = style.panels(5, "title", 4, 1.0)
     for axes in places:
         axes.set_xlabel("epoch")
-    style.outer(places, 4, numbers=True)
-    assert [bool(axes.get_xlabel()) for axes in places] == [False, False, True, True, True]
-    shown = [axes.yaxis.get_tick_params()["labelleft"] for axes in places]
-    assert shown == [True, False, False, True, False]
+    style.outer(places, 4, alike)
+    assert [bool(axes.get_xlabel()) for axes in places] == [False, False, not alike, True, True]
+    below = [axes.xaxis.get_tick_params().get("labelbottom", True) for axes in places]
+    beside = [axes.yaxis.get_tick_params().get("labelleft", True) for axes in places]
+    assert below == ([False, False, False, True, True] if alike else [True] * 5)
+    assert beside == ([True, False, False, True, False] if alike else [True] * 5)
 
 
 @pytest.mark.parametrize("count", [1, 7, 40])

@@ -203,11 +203,11 @@ def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: 
     measured = tables_frame(suite)
     shown = factors.median_runs(runs(suite), measured, about, print)
     panel = factors.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
-    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)\nfrom 90°: 30 ± 0 over 3 seeds"
+    assert panel.get_title() == "VAE\nPCA MIG 0.20 (seed 0)\nfrom 90°: 30 ± 0 (3 seeds)"
     assert panel.images[0].get_clim() == (0, 90)
     measured = measured[measured["metric"] != "angle_deviation.grid"]
     panel = factors.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
-    assert panel.get_xlabel() == "PCA MIG 0.20 (20 bins, seed 0)"
+    assert panel.get_title() == "VAE\nPCA MIG 0.20 (seed 0)"
 
 
 def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:

@@ -230,7 +230,7 @@ def draw(found: list[Cloud], about: dict[str, Any], title: str) -> "Figure":
     reach = reach if reach > 0 else 1.0
     for axes, cloud in zip(places, found, strict=True):
         _panel(axes, cloud, reach, look[cloud.method]["color"] if cloud.method else GREY)
-    outer(places, COLUMNS, numbers=True)
+    outer(places, COLUMNS, alike=True)
     return figure
 
 

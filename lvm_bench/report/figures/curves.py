@@ -169,7 +169,7 @@ def draw_variances(found: dict[str, Variances], about: dict[str, Any], title: st
             low, high = min(values.min(), own.target if own.target > 0 else math.inf), max(values.max(), 1)
             axes.set_ylim(low / 1.1, high * 1.1)
         whole_numbers(axes, "epoch")
-    outer(places, COLUMNS, numbers=True)
+    outer(places, COLUMNS, alike=True)
     legend(
         figure,
         {

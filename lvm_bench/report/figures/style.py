@@ -25,7 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E
 MARKERS = "osD^vPX*"
 GREY = "0.45"
 LONGEST = 28  # characters of a name
-LOG_FROM = 30.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
+LOG_FROM = 10.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
 LOOK: dict[Any, Any] = {
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -97,7 +97,7 @@ def figure(width: float, height: float, title: str) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = textwrap.wrap(plain(title, 200), round(width * 14))
+    lines = textwrap.wrap(plain(title, 200), round(width * 12.5))
     made = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
     made.suptitle("\n".join(lines), parse_math=False)
@@ -118,18 +118,19 @@ def balanced(count: int, most: int) -> int:
     return -(-count // -(-count // most))
 
 
-def outer(places: list["Axes"], columns: int, numbers: bool = False) -> None:
-    """Take labels from panels that have another one below or to the left; `numbers` too where all axes are alike.
+def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
+    """Take the label below from panels that have another one there.
 
-    Not by sharing axes, whose cost grows with the square of their number.
+    Where all axes are `alike` their numbers stand on the left and below the last row alone. Not by sharing axes,
+    whose cost grows with the square of their number.
     """
     columns = balanced(len(places), columns)
+    last = (len(places) - 1) // columns * columns
     for place, axes in enumerate(places):
-        below, left = place + columns < len(places), place % columns > 0
-        if below:
+        if place < last if alike else place + columns < len(places):
             axes.set_xlabel("")
-        if numbers:
-            axes.tick_params(which="both", labelbottom=not below, labelleft=not left)
+        if alike:
+            axes.tick_params(which="both", labelbottom=place >= last, labelleft=place % columns == 0)
 
 
 def looks(methods: Iterable[str], about: dict[str, Any]) -> dict[str, dict[str, Any]]:
