@@ -34,9 +34,11 @@ FILE = "report.html"
 MOST_BYTES = 4_900_000  # of the page, without the sentences that say what was left out
 MOST_PICTURES = MOST_BYTES // 4  # bytes of the pictures of single runs
 MOST_RUNS = 200  # that have curves and pictures of their own
+MOST_ENVIRONMENTS = 20  # told of
 MOST_SEEDS = 10  # named behind a mean
 LEAST_P = 1e-4  # below which a p is not written out
 MOST_EPOCHS = 60  # drawn of a curve
+MOST_COLUMNS = 200  # of a history
 MOST_LINES = 8  # in a panel, as many as page.css has colours
 SHOWN, SIDE = 8, 32  # images of a kind in a run's pictures, and the most pixels of their sides
 WIDTH, HEIGHT, LEFT, TOP = 240, 96, 44, 8  # of a panel of curves, and where its lines begin
@@ -92,6 +94,7 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
         "methods": _methods(found),
         "metrics": _metrics(tables),
         "environments": _environments(found),
+        "most_environments": MOST_ENVIRONMENTS,
         "data": _data(found),
         "files": _inlined(),
     }
@@ -123,7 +126,9 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
 
 def _extras(part: Any, runs: list["_Seed"], budget: "Budget") -> dict[str, Markup]:
     """The curves and pictures of runs, as far as they fit; a sentence in the place of pictures that do not."""
-    drawn = budget.fit({run.name: part.curves(curves(run.epochs)) for run in runs if run.epochs})
+    drawn = budget.fit(
+        {run.name: part.curves(curves(run.epochs), len(run.epochs[0]) - MOST_COLUMNS) for run in runs if run.epochs}
+    )
     within = Budget(min(budget.left, MOST_PICTURES))
     pictured = [run for run in runs if run.run.folder and IMAGES in run.run.files]
     strips = within.fit({run.name: part.pictures(run, _strips(run.run)) for run in pictured})
@@ -456,7 +461,7 @@ def curves(epochs: Epochs | None) -> list[Curve]:
     columns, rows = epochs or ([], [])
     panels: dict[str, dict[str, list[float]]] = {}
     chosen = np.unique(np.linspace(0, max(len(rows) - 1, 0), min(len(rows), MOST_EPOCHS)).round().astype(int))
-    for place, name in enumerate(columns):
+    for place, name in enumerate(columns[:MOST_COLUMNS]):
         before, _, after = name.partition("/")
         title, line = (after, before) if before in ("train", "val") else (before, after)
         if name != "epoch":

@@ -205,6 +205,17 @@ def test_above_200_runs_there_are_no_curves_of_each_and_the_page_says_so() -> No
     assert "seed 200" in many
 
 
+def test_long_histories_and_many_environments_are_cut_and_the_page_says_so() -> None:
+    environments = [ENVIRONMENT | {"commit": f"{i:040}"} for i in range(page.MOST_ENVIRONMENTS + 3)]
+    runs = [Run("mnist", "vae", i, "done", environments=(environments[i],)) for i in range(len(environments))]
+    columns = ["epoch", *(f"train/{i}" for i in range(page.MOST_COLUMNS + 6))]
+    history = {runs[0].key: (columns, [["1"] * len(columns)])}
+    text = page.render("small", [], _gathered(runs, history=history), [], [])
+    assert text.count("<svg") == page.MOST_COLUMNS - 1
+    assert "7 more columns stand in history.csv." in text
+    assert "3 more environments stand in about.json." in text
+
+
 def test_a_page_of_nothing() -> None:
     text = page.render("empty", [], _gathered([]), [], [])
     assert "There is no run yet." in text
