@@ -105,7 +105,8 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
     known = facts["titles"] | {grid.name: grid.title for grid in words}
     forms = {table.name: (writers.to_latex(table), writers.to_csv(table)) for table in tables}
     forms |= {grid.name: (grids.to_latex(grid), grids.to_csv(grid)) for grid in words}
-    sources = budget.fit({name: part.sources(name, known[name], *texts) for name, texts in forms.items()})
+    sources = {name: part.without_sources(name) for name in forms}
+    sources |= budget.fit({name: part.sources(name, known[name], *texts) for name, texts in forms.items()})
     if facts["few"]:
         fitting = [group for group in groups if group.name in bare]
         extras = _extras(part, [run for group in fitting for run in group.runs], budget)
@@ -114,8 +115,8 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
         {picture.file.name: part.figure(picture, _uri(picture.file.read_bytes())) for picture in kept}
     )
     shown = {
-        "tables": {name: html + sources.get(name, "") for name, html in shown_tables.items()},
-        "words": {name: html + sources.get(name, "") for name, html in shown_words.items()},
+        "tables": {name: html + sources[name] for name, html in shown_tables.items()},
+        "words": {name: html + sources[name] for name, html in shown_words.items()},
         "groups": bare,
         "figures": figures,
         "figures_left_out": [picture.file.name for picture in kept if picture.file.name not in figures],
