@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,23 +98,37 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
 
     Raises StorageError when the disk is full, cannot be written or fails.
     """
-    with storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-", suffix=path.suffix)
-        os.close(handle)
-        beside = Path(name)
-        try:
-            fill(beside)
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
-            # mkstemp makes private files; results are for sharing, as the umask allows.
-            umask = os.umask(0)
-            os.umask(umask)
-            beside.chmod(0o666 & ~umask)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+    write_all({path: fill})
+
+
+def write_all(fills: dict[Path, Callable[[Path], object]]) -> None:
+    """Create or replace files, each at once. Flushed together: the first takes the others' data to disk with it."""
+    beside: dict[Path, Path] = {}
+    try:
+        for path, fill in fills.items():
+            with storage(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-", suffix=path.suffix)
+                os.close(handle)
+                beside[path] = Path(name)
+                fill(beside[path])
+        for path, file in beside.items():
+            with storage(path), file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        # mkstemp makes private files; results are for sharing, as the umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        for path, file in beside.items():
+            with storage(path):
+                file.chmod(0o666 & ~umask)
+                file.replace(path)
+    finally:
+        for path, file in beside.items():
+            with storage(path):
+                file.unlink(missing_ok=True)
+    for folder in dict.fromkeys(path.parent for path in fills):
+        with storage(folder):
+            _flush_folder(folder)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -167,7 +182,16 @@ def sweep(folder: Path, name: str = "") -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Create or replace a text file (UTF-8, Unix line ends) at once."""
-    write(path, lambda beside: beside.write_bytes(text.encode()))
+    write_texts({path: text})
+
+
+def write_texts(texts: dict[Path, str]) -> None:
+    """Create or replace text files, each at once."""
+    write_all({path: partial(_write_text, text) for path, text in texts.items()})
+
+
+def _write_text(text: str, beside: Path) -> None:
+    beside.write_bytes(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -145,12 +145,13 @@ def emit(
             for name in {*NAMES} - {table.name for table in built} - {grid.name for grid in words}:
                 for file in _files(folder, name, against, spread):  # no number of an earlier report stays
                     file.unlink(missing_ok=True)
+        texts = {folder / "claims.csv": verdicts.to_csv(index=False, lineterminator="\n")}
         for table in built:
-            written += _write(_files(folder, table.name, against, spread), table)
+            texts |= _texts(_files(folder, table.name, against, spread), table)
         for grid in words:
-            written += _write(_files(folder, grid.name, None, tables.SPREADS[0]), grid)
-        written.append(folder / "claims.csv")
-        store.write_text(written[-1], verdicts.to_csv(index=False, lineterminator="\n"))
+            texts |= _texts(_files(folder, grid.name, None, tables.SPREADS[0]), grid)
+        store.write_texts(texts)
+        written += texts
         pictures = figures.write_all(folder, found, frame, complain)
         written.append(page.write(folder, filled, found, pictures, all_words))
         ledger.write(folder, listed, written + [file for picture in pictures for file in picture.files])
@@ -188,16 +189,13 @@ def _files(folder: Path, table: str, against: str | None, spread: str) -> list[P
     return [folder / "tables" / f"{stem}{suffix}" for suffix in (".csv", ".paper.csv", ".tex", ".md")]
 
 
-def _write(files: list[Path], made: Table | Grid) -> list[Path]:
-    """Write a table in every form that it has; returns the files."""
+def _texts(files: list[Path], made: Table | Grid) -> dict[Path, str]:
+    """A table in every form that it has, by file."""
     if isinstance(made, Grid):
         forms: list[Callable[[Any], str] | None] = [grids.to_csv, None, grids.to_latex, grids.to_markdown]
     else:
         forms = [writers.to_csv, writers.to_paper_csv, writers.to_latex, writers.to_markdown]
-    pairs = [(file, form) for file, form in zip(files, forms, strict=True) if form]
-    for file, form in pairs:
-        store.write_text(file, form(made))
-    return [file for file, _ in pairs]
+    return {file: form(made) for file, form in zip(files, forms, strict=True) if form}
 
 
 def _bandwidths(folder: Path, console: Console) -> None:

@@ -465,9 +465,20 @@ def direction(key: str) -> str:
     return _directions()[max(metrics, key=len)] if metrics else "none"
 
 
-def _cell(seeds: np.ndarray, values: np.ndarray) -> Cell:
-    std = float(values.std())  # inf of numbers near the largest there are
-    return Cell(float(values.mean()), std if math.isfinite(std) else math.nan, len(values), seeds=seeds, values=values)
+@np.errstate(invalid="ignore", over="ignore")
+def _cells_of(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place, Cell]:
+    """The cell of each place; of places with equally many seeds all at once, for large suites."""
+    found: dict[Place, Cell] = {}
+    by_count: dict[int, list[Place]] = {}
+    for place, (_, own) in values.items():
+        by_count.setdefault(len(own), []).append(place)
+    for n, places in by_count.items():
+        rows = np.stack([values[place][1] for place in places])
+        for place, mean, std in zip(places, rows.mean(1).tolist(), rows.std(1).tolist(), strict=True):
+            seeds, own = values[place]
+            # The deviation of numbers near the largest there are is inf.
+            found[place] = Cell(mean, std if math.isfinite(std) else math.nan, n, seeds=seeds, values=own)
+    return found
 
 
 def means(scores: pd.DataFrame, column: Column) -> dict[Place, float]:
@@ -480,24 +491,22 @@ def _with_interval(cell: Cell) -> Cell:
     return replace(cell, low=low, high=high)
 
 
-@np.errstate(invalid="ignore", over="ignore")
 def _cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
-    found = {}
-    for column in columns:
-        for (dataset, method), own in _values(scores, column).items():
-            found[method, dataset, column.metric] = _cell(*own)
-    return found
+    return {
+        (method, dataset, column.metric): cell
+        for column in columns
+        for (dataset, method), cell in _cells_of(_values(scores, column)).items()
+    }
 
 
-@np.errstate(invalid="ignore", over="ignore")
 def _other_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
-    found: dict[CellKey, Cell] = {}
-    for row in layout.others:
-        for column in columns:
-            for (dataset, method), own in _values(scores, replace(column, key=row.keys[column.key])).items():
-                if method == row.method:
-                    found[row.name, dataset, column.metric] = _cell(*own)
-    return found
+    return {
+        (row.name, dataset, column.metric): cell
+        for row in layout.others
+        for column in columns
+        for (dataset, method), cell in _cells_of(_values(scores, replace(column, key=row.keys[column.key]))).items()
+        if method == row.method
+    }
 
 
 def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarray, np.ndarray]]:
