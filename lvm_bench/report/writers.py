@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
+from functools import cache
 
 from rich.text import Text
 
@@ -27,8 +28,10 @@ _LATEX = {
     "∞": r"$\infty$", "é": r"\'e", "†": r"$\dagger$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
     "→": r"$\rightarrow$", "≈": r"$\approx$",
 }  # fmt: skip
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$!"})
 
 
+@cache  # each cell is written in five forms
 def number(mean: float, std: float, n: int) -> str:
     """`mean ± std` to two digits of the deviation, at most four of the mean; the mean alone if n = 1."""
     if not math.isfinite(mean):
@@ -154,9 +157,10 @@ def _markdown_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
 
 def markdown(text: str) -> str:
     """Text that Markdown shows as it stands."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~$!" else c for c in one_line(text))
+    return one_line(text).translate(_MARKDOWN)
 
 
+@cache
 def escape(text: str) -> str:
     """Text that LaTeX sets as it stands; a character that it might not know becomes a question mark."""
     return "".join(_LATEX.get(c, c if c.isascii() and c.isprintable() else " " if c.isspace() else "?") for c in text)
