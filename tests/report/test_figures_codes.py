@@ -102,6 +102,11 @@ def test_a_density_integrates_to_the_share_of_what_is_inside() -> None:
     assert (found * 0.5).sum() == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize(("part", "words"), [(0.001, "< 1 %"), (0.16, "16 %"), (1.0, "100 %")])
+def test_a_share_of_some_codes_is_never_none(part: float, words: str) -> None:
+    assert codes.share(part) == words
+
+
 def test_a_spectrum_is_the_mean_and_range_over_seeds() -> None:
     found = {"vae": {3: made() | {"spectrum": np.array([1.0, 4.0])}, 5: made() | {"spectrum": np.array([2.0, 6.0])}}}
     found["vae"][7] = made() | {"spectrum": np.ones(3)}  # of another number of axes

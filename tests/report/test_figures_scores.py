@@ -95,7 +95,7 @@ def test_a_data_set_that_nobody_published_has_none() -> None:
     ],
 )
 def test_a_correlation_in_words(numbers: tuple[float, float, float, int], words: str) -> None:
-    assert trade_off.correlation(trade_off.Relation("here", trade_off.KL, "distance", {}, *numbers)) == words
+    assert trade_off.correlation(trade_off.Relation(trade_off.OURS, trade_off.KL, "distance", {}, *numbers)) == words
 
 
 def test_bandwidths_stand_beside_the_published_points() -> None:

@@ -156,6 +156,7 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
     monkeypatch.setattr(kde, "bandwidth_trials", h0)
     result = lvm_bench("report", "--results", tmp_path, "--tables", "bandwidth")
     assert result.exit_code == 0
+    assert {"bandwidth.png", "bandwidth.pdf"} <= {file.name for file in (tmp_path / "bandwidth").iterdir()}
     frame = pd.read_csv(tmp_path / "bandwidth" / "bandwidth.csv")
     assert len(frame) == 60
     first = frame[(frame["metric"] == "corrected_bandwidth") & (frame["l"] == 10)]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 MOST_AXES = 10_000  # of a code
 MDS = {"n_components": 2, "n_init": 4, "max_iter": 300, "random_state": 0}  # spec of the paper's Figure 1: ours
 BINS = 30
-COLUMNS = 4
+COLUMNS = 5
 MARGIN = 1.25  # how far the panels reach beyond the outermost draw from N(0, I)
 
 Left = dict[str, dict[int, dict[str, np.ndarray]]]  # what runs left, by method and seed
@@ -95,11 +95,11 @@ def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], complain: Co
 
 
 _CODES = (
-    "Held-out codes of each method's lowest seed, embedded in two dimensions by metric multidimensional scaling (MDS) "
-    "or as first two principal components (PCA), each set by itself and turned to its principal axes, beside as many "
-    "draws from N(0, I). A method that aims at another variance is also shown divided by the root of it. The marginals "
-    "stand beside each panel, with those of the N(0, I) draws as a line: where the aggregate posterior is the prior, "
-    "the two agree."
+    "Held-out codes of each method's lowest seed (of Gaussian encoders the means, which spread less than draws do), "
+    "embedded in two dimensions by metric multidimensional scaling (MDS) or as first two principal components (PCA), "
+    "each set by itself and turned to its principal axes, beside as many draws from N(0, I). A method that aims at "
+    "another variance is also shown divided by the root of it. The marginals stand beside each panel, with those of "
+    "the N(0, I) draws as a line: where the aggregate posterior is the prior, the two agree."
 )
 _SPECTRUM = (
     "Eigenvalues of the covariance of the aggregate posterior, in descending order: mean and range over seeds. Those "
@@ -237,7 +237,7 @@ def draw(found: list[Cloud], about: dict[str, Any], title: str) -> "Figure":
 def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
     outside = float((np.abs(cloud.points) > reach).any(1).mean())
     inside = np.abs(cloud.points).max(1) <= reach
-    axes.plot(*cloud.points[inside].T, linestyle="none", marker="o", markersize=1.3, markeredgewidth=0, color=colour)
+    axes.plot(*cloud.points[inside].T, linestyle="none", marker="o", markersize=1.0, markeredgewidth=0, color=colour)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     ticks = [-_round(reach), 0, _round(reach)]
     axes.set_xticks(ticks)
@@ -254,8 +254,13 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
         # A spike is cut, so that the line of the draws can be seen beside it.
         (marginal.set_xlim if upright else marginal.set_ylim)(0, 2.5 * normal.max())
         marginal.set_axis_off()
-    left_out = f" ({100 * outside:.0f} % outside)" if outside else ""
-    top.set_title(f"{cloud.title}{left_out}", parse_math=False, pad=2)
+    above = f"{cloud.title}\n{share(outside)} outside" if outside else cloud.title
+    top.set_title(above, parse_math=False, pad=2)
+
+
+def share(part: float) -> str:
+    """A part of all codes in percent, and what rounds to none as less than one."""
+    return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
 
 
 def _round(reach: float) -> float:

@@ -154,7 +154,7 @@ def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]
 
 def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, title: str) -> "Figure":
     """Figure 4 of the AVAE paper: the angles between the directions of each method, above its PCA MIG."""
-    figure, places = panels(len(runs), title, COLUMNS, 0.35 + WIDE / balanced(len(runs), COLUMNS))
+    figure, places = panels(len(runs), title, COLUMNS, 0.75 + WIDE / balanced(len(runs), COLUMNS))
     ticks = [plain(factor, 12) for factor in names]
     for axes, (method, (seed, arrays)) in zip(places, runs.items(), strict=True):
         degrees = angles(arrays["directions"])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SOURCE = "avae-2024"
+SOURCE, OURS = "avae-2024", "this suite"
 ERRORS = {"sse.heldout": "SSE per held-out image", "mse.heldout": "MSE per value of held-out images"}
 KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
 FAR = 10.0  # times below the nearest point: a line there would take the room of the points
@@ -75,7 +75,7 @@ def write(folder: Path, about: dict[str, Any], scores: pd.DataFrame) -> list[Pic
                 pictures.append(Picture(save(folder, f"{dataset}-trade-off", drawing), title, text, dataset))
                 break
         relations = [*ours(own, samples, distance), *theirs(dataset)]
-        if any(relation.whose == "here" for relation in relations):
+        if any(relation.whose == OURS for relation in relations):
             title = f"Samples and the aggregate posterior {place}"
             file = save(folder, f"{dataset}-explanation", partial(draw_relations, relations, about, title))
             pictures.append(Picture(file, title, _EXPLANATION + _said(relations), dataset))
@@ -148,7 +148,7 @@ def _scales(axes: "Axes", points: list[Float64[np.ndarray, "_ 2"]]) -> None:
 def ours(scores: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
     """The two relations among the methods of a suite."""
     means = scores.groupby(["method", "metric"], observed=True)["value"].mean().unstack()
-    return _relations("here", means, samples, distance)
+    return _relations(OURS, means, samples, distance)
 
 
 def theirs(dataset: str) -> list[Relation]:
@@ -199,7 +199,7 @@ def _said(relations: list[Relation]) -> str:
 
 def draw_relations(relations: list[Relation], about: dict[str, Any], title: str) -> "Figure":
     """A panel per relation, ours above the published ones."""
-    figure, places = panels(len(relations), title, 2, 1.9)
+    figure, places = panels(len(relations), title, 2, 2.05)
     methods = ordered({method for relation in relations for method in relation.points}, about)
     look = looks(methods, about)
     entries: dict[str, Any] = {}
