@@ -12,7 +12,10 @@ from lvm_bench.errors import RunError
 from .inside import crash_at
 from .place import REPORT, TINY, Item, Place, Started, at_once, differing, run
 
-RUN = run("--set=epochs=30", "--set=checkpoint_seconds=0.1")
+RUN = run(
+    "--set=epochs=30", "--set=checkpoint_seconds=0.1",
+    '--set=metrics=["mse", "frechet", "kid", "prd", "gaussian_kl", "entropy", "mmd", "collapsed_variance"]',
+)  # fmt: skip
 # What a killer waits for: a file of that name being written anew, then a delay of up to so many seconds.
 MOMENTS: dict[str, tuple[str, float]] = {
     "at any time": ("", 9.0),
@@ -136,13 +139,17 @@ def phase(place: Place, killed: Started) -> str:
     return "starting, or between two runs"
 
 
+REPORT_CRASHES = 80
+
+
 def crashes(make: Callable[[str], Place], seed: int, count: int | None) -> Item:
     """End the process before every rename, flush, deletion and sign of life in turn, or before `count` of them."""
     item = Item(
         "A crash at every step",
         "The process ends at once (exit 137) before the k-th rename, flush, deletion or lease of a short run (AAE, a "
-        "checkpoint after each step, and the controls) and of a report, for every k; whatever was being written is cut "
-        "in half. The same command again must finish with the bytes of an undisturbed run and leave nothing else.",
+        f"checkpoint after each step, and the controls), for every k, and of a report, whose steps are alike, for "
+        f"{REPORT_CRASHES} of them at random; whatever was being written is cut in half. The same command again must "
+        "finish with the bytes of an undisturbed run and leave nothing else.",
         ["command", "steps", "crashes", "finished with equal bytes"],
     )
     rng = random.Random(seed)
@@ -153,7 +160,8 @@ def crashes(make: Callable[[str], Place], seed: int, count: int | None) -> Item:
         item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
     for words, quiet in ((command, finished), (REPORT, reported)):
         steps = range(1, int((quiet.folder / f"steps-{words[0]}").read_text()) + 1)
-        chosen = steps if count is None else sorted(rng.sample(steps, min(count, len(steps))))
+        most = count or (REPORT_CRASHES if words is REPORT else len(steps))
+        chosen = sorted(rng.sample(steps, min(most, len(steps))))
 
         def attempt(k: int, words: list[str] = words, quiet: Place = quiet) -> list[str]:
             name = f"crash-{words[0]}-{k}"
