@@ -65,7 +65,11 @@ def check(suite: Path, listed: dict[str, dict[str, Any]]) -> None:
 
 
 def write(suite: Path, listed: dict[str, dict[str, Any]], written: Iterable[Path]) -> None:
-    """List these files, and those of before that are still there."""
+    """List these files, and those of before that are still there; of none there is no list."""
     kept = {name: known for name, known in listed.items() if (suite / name).is_file()}
     made = {os.path.relpath(file, suite).replace(os.sep, "/"): store.fingerprint(file) for file in written}
-    store.write_record(suite / FILE, kept | made)
+    if kept or made:
+        store.write_record(suite / FILE, kept | made)
+    else:
+        with store.storage(suite / FILE):
+            (suite / FILE).unlink(missing_ok=True)

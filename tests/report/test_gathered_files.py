@@ -224,6 +224,23 @@ def test_a_report_that_was_killed_after_new_runs_leaves_no_false_alarm(
     assert "vae,2,mse.train,9.0" in (suite / "scores.csv").read_text()
 
 
+@pytest.mark.parametrize("step", ["write_scores", "write_history"])
+def test_a_first_report_that_was_killed_is_simply_made_again(
+    step: str, put_run: Put, report: Callable[[], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_run("mnist", "vae", 0, {"mse.train": 9.0})
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"lvm_bench.report.gathered.{step}", killed)
+            assert report().exit_code != 0
+    result = report()
+    assert result.exit_code == 0, result.output
+
+
 def test_a_report_that_was_killed_while_it_gathered_leaves_no_false_alarm(
     suite: Path, put_run: Put, report: Callable[[], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
