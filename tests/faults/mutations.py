@@ -63,6 +63,10 @@ class Verdict:
     failures: list[str] = field(default_factory=list)
 
 
+# Tables that set the methods beside each other: where a run is missing, their cells are rightly others.
+OF_ALL = ("settings", "architectures", "ranks")
+
+
 def mutations(make: Callable[[str], Place], seed: int, count: int) -> Item:
     """Damage `count` files, each in a fresh copy, and hold `verify`, `report` and `run` to what they promise."""
     item = Item(
@@ -218,7 +222,7 @@ def _reported(call: Callable[..., Ended], place: Place, quiet: Place) -> tuple[E
     for name in place.bytes_of_report():
         file = place.results / name
         written = texts.get(name) != file.read_bytes()
-        if (written or ended.code == 0) and name.endswith(".csv"):
+        if (written or ended.code == 0) and name.endswith(".csv") and Path(name).stem not in OF_ALL:
             cells = new_cells(file, quiet.results / name)
             wrong += [f"a wrong number in {name}: {cell}" for cell in cells]
     return ended, wrong
