@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 State = tuple[dict[str, "Tensor"], dict[str, Any]]  # tensors, and facts as plain JSON
 NAMES = ("resume.safetensors", "resume.previous.safetensors")
 SHARE = 1 / 60  # of the time at most goes into checkpoints
+MOST_HEADER = 2**26  # bytes of a checkpoint that are read where its tensors are not wanted
 _DIGEST = 32  # bytes of the SHA-256 at a file's end
 
 
@@ -25,6 +26,23 @@ def is_whole(path: Path) -> bool:
 
 def _is_whole(content: bytes) -> bool:
     return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """The epochs that the newest checkpoint in a folder tells of, [] where none can be read; for listings alone."""
+    for file in (folder / name for name in NAMES):
+        try:
+            with file.open("rb") as stream:
+                size = int.from_bytes(stream.read(8), "little")
+                rows = _facts(stream.read(min(size, MOST_HEADER)))["history"]
+            return [{str(name): float(value) for name, value in row.items()} for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+    return []
+
+
+def _facts(header: bytes) -> dict[str, Any]:
+    return json.loads(json.loads(header)["__metadata__"]["facts"])
 
 
 class Checkpoints:
@@ -89,7 +107,7 @@ class Checkpoints:
                 return "damaged, its checksum does not match"
             content = content[:-_DIGEST]
             size = int.from_bytes(content[:8], "little")
-            facts = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["facts"])
+            facts = _facts(content[8 : 8 + size])
             if facts.pop("identity") != self.identity:
                 return "of another training (its settings, its data, its method's code or its device were others)"
             return load(content), facts

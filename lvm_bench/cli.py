@@ -172,14 +172,37 @@ def run(
     show_default=True,
     help="Beside each mean: the population standard deviation, or a 95 % bootstrap interval over seeds.",
 )
+@click.option("--watch", is_flag=True, help="Serve the page while runs go on, and bring it up to date; write nothing.")
+@click.option("--host", help="With --watch, where to listen [default: 127.0.0.1, which this machine alone can reach].")
+@click.option("--port", type=click.IntRange(0, 65535), help="With --watch, 0 for any that is free [default: 8642].")
 @results_option
-def report(suite: str | None, tables: tuple[str, ...], against: str | None, spread: str, results: Path) -> None:
-    """Write a suite's tables (CSV, LaTeX, Markdown) and pictures, and print the tables and what they prove.
+def report(
+    suite: str | None,
+    tables: tuple[str, ...],
+    against: str | None,
+    spread: str,
+    watch: bool,
+    host: str | None,
+    port: int | None,
+    results: Path,
+) -> None:
+    """Write a suite's tables (CSV, LaTeX, Markdown), its figures and its page, and print the tables.
 
     \b
     Example:
       lvm-bench report --suite mnist-small --against avae-2024
+      lvm-bench report --suite mnist-small --watch
     """
+    if watch:
+        from lvm_bench.report import watch as watching
+
+        if tables:
+            raise UserError("--watch --tables: the page shows every table. Leave --tables out.")
+        watcher = watching.Watcher(results, suite, against, spread)
+        watching.watch(watcher, host or watching.LOOPBACK, watching.PORT if port is None else port, click.echo)
+        return
+    if host is not None or port is not None:
+        raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
     from rich.console import Console
 
     from lvm_bench.report import report as write_report

@@ -3,20 +3,19 @@
 from collections.abc import Callable
 
 import pytest
-from faults.disks import clock, full, read_only
+from faults.disks import full, read_only
 from faults.kills import crashes, kills
 from faults.mutations import mutations
 from faults.place import Item, Place, places
 from faults.runners import runners
 
 ITEMS = {
-    "kills": lambda make: kills(make, 1, 1),
+    "kills": lambda make: kills(make, 1, 1, ("aae",)),
     "crashes": lambda make: crashes(make, 1, 3),
     "mutations": lambda make: mutations(make, 1, 6),
     "runners": lambda make: runners(make, 1, counts=(2,), kills=(1,)),
     "disks": lambda make: full(make, 1, every=16),
     "read-only": lambda make: read_only(make, 1),
-    "clock": lambda make: clock(make, 1),
 }
 
 

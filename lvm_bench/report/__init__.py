@@ -6,38 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from lvm_bench import ledger, records, store
 from lvm_bench.claims import Claims
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
-from lvm_bench.report import (
-    bandwidth,
-    claims,
-    figures,
-    gathered,
-    grids,
-    noise,
-    page,
-    published,
-    ranking,
-    scores,
-    settings,
-    tables,
-    writers,
-)
+from lvm_bench.report import bandwidth, figures, gathered, grids, page, published, tables, writers
+from lvm_bench.report.composed import BANDWIDTH, NAMES, compose
 from lvm_bench.report.figures import Picture, bandwidths
 from lvm_bench.report.grids import Grid, to_terminal
 from lvm_bench.report.scores import Complain
 from lvm_bench.report.tables import Table
 
-BANDWIDTH = "bandwidth"
-TABLES = (*tables.LAYOUTS, tables.OTHER)
-GRIDS = ("ranks", "claims", "noise", "settings", "architectures")
 PRINTED = ("ranks", "claims")  # of the tables of words; the others are for an appendix
-NAMES = (*TABLES, *GRIDS)
 
 
 def report(
@@ -128,59 +110,30 @@ def emit(
         listed = ledger.read(folder) or {name: store.fingerprint(folder / name) for name in ledger.outputs(folder)}
         found = gathered.gather(folder, listed, complain)
         written = gathered.write(folder, found, listed)
-        about, remarks, frame = found.about, found.remarks, scores.frame(with_costs(found))
-        extractor = about.get("extractor") or ""
-        further = bool(tables.uncovered(frame, extractor))
-        every = [
-            tables.build(name, frame, about, against, remarks, spread)
-            for name in TABLES
-            if name != tables.OTHER or further
-        ]
-        filled = list(filter(tables.filled, every)) or every
-        built = [table for table in every if table.name in names] if names else filled
-        verdicts = claims.verdicts(frame, extractor, folder.parent / BANDWIDTH / "bandwidth.csv")
-        all_words = _grids(found, frame, verdicts)
-        words = [grid for grid in all_words if not names or grid.name in names]
+        composed = compose(folder, found, against, spread)
+        built = [table for table in composed.tables if table.name in names] if names else composed.filled
+        words = [grid for grid in composed.words if not names or grid.name in names]
         if not names:
             for name in {*NAMES} - {table.name for table in built} - {grid.name for grid in words}:
                 for file in _files(folder, name, against, spread):  # no number of an earlier report stays
                     file.unlink(missing_ok=True)
-        texts = {folder / "claims.csv": verdicts.to_csv(index=False, lineterminator="\n")}
+        texts = {folder / "claims.csv": composed.verdicts.to_csv(index=False, lineterminator="\n")}
         for table in built:
             texts |= _texts(_files(folder, table.name, against, spread), table)
         for grid in words:
             texts |= _texts(_files(folder, grid.name, None, tables.SPREADS[0]), grid)
         store.write_texts(texts)
         written += texts
-        pictures = figures.write_all(folder, found, frame, complain)
-        written.append(page.write(folder, filled, found, pictures, all_words))
-        ledger.write(folder, listed, written + [file for picture in pictures for file in picture.files])
+        pictures = figures.write_all(folder, found, composed.frame, listed, complain)
+        written.append(page.write(folder, composed.filled, found, pictures, composed.words))
+        written += [file for picture in pictures for file in picture.files]
+        written += [folder / "figures" / figures.CAPTIONS] if pictures else []
+        ledger.write(folder, listed, written)
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
+    remarks = found.remarks
     said = [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings, figures.left_out(found)]
     return Emitted(printed, list(filter(None, said)), pictures, folder / page.FILE)
-
-
-def with_costs(found: gathered.Gathered) -> scores.Scores:
-    """The scores that are shown, with what each run cost."""
-    shown = {key: dict(values) for key, values in found.shown.items()}
-    for run in found.runs:
-        if run.key in shown and not run.is_control:
-            costs = ((name, getattr(run, name)) for name in records.COSTS)
-            shown[run.key] |= {f"cost.{name}": float(value) for name, value in costs if value is not None}
-    return shown
-
-
-def _grids(found: gathered.Gathered, frame: pd.DataFrame, verdicts: pd.DataFrame) -> list[Grid]:
-    """The tables of words: ranks, claims, noise, settings."""
-    ranked = ranking.ranking(frame, found.about)
-    measured = noise.measured(found.shown, found.redraws)
-    return [
-        *([ranking.grid(ranked)] if ranked else []),
-        claims.grid(verdicts),
-        *([noise.grid(measured)] if measured else []),
-        *settings.grids((run for run in found.runs if run.key in found.shown), found.about),
-    ]
 
 
 def _files(folder: Path, table: str, against: str | None, spread: str) -> list[Path]:

@@ -63,6 +63,7 @@ TITLES = {
     "cost": "Cost",
     "other": "Further scores",
 }
+NOTHING = Markup("")
 _PARTS = ("tables", "words", "groups", "figures", "figures_left_out")
 
 
@@ -73,15 +74,21 @@ def write(folder: Path, tables: list[Table], found: Gathered, pictures: list[Pic
     return file
 
 
-def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Picture], words: list[Grid]) -> str:
-    """The page as text. What does not fit is left out, and named: first pictures and figures, tables last."""
-    env = _environment()
+def render(
+    suite: str, tables: list[Table], found: Gathered, pictures: list[Picture], words: list[Grid], live: Markup = NOTHING
+) -> str:
+    """The page as text. What does not fit is left out, and named: first pictures and figures, tables last.
+
+    With `live`, what `live.render` says of the work going on, it brings itself up to date from where it came.
+    """
+    env = environment()
     part: Any = env.get_template("parts.html.jinja").module
     whole = env.get_template("page.html.jinja")
     groups = _groups(suite, found)
     kept = [picture for picture in pictures if not picture.method]
     facts: dict[str, Any] = {
         "suite": suite,
+        "live": live,
         "about": found.about,
         "remarks": found.remarks,
         "titles": {table.name: _title(table) for table in tables},
@@ -96,7 +103,7 @@ def render(suite: str, tables: list[Table], found: Gathered, pictures: list[Pict
         "environments": _environments(found),
         "most_environments": MOST_ENVIRONMENTS,
         "data": _data(found),
-        "files": _inlined(),
+        "files": inlined(),
     }
     budget = Budget(MOST_BYTES - _size(whole.render(**facts, shown={name: {} for name in _PARTS}, left_out={})))
     shown_tables = budget.fit({table.name: part.table(_Tabled(table, _title(table))) for table in tables})
@@ -164,7 +171,7 @@ def _size(text: str) -> int:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """The templates beside this file: everything they print is escaped, and cannot steer what shows it."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -193,11 +200,11 @@ def _with_code(text: str) -> Markup:
 
 
 @cache
-def _inlined() -> dict[str, str | Markup]:
-    """The style and the script, and the hashes by which the page allows these two alone."""
+def inlined() -> dict[str, str | Markup]:
+    """The style and the scripts, and the hashes by which the page allows these alone."""
     found: dict[str, str | Markup] = {}
-    for name in ("css", "js"):
-        text = Path(__file__).with_name(f"page.{name}").read_text(encoding="utf-8")
+    for name, file in (("css", "page.css"), ("js", "page.js"), ("live_js", "live.js")):
+        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
         found[name] = Markup(text)
         found[f"{name}_hash"] = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return found

@@ -12,7 +12,8 @@ from lvm_bench.errors import RunError
 from .inside import crash_at
 from .place import REPORT, TINY, Item, Place, Started, at_once, differing, run
 
-RUN = run(
+METHODS = ("avae", "aae")  # one with a KDE set, one with an adversary
+LONG = (
     "--set=epochs=30", "--set=checkpoint_seconds=0.1",
     '--set=metrics=["mse", "frechet", "kid", "prd", "gaussian_kl", "entropy", "mmd", "collapsed_variance"]',
 )  # fmt: skip
@@ -27,7 +28,7 @@ MOMENTS: dict[str, tuple[str, float]] = {
 }
 
 
-def kills(make: Callable[[str], Place], seed: int, count: int) -> Item:
+def kills(make: Callable[[str], Place], seed: int, count: int, methods: tuple[str, ...] = METHODS) -> Item:
     """Kill the whole process group at random moments, give the same command again, compare with a quiet run."""
     item = Item(
         "Kills",
@@ -37,9 +38,9 @@ def kills(make: Callable[[str], Place], seed: int, count: int) -> Item:
         "of an undisturbed run, and the folder must hold the same files and no other.",
         ["killed", "kills"],
     )
-    rng = random.Random(seed)
+    rng, training = random.Random(seed), run(*LONG, methods=methods)
     quiet = make("quiet")
-    for command in (RUN, REPORT):
+    for command in (training, REPORT):
         ended = quiet.call(command)
         item.expect(ended.code == 0, f"the undisturbed {command[0]} ended with {ended.code}: {ended.text[-500:]}")
     tally, in_writing, rounds, left = Counter[str](), 0, 0, 0
@@ -50,11 +51,11 @@ def kills(make: Callable[[str], Place], seed: int, count: int) -> Item:
         todo = min(count - tally.total(), rng.randint(8, 12))
         for _ in range(max(1, todo - 1)):
             moments = moments or rng.sample([*MOMENTS], len(MOMENTS))
-            started = place.start(RUN)
+            started = place.start(training)
             if wait_for(place, started, *MOMENTS[moments.pop()], rng=rng) and started.kill():
                 tally[phase(place, started)] += 1
                 in_writing += any(place.results.rglob(".tmp-*"))
-        ended = place.call(RUN)
+        ended = place.call(training)
         item.expect(ended.code == 0, f"round {rounds}: run ended with {ended.code}: {ended.text[-500:]}")
         if tally.total() < count:
             started = place.start(REPORT)

@@ -43,7 +43,7 @@ def runners(
     rng = random.Random(seed)
     quiet = make("alone")
     for words in (SHARED, REPORT):
-        ended = quiet.call(words)
+        ended = quiet.call(words) if words is SHARED else quiet.forked(words)
         item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
     for count in counts:
         for killing in kills:
@@ -51,7 +51,7 @@ def runners(
             place = make(f"{count}-runners-{killing}-kills")
             dead = _share(place, count, killing, rng, item)
             seconds = time.monotonic() - begun
-            item.expect(place.call(REPORT).code == 0, f"{count} runners: report failed")
+            item.expect(place.forked(REPORT).code == 0, f"{count} runners: report failed")
             item.failures += [f"{count} runners, {killing} kills: {text}" for text in compare(quiet, place)]
             problems, taken_over = trainings(place.folder / "epochs.log", dead)
             item.failures += [f"{count} runners, {killing} kills: {text}" for text in problems]

@@ -65,13 +65,42 @@ def test_one_run_and_the_same_figures_again_and_those_of_numbers_without_its_fol
 ) -> None:
     put("vae")
     before = drawn(tmp_path / "small")
-    assert before == both() | {"mnist.png", "mnist-vae.png", "mnist-interpolations.png"}
+    assert before == both() | {"mnist.png", "mnist-vae-images.png", "mnist-interpolations.png"}
     first = {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before}
     assert drawn(tmp_path / "small") == before
     (tmp_path / "small" / "runs").rename(tmp_path / "elsewhere")
+    assert drawn(tmp_path / "small") == before
+    assert {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before} == first
+    page = (tmp_path / "small" / "report.html").read_text()
+    assert "Codes on MNIST" in page
+    (tmp_path / "small" / "figures" / "captions.json").unlink()
     stems = ("curves", "aggregate-variance", "trade-off", "explanation")
     assert drawn(tmp_path / "small") == {f"mnist-{stem}.{end}" for stem in stems for end in ("png", "pdf")}
-    assert {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before} == first
+
+
+@pytest.mark.parametrize(("file", "told"), [("captions.json", "captions.json: damaged"), ("mnist.png", "mnist.png")])
+def test_figures_of_before_that_are_damaged_are_left_out_with_a_sentence(
+    file: str, told: str, put: Callable[..., None], tmp_path: Path
+) -> None:
+    put("vae")
+    drawn(tmp_path / "small")
+    (tmp_path / "small" / "runs").rename(tmp_path / "elsewhere")
+    damaged = tmp_path / "small" / "figures" / file
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    said: list[str] = []
+    emitted = emit(tmp_path / "small", complain=said.append)
+    assert len(said) == 1
+    assert told in said[0]
+    assert "mnist.png" not in {picture.file.name for picture in emitted.pictures}
+
+
+def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(
+    put: Callable[..., None], put_run: Put, tmp_path: Path
+) -> None:
+    put("vae")
+    drawn(tmp_path / "small")
+    put_run("mnist", "vae", 0, SCORES)  # anew, without codes
+    assert "mnist-codes-mds.png" not in drawn(tmp_path / "small")
 
 
 def test_forty_methods_with_long_names() -> None:
@@ -129,7 +158,7 @@ def test_missing_cells_and_runs_of_old(put: Callable[..., None], put_run: Put, t
     put_run("digits", "vae", 0, {"mse.train": 3.0})
     found = drawn(tmp_path / "small")
     assert both() <= found
-    assert not any(name.startswith("digits-") for name in found - {"digits-vae.png"})
+    assert not any(name.startswith("digits-") for name in found - {"digits-vae-images.png"})
 
 
 def test_codes_that_collapsed(put: Callable[..., None], put_run: Put, tmp_path: Path) -> None:
@@ -148,10 +177,10 @@ def test_above_so_many_runs_figures_are_left_out_with_a_sentence(
     put("vae")
     monkeypatch.setattr(figures, "MOST_RUNS", 0)
     emitted = emit(tmp_path / "small", complain=pytest.fail)
-    assert {picture.file.stem for picture in emitted.pictures} == {"mnist", "mnist-vae", "mnist-interpolations"}
+    assert {picture.file.stem for picture in emitted.pictures} == {"mnist", "mnist-vae-images", "mnist-interpolations"}
     assert "Figures of codes, curves and scores are left out above 0 runs; here are 1." in emitted.warnings
 
 
 def test_nothing_has_no_figures(tmp_path: Path) -> None:
     empty = gathered.Gathered([Run("mnist", "vae", 0, "failed")], {}, {}, {}, {}, {}, Remarks())
-    assert figures.write_all(tmp_path, empty, scores.frame({}), pytest.fail) == []
+    assert figures.write_all(tmp_path, empty, scores.frame({}), {}, pytest.fail) == []

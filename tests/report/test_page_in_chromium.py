@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 from made import make_run
 
+from lvm_bench.claims import Claims
 from lvm_bench.cli import main
+from lvm_bench.report import watch
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[test]')")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -270,4 +273,50 @@ def test_the_policy_forbids_requests_and_foreign_scripts(browser: Any, report: P
         })"""
     )
     assert forbidden == ["connect-src", "img-src", "script-src-elem"]
+    page.context.close()
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A suite with one run, and the address at which it is watched."""
+    monkeypatch.setattr(watch, "FRESH", 0.0)
+    make_run(tmp_path / "small", "mnist", "vae", 0, {"mse.heldout": 0.5})
+    with watch.Server("127.0.0.1", 0, watch.Watcher(tmp_path, None, None, "std")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield tmp_path / "small", f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_a_watched_page_brings_itself_up_to_date_unless_it_is_being_read(
+    browser: Any, watched: tuple[Path, str]
+) -> None:
+    suite, address = watched
+    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    page.set_default_timeout(20_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(address) else None)
+    page.goto(address)
+    assert page.url == f"{address}small/"
+    with Claims().claim(make_run(suite, "mnist", "aae", 0, status="running")):
+        expect(page.locator("#live .caption")).to_have_text("1 done, 1 at work", timeout=20_000)
+        found = axe.Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+    make_run(suite, "mnist", "aae", 0, {"mse.heldout": 0.25})
+    page.locator("[id='run/mnist/aae/0']").wait_for(state="attached")
+    page.locator("thead button >> nth=0").click()
+    make_run(suite, "mnist", "avae", 0, {"mse.heldout": 0.125})
+    page.get_by_role("button", name="Show the new scores").click()
+    page.locator("[id='run/mnist/avae/0']").wait_for(state="attached")
+    assert [text for text in complaints if not text.startswith("data:")] == []
+    page.context.close()
+
+
+def test_a_watched_page_that_nobody_serves_any_more_says_so(browser: Any, watched: tuple[Path, str]) -> None:
+    page = browser.new_context().new_page()
+    page.goto(watched[1])
+    page.route("**/live", lambda route: route.abort())
+    expect(page.locator("#live .caption")).to_contain_text("nobody serves this page any more", timeout=20_000)
     page.context.close()

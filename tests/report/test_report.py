@@ -49,7 +49,7 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
     assert "1.500 ± 0.000" in result.stdout
     pictures = {file.name for file in (results / "small" / "figures").iterdir()}
     both = {f"{name}.{end}" for name in ("mnist-explanation", "ranks") for end in ("png", "pdf")}
-    drawn = {"mnist.png", "mnist-vae.png", "mnist-avae.png", *both}
+    drawn = {"captions.json", "mnist.png", "mnist-vae-images.png", "mnist-avae-images.png", *both}
     assert pictures == drawn
 
 
@@ -122,7 +122,7 @@ def test_damage_is_named_and_the_rest_is_reported(lvm_bench: Call, results: Path
     assert str(run / "vae" / "seed-1" / "scores.json") in result.stderr
     assert str(run / "avae" / "seed-0" / "images.npz") in result.stderr
     assert "mean over 1 of 2 seeds" in result.stdout
-    assert (results / "small" / "figures" / "mnist-vae.png").is_file()
+    assert (results / "small" / "figures" / "mnist-vae-images.png").is_file()
 
 
 def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
@@ -131,8 +131,8 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     said: list[str] = []
     runs, _ = records.read(results / "small")
     pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, said.append)
-    assert [picture.file.name for picture in pictures] == ["mnist-avae.png", "mnist-vae.png", "mnist.png"]
-    picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae.png").convert("RGB"))
+    assert [picture.file.name for picture in pictures] == ["mnist-avae-images.png", "mnist-vae-images.png", "mnist.png"]
+    picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae-images.png").convert("RGB"))
     with np.load(results / "small" / "runs" / "mnist" / "vae" / "seed-0" / "images.npz") as arrays:
         expected = strips.strip(arrays["fake"])
     height, width = expected.shape[:2]

@@ -1,22 +1,46 @@
 """Every figure of a suite, from what stands in its results folder; no torch."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from lvm_bench import store
+from lvm_bench.errors import RunError
+from lvm_bench.records import Run, reason_of
 from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.gathered import Gathered
 from lvm_bench.report.scores import Complain
 
-__all__ = ["MOST_RUNS", "Picture", "left_out", "write_all"]
+__all__ = ["CAPTIONS", "MOST_RUNS", "Picture", "left_out", "write_all"]
 
 MOST_RUNS = 1000  # with controls: of more, figures would take minutes and show nothing
+CAPTIONS = "captions.json"  # of the figures beside it
 
 
-def write_all(folder: Path, found: Gathered, frame: pd.DataFrame, complain: Complain) -> list[Picture]:
+class Caption(BaseModel):
+    """What is said beside a figure, on which data set and of which method it is, or of none."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    title: str
+    text: str
+    dataset: str
+    method: str
+
+
+_FORMAT = TypeAdapter(dict[str, Caption])
+
+
+def write_all(
+    folder: Path, found: Gathered, frame: pd.DataFrame, listed: dict[str, Any], complain: Complain
+) -> list[Picture]:
     """Draw every figure of a suite that its runs, scores and histories allow, into figures/.
 
+    One that is `listed` and cannot be drawn anew, because the runs that it shows are not here, stays as it stands.
     Where a run's file cannot be drawn, `complain` gets a sentence and the other figures are drawn.
     """
     place, about = folder / "figures", found.about
@@ -30,6 +54,12 @@ def write_all(folder: Path, found: Gathered, frame: pd.DataFrame, complain: Comp
         pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
+    pictures = _kept(folder, found, drawn, listed, {picture.file for picture in pictures}, complain) + pictures
+    captions = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
+    if captions:
+        store.write_record(place / CAPTIONS, {name: caption.model_dump() for name, caption in captions.items()})
+    else:
+        (place / CAPTIONS).unlink(missing_ok=True)
     return pictures
 
 
@@ -38,3 +68,41 @@ def left_out(found: Gathered) -> str:
     if len(found.shown) <= MOST_RUNS:
         return ""
     return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."
+
+
+def _kept(
+    folder: Path,
+    found: Gathered,
+    drawn: Collection[Run],
+    listed: dict[str, Any],
+    anew: Collection[Path],
+    complain: Complain,
+) -> list[Picture]:
+    """The whole pictures of before that show runs of which none is here, but which scores still tell of."""
+    told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
+    pictures = []
+    for name, caption in _captions(folder / "figures" / CAPTIONS, complain).items():
+        picture = Picture(folder / "figures" / name, **dict(caption))
+        known = listed.get(f"figures/{name}")
+        if known and picture.file not in anew and (caption.dataset, caption.method) in told - here:
+            if fault := store.fault(picture.file, known):
+                complain(f"{fault} Restore it, or give `lvm-bench report` again where the runs are: it is drawn again.")
+            else:
+                pictures.append(picture)
+    return pictures
+
+
+def _shown(places: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What figures can be of: a method on a data set, and the data set itself."""
+    return places | {(dataset, "") for dataset, _ in places}
+
+
+def _captions(file: Path, complain: Complain) -> dict[str, Caption]:
+    if not file.exists():
+        return {}
+    try:
+        return _FORMAT.validate_python(store.read_record(file))
+    except (RunError, ValidationError) as error:
+        reason = str(error) if isinstance(error, RunError) else f"{file}: damaged ({reason_of(error)})."
+        complain(f"{reason} The figures of runs that are not here are left out of the page.")
+        return {}

@@ -34,7 +34,7 @@ def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], complain: Co
         for method, (seed, images) in found.items():
             strips = [(words, strip(images[kind])) for kind, words in KINDS.items() if kind in images]
             title = f"{name(method)} {place}, seed {seed}"
-            file = write_strips(folder / f"{dataset}-{method}.png", title, strips)
+            file = write_strips(folder / f"{dataset}-{method}-images.png", title, strips)
             pictures.append(Picture(file, title, _TEXT, dataset, method))
         if found:
             title = f"{len(found)} methods {place}, {_seeds(found)}"
