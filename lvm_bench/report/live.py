@@ -57,8 +57,9 @@ def render(suite: Path, rows: list[Row]) -> Markup:
 def _at_work(suite: Path, row: Row, with_curves: bool) -> AtWork:
     dataset, method, seed = row["dataset"], row["method"], row["seed"]
     folder = store.run_folder(suite.parent, suite.name, dataset, method, seed)
-    running = row["state"] == "running"
-    doing = "measuring" if running and (folder / HISTORY).is_file() else WORDS[row["state"]]
+    doing, running = WORDS[row["state"]], row["state"] == "running"
+    if running and (folder / HISTORY).is_file() and not any((folder / name).exists() for name in checkpoint.NAMES):
+        doing, row = "measuring", row | {"epoch": row["epochs"]}
     curves = page.curves(_epochs(folder)) if running and with_curves else []
     return AtWork(row, f"{label(method)} on {DATASETS.get(dataset, dataset)}, seed {seed}", doing, curves)
 
