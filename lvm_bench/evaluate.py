@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from lvm_bench.data.images import Data, Grid
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.features import Extractor, cached_features
 from lvm_bench.metrics.factors import draw_factors, latent_directions
-from lvm_bench.records import MOST_CODES
+from lvm_bench.records import MOST_CODES, MOST_SECONDS
 from lvm_bench.registry import METRICS
 from lvm_bench.seeding import derive, generator
 from lvm_bench.train import encode
@@ -435,8 +436,8 @@ def evaluate(
     alone that change with the evidence's seed. Raises Stopped.
     """
     assert metrics  # importing the package fills METRICS
-    done = _kept(partial, identity, say)
-    wanted = evidence.settings.metrics
+    done, before = _kept(partial, identity, say), seconds_before(partial, identity)
+    started, wanted = time.perf_counter(), evidence.settings.metrics
     for name, metric in METRICS.items():
         if wanted != "all" and name not in wanted:
             continue
@@ -455,7 +456,8 @@ def evaluate(
             if any(parameter.endswith("_features") for parameter in parameters):
                 suffix = f"{variant}@{evidence.extractor.name}"
             done[label] = _keyed(name, suffix, metric(**inputs))
-            store.write_record(partial, {"identity": identity, "scores": done})
+            seconds = before + time.perf_counter() - started
+            store.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
 
 
@@ -476,6 +478,16 @@ def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[st
         say(f"{error} The evaluation starts anew.")
         return {}
     return record["scores"] if record.get("identity") == identity else {}
+
+
+def seconds_before(partial: Path, identity: str) -> float:
+    """Seconds that an evaluation took up to the last metric that was kept; 0 where none was."""
+    try:
+        record = store.read_record(partial)
+    except RunError:
+        return 0.0
+    seconds = record.get("seconds") if record.get("identity") == identity else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < MOST_SECONDS else 0.0
 
 
 def needs_features(wanted: list[str] | Literal["all"]) -> bool:

@@ -28,11 +28,12 @@ Key = tuple[str, str, int]  # data set, method, seed
 Status = Literal["running", "trained", "done", "failed", "declined"]
 # Bounds for what somebody who means harm may have sealed: names become paths, numbers are summed and written out.
 SEEDS = 2**63  # seeds are below
+MOST_SECONDS = 1e12
 DEEPEST = 8  # tables in tables
 LONGEST = 1000  # characters of a reason that are shown
 Name = Annotated[str, AfterValidator(cache(partial(store.check_name, "run's")))]
 Count = Annotated[int, Field(ge=0, lt=SEEDS)]
-Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 
 
 class _Checked(BaseModel):

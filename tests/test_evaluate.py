@@ -23,6 +23,7 @@ from lvm_bench.evaluate import (
     StandardNormal,
     evaluate,
     needs_features,
+    seconds_before,
     slerp,
     spherical_midpoint,
 )
@@ -320,6 +321,17 @@ def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) 
     for key, value in resumed.items():
         done = any(key in scores for scores in first.values())
         assert value == (123.0 if done else whole[key])
+
+
+@pytest.mark.parametrize(("kept", "before"), [(100.5, 100.5), (-1, 0), (1e300, 0), ("1", 0), (None, 0)])
+def test_the_seconds_of_an_evaluation_add_up_over_its_parts(kept: Any, before: float, tmp_path: Path) -> None:
+    part = tmp_path / "part.json"
+    assert seconds_before(part, "it") == 0
+    store.write_record(part, {"identity": "it", "scores": {}, "seconds": kept})
+    assert seconds_before(part, "it") == before
+    assert seconds_before(part, "another") == 0
+    evaluate(evidence(), part, "it")
+    assert before < seconds_before(part, "it") < before + 90
 
 
 def test_a_score_that_is_infinite_survives_the_resume(tmp_path: Path) -> None:
