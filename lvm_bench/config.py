@@ -46,6 +46,7 @@ class Training(BaseModel):
     factor: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=0)
     threads: int = Field(ge=1, le=1024)  # torch starts them all at once
+    precision: Literal["float32", "tf32", "bf16"] = "float32"  # of the networks' matrix products
 
 
 class Evaluation(BaseModel):
@@ -180,7 +181,8 @@ class Job:
             "method": self.method_base,
             "arguments": self.arguments,
             "seed": self.seed,
-            **self.training.model_dump(),
+            # A setting that came later is left out at its default: runs from before it keep their identity.
+            **self.training.model_dump(exclude_defaults=True),
         }
 
     def scores_settings(self) -> dict[str, Any]:

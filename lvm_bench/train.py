@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, UInt8
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lvm_bench import networks
 from lvm_bench.checkpoint import Checkpoints, State
@@ -32,6 +33,7 @@ class Settings(Protocol):
     patience: int
     factor: float
     threshold: float
+    precision: Literal["float32", "tf32", "bf16"]
 
 
 @dataclass
@@ -64,6 +66,36 @@ def fixed_numerics(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before[1:]
+
+
+@contextmanager
+def precision(method: Method, name: Literal["float32", "tf32", "bf16"]) -> Iterator[None]:
+    """Within it the networks' matrix products are in float32, `tf32` (on a GPU) or `bf16`; whatever else is float32."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32)
+    cudnn.allow_tf32 = matmul.allow_tf32 = name == "tf32"
+    networks_in = (method.encoder, method.decoder) if name == "bf16" else ()
+    hooks = [hook for network in networks_in for hook in _in_bfloat16(network, method.generator.device.type)]
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+        for hook in hooks:
+            hook.remove()
+
+
+def _in_bfloat16(network: nn.Module, device: str) -> list[RemovableHandle]:
+    """Hooks that let a network compute in bfloat16 from float32 weights; what it returns is float32."""
+    lower = torch.autocast(device, torch.bfloat16)
+
+    def begin(*_: object) -> None:
+        lower.__enter__()
+
+    def end(_: nn.Module, __: object, output: Tensor | None) -> Tensor | None:
+        lower.__exit__(None, None, None)
+        return None if output is None else output.float()  # None where it raised
+
+    return [network.register_forward_pre_hook(begin), network.register_forward_hook(end, always_call=True)]
 
 
 def build(
@@ -270,8 +302,19 @@ def train(
     Goes on from the newest checkpoint. Raises RunError naming the first term that is not finite, with its
     epoch, and Stopped, after a checkpoint, when `stop()` says so.
     """
+    with precision(method, settings.precision):
+        return _train(Training(method, settings, images, seed), validation, tick, checkpoints, stop)
+
+
+def _train(
+    training: Training,
+    validation: UInt8[Tensor, "v c h w"],
+    tick: Callable[[Tick], None],
+    checkpoints: Checkpoints | None,
+    stop: Callable[[], bool],
+) -> Trained:
+    method, settings, images = training.method, training.settings, training.images
     value_range, device = method.spec.value_range, images.device
-    training = Training(method, settings, images, seed)
     counter = method.encoder.register_forward_hook(training.count)
     begun, before = time.perf_counter(), 0.0
     if checkpoints and (state := checkpoints.latest()):

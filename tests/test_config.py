@@ -239,3 +239,16 @@ def test_a_table_of_a_misspelt_name_is_no_table_of_nothing(
 
 def test_a_table_of_a_plugins_method_may_stand_there_without_the_plugin(tmp_path: Path) -> None:
     assert config.resolve(write(tmp_path, "[methods.mine]\nbeta = 2.0"), "s").jobs
+
+
+def test_a_precision_at_its_default_leaves_the_identity_of_runs_from_before_it(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    first, told, other = (
+        config.resolve(file, "s", methods=("vae",), settings=settings).jobs[0]
+        for settings in ((), ("precision=float32",), ("precision=bf16",))
+    )
+    assert "precision" not in first.weights_settings()
+    assert first.weights_settings() == told.weights_settings()
+    assert other.weights_settings() == first.weights_settings() | {"precision": "bf16"}
+    with pytest.raises(UserError, match="'fp8' is not valid: input should be 'float32', 'tf32' or 'bf16'"):
+        config.resolve(file, "s", settings=("precision=fp8",))

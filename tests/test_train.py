@@ -16,7 +16,7 @@ from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
-from lvm_bench.train import aggregate_variance, fixed_numerics, minibatches, train
+from lvm_bench.train import aggregate_variance, fixed_numerics, minibatches, precision, train
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
 
@@ -25,6 +25,7 @@ class Settings:
     network, width = "none", 1.0
     epochs, batch_size, learning_rate = 3, 10, 1e-2
     patience, factor, threshold = 2, 0.5, 1e-4
+    precision = "float32"
 
     def __init__(self, **changes: Any):
         vars(self).update(changes)
@@ -121,6 +122,48 @@ def test_the_aggregate_variance_is_that_of_the_means_and_the_mean_of_the_posteri
     assert variance.tolist() == pytest.approx([float(torch.arange(8.0).var(correction=0)) + 1, 4])
     assert torch.equal(method.generator.get_state(), before)
     assert aggregate_variance(method, images(1)).tolist() == pytest.approx([1, 4])
+
+
+class Watching(Linear):
+    """Notes of each loss in what its first layer computed, and in what the encoder gave."""
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        seen: list[Any] = []
+        layer = self.encoder[1].register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+        seen.append(self.encode(x).dtype)
+        layer.remove()
+        self.seen = (*seen, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+        return super().losses(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("float32", (torch.float32, torch.float32, False, False)),
+        ("tf32", (torch.float32, torch.float32, True, True)),
+        ("bf16", (torch.bfloat16, torch.float32, False, False)),
+    ],
+)
+def test_the_precision_is_that_of_the_networks_in_training_alone(name: str, seen: tuple[Any, ...]) -> None:
+    method = Watching()
+    with fixed_numerics(1):
+        result, again = run(method, precision=name), run(Watching(), precision=name)
+        assert method.seen == seen
+        method.losses(images(8).float() / 255)
+        assert method.seen == (torch.float32, torch.float32, False, False)
+        exact = run(Watching())
+    assert result.history == again.history
+    assert (result.history == exact.history) == (name != "bf16")
+    assert result.history[-1]["val/loss"] == pytest.approx(exact.history[-1]["val/loss"], rel=0.05)
+    assert all(p.dtype == torch.float32 for p in method.parameters())
+
+
+def test_a_network_that_raises_leaves_no_precision_behind() -> None:
+    with fixed_numerics(1):
+        method = Linear()
+        with precision(method, "bf16"), pytest.raises(RuntimeError):
+            method.encoder(torch.zeros(2, 5))
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_each_epoch_notes_the_variance_of_each_axis_and_the_target() -> None:
