@@ -106,6 +106,8 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     style = {"linestyle": "-"} if numeric else {"linestyle": "none", "marker": "_", "markersize": 16}
     axes.plot(means.index, means, color=COLOUR, linewidth=1.2, **style)
     axes.scatter(xs, [score for _, _, score in found], s=14, color=COLOUR, edgecolors="white", linewidths=0.4, zorder=3)
+    if len({score for _, _, score in found}) == 1:
+        axes.set_yticks([found[0][2]])  # no scale that is made of nothing
     if numeric:
         if min(numbers) > 0 and max(numbers) >= FAR * min(numbers):
             axes.set_xscale("log")
