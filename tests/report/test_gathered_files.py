@@ -18,6 +18,11 @@ Call = Callable[..., Result]
 Put = Callable[..., Path]
 
 
+def killed(*_: object) -> None:
+    """In the place of a step at which the command is killed."""
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def report(lvm_bench: Call, tmp_path: Path) -> Callable[[], Result]:
     def call() -> Result:
@@ -212,9 +217,6 @@ def test_a_report_that_was_killed_after_new_runs_leaves_no_false_alarm(
 ) -> None:
     put_run("mnist", "vae", 2, {"mse.train": 9.0}, plan={"description": "", "order": 1, "seeds": [0, 1, 2]})
 
-    def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr("lvm_bench.report.figures.write_all", killed)
         assert report().exit_code != 0
@@ -230,9 +232,6 @@ def test_a_first_report_that_was_killed_is_simply_made_again(
 ) -> None:
     put_run("mnist", "vae", 0, {"mse.train": 9.0})
 
-    def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
     for _ in range(2):
         with monkeypatch.context() as patched:
             patched.setattr(f"lvm_bench.report.gathered.{step}", killed)
@@ -245,9 +244,6 @@ def test_a_report_that_was_killed_while_it_gathered_leaves_no_false_alarm(
     suite: Path, put_run: Put, report: Callable[[], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_run("mnist", "vae", 2, {"mse.train": 9.0}, plan={"description": "", "order": 1, "seeds": [0, 1, 2]})
-
-    def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("lvm_bench.report.gathered.write_history", killed)  # scores.csv is new then
