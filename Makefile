@@ -9,7 +9,7 @@ quick: .venv/ready
 	$(BIN)/lvm-bench report --suite quick
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 faults: .venv/ready
 	PYTHONPATH=tests $(BIN)/python -m faults

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
@@ -139,8 +141,10 @@ class Server(ThreadingHTTPServer):
         if self.is_open:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that went away is no news."""
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, but for a browser that went away."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def is_own(self, header: str) -> bool:
         """Whether a Host header names this server: a page elsewhere whose name leads here must not read it."""
