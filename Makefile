@@ -8,8 +8,9 @@ quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
 	$(BIN)/lvm-bench report --suite quick
 
+# One thread each: two processes of two would spin on two cores.
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 faults: .venv/ready
 	PYTHONPATH=tests $(BIN)/python -m faults

@@ -1,6 +1,7 @@
 """`lvm-bench report --watch`: the page of a suite over HTTP while it runs. It reads, and writes nothing."""
 
 import ipaddress
+import signal
 import socket
 import sys
 import threading
@@ -195,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def watch(watcher: Watcher, host: str, port: int, say: Callable[[str], object]) -> None:
-    """Serve until Ctrl-C; UserError when the address cannot be had."""
+    """Serve until Ctrl-C or a SIGTERM; UserError when the address cannot be had."""
     try:
         server = Server(host, port, watcher)
     except OSError as error:
@@ -206,5 +207,7 @@ def watch(watcher: Watcher, host: str, port: int, say: Callable[[str], object]) 
     with server:
         shown = f"[{host}]" if ":" in host else host
         say(f"Serving {watcher.results} at http://{shown}:{server.server_address[1]}/ (Ctrl-C ends it).")
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -181,7 +181,8 @@ def test_an_address_that_is_taken_and_options_without_watch_are_sentences(put_ru
         assert told in result.stderr
 
 
-def test_the_command_serves_until_it_is_interrupted(put_run: Put, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_interrupted(sent: signal.Signals, put_run: Put, tmp_path: Path) -> None:
     put_run("mnist", "vae", 0)
     command = [sys.executable, "-m", "lvm_bench", "report", "--watch", "--port", "0", "--results", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
@@ -191,7 +192,7 @@ def test_the_command_serves_until_it_is_interrupted(put_run: Put, tmp_path: Path
             connection.request("GET", "/small/")
             assert "1 done" in connection.getresponse().read().decode()
             connection.close()
-            started.send_signal(signal.SIGINT)
+            started.send_signal(sent)
             said = started.communicate(timeout=60)
         finally:
             started.kill()
