@@ -20,6 +20,8 @@ from lvm_bench.errors import RunError, Stopped
 from lvm_bench.progress import Tick
 from lvm_bench.seeding import derive, generator
 
+WIDE = 2**21  # weights of convolutions: the paper's MNIST network has 5.5 million, at half its width 1.4
+
 
 @runtime_checkable
 class Settings(Protocol):
@@ -113,10 +115,18 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
-    # oneDNN and cuDNN convolve pixels-last images faster; the numbers that a layer computes are the same.
-    method = method.to(device).to(memory_format=torch.channels_last)
+    method = method.to(device).to(memory_format=_memory_format(method, device))
     method.generator = generator(seed, "noise", device=device)
     return method
+
+
+def _memory_format(method: Method, device: str) -> torch.memory_format:
+    """How the weights of convolutions lie in memory: the numbers that they compute agree to rounding.
+
+    cuDNN is faster with channels last; oneDNN too by a sixth, but in wide networks it is slower by as much.
+    """
+    is_wide = sum(p.numel() for p in method.parameters() if p.ndim == 4) > WIDE
+    return torch.contiguous_format if is_wide and device == "cpu" else torch.channels_last
 
 
 class Training:

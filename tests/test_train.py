@@ -16,7 +16,7 @@ from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
-from lvm_bench.train import aggregate_variance, fixed_numerics, minibatches, precision, train
+from lvm_bench.train import aggregate_variance, build, fixed_numerics, minibatches, precision, train
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
 
@@ -156,6 +156,14 @@ def test_the_precision_is_that_of_the_networks_in_training_alone(name: str, seen
     assert (result.history == exact.history) == (name != "bf16")
     assert result.history[-1]["val/loss"] == pytest.approx(exact.history[-1]["val/loss"], rel=0.05)
     assert all(p.dtype == torch.float32 for p in method.parameters())
+
+
+@pytest.mark.parametrize(("width", "wide"), [(0.5, False), (1.0, True)])
+def test_weights_lie_in_memory_as_the_processor_likes_them(width: float, wide: bool) -> None:
+    method = build(Method, {}, Spec((1, 32, 32), (0, 1), 4, 100, 10, "sse"), "mnist", width, 0)
+    weights = [p for p in method.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) != wide for p in weights)
+    assert all(p.is_contiguous() == wide for p in weights)
 
 
 def test_a_network_that_raises_leaves_no_precision_behind() -> None:
