@@ -1,8 +1,9 @@
 # Each target sets up everything it needs from a bare checkout with Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+PEERS := .venv-bench/bin
 
-.PHONY: quick test faults lint
+.PHONY: quick test faults lint bench bench-smoke
 
 quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
@@ -14,6 +15,12 @@ test: .venv/ready
 
 faults: .venv/ready
 	PYTHONPATH=tests $(BIN)/python -m faults
+
+bench: .venv-bench/ready
+	PYTHONPATH=tests $(PEERS)/python -m benchmarks
+
+bench-smoke: .venv-bench/ready
+	PYTHONPATH=tests $(PEERS)/python -m benchmarks --smoke
 
 lint: .venv/lint
 	$(BIN)/ruff format --check .
@@ -27,4 +34,9 @@ lint: .venv/lint
 
 .venv/lint: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+.venv-bench/ready: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(PEERS)/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
 	touch $@

@@ -1,0 +1,1 @@
+"""Speed and memory beside what people use: `make bench` writes RESULTS.md, `make bench-smoke` tries a few."""

@@ -1,0 +1,106 @@
+"""`python -m benchmarks`: every row in a process of its own, then RESULTS.md; kept rows are not measured again."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import codes, disentangling, distances, training, whole  # noqa: F401  (they fill the table, in its order)
+from benchmarks.measure import threads
+from benchmarks.results import HERE, KEPT, Kept, keep, kept, line, page
+from benchmarks.rows import ROWS, NotMeasured
+
+LONGEST = 3600  # seconds of a row
+
+
+def measure(name: str, small: bool, folder: Path) -> None:
+    """Measure a row in this process and leave what it found."""
+    from lvm_bench.train import fixed_numerics
+
+    row = ROWS[name]
+    peer, measured, reason = row.package or "–", None, ""
+    try:
+        peer = row.shown_peer
+        with fixed_numerics(threads()):
+            measured = row.measure(small)
+    except NotMeasured as error:
+        reason = str(error)
+    except ImportError as error:
+        reason = f"not to be had: {error}"
+    keep(name, measured, reason, peer, folder)
+
+
+def in_own_process(name: str, small: bool, folder: Path) -> Kept | None:
+    """What a row finds in a process of its own; None where that failed, with its last words on the terminal."""
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--row",
+        name,
+        "--here",
+        str(folder),
+        *(["--smoke"] if small else []),
+    ]
+    started = time.perf_counter()
+    print(f"{name} ...", end=" ", flush=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+        failure = "\n".join(done.stderr.splitlines()[-15:]) if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        failure = f"took longer than {LONGEST} s"
+    found = kept(name, folder)
+    took = f"({time.perf_counter() - started:.0f} s)"
+    if found is None:
+        print(f"FAILED {took}\n{failure}", flush=True)
+    elif found.measured is None:
+        print(f"{found.reason} {took}", flush=True)
+    else:
+        print(f"{' | '.join(line(found)[2:])} {took}", flush=True)
+    return found
+
+
+def smoke() -> int:
+    """A few rows in small sizes: 0 where all of them run and are equal. Nothing is kept."""
+    with tempfile.TemporaryDirectory() as name:
+        found = [in_own_process(row.name, True, Path(name)) for row in ROWS.values() if row.smoke]
+    wrong = [f.row.name for f in found if f and f.measured and f.measured.equality and not f.measured.equality.holds]
+    failed = [row.name for row, f in zip([r for r in ROWS.values() if r.smoke], found, strict=True) if f is None]
+    for name in wrong:
+        print(f"{name}: ours and theirs are not equal.")
+    return 1 if wrong or failed else 0
+
+
+def main() -> int:
+    """Measure what is asked for and write the table; 1 where a row failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--row", choices=ROWS, metavar="NAME", help=f"measure one row anew: {', '.join(ROWS)}")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few rows in small sizes, under 3 minutes; writes nothing"
+    )
+    parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.here:
+        measure(given.row, given.smoke, given.here)
+        return 0
+    if given.smoke and not given.row:
+        return smoke()
+    if given.smoke:
+        with tempfile.TemporaryDirectory() as folder:
+            return 0 if in_own_process(given.row, True, Path(folder)) else 1
+    names = [given.row] if given.row else [name for name in ROWS if kept(name, KEPT) is None]
+    if not given.row and len(names) < len(ROWS):
+        print(f"{len(ROWS) - len(names)} rows are kept in {KEPT}; delete it to measure them anew.")
+    failed = [name for name in names if in_own_process(name, False, KEPT) is None]
+    everything = [found for name in ROWS if (found := kept(name, KEPT))]
+    (HERE / "RESULTS.md").write_text(page(everything))
+    if len(everything) < len(ROWS):
+        print(f"{len(ROWS) - len(everything)} rows are missing in {HERE / 'RESULTS.md'}.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

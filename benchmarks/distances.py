@@ -1,0 +1,318 @@
+"""Distances between sets of features, and the features themselves, beside the packages that are cited for them."""
+
+import statistics
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import quiet, relative, taking_turns
+from benchmarks.rows import Equality, Goal, Measured, Row, add, row
+from lvm_bench import features
+from lvm_bench.data.files import data_root
+from lvm_bench.errors import UserError
+from lvm_bench.features import Extractor, Request
+from lvm_bench.metrics import frechet_distance, kernel_distance, kernel_distances, knn, prd
+from lvm_bench.registry import EXTRACTORS
+
+DIMENSIONS, INTRINSIC = 2048, 64
+NEIGHBOURS = 5
+
+
+@cache
+def feature_sets(n: int, d: int = DIMENSIONS) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of float32 [n d], rectified as Inception's, near a surface of 64 dimensions; the second is shifted."""
+    stream = np.random.default_rng(0)
+    surface = stream.standard_normal((INTRINSIC, d), dtype=np.float32) / np.sqrt(INTRINSIC)
+    sets = []
+    for shift in (0.0, 0.1):
+        z = stream.standard_normal((n, INTRINSIC), dtype=np.float32) + np.float32(shift)
+        sets.append(np.maximum(z @ surface + 0.1 * stream.standard_normal((n, d), dtype=np.float32), 0))
+    return sets[0], sets[1]
+
+
+def size(small: bool) -> tuple[int, int]:
+    """Rows and columns of the features."""
+    return (1000, 128) if small else (10_000, DIMENSIONS)
+
+
+# Frechet distance
+
+
+def pytorch_fid_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """The Frechet distance by pytorch-fid, from features as it holds them."""
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    fits = [(np.mean(rows, axis=0), np.cov(rows, rowvar=False)) for rows in (real.astype(float), fake.astype(float))]
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of sqrtm's `disp`
+        return float(calculate_frechet_distance(*fits[0], *fits[1]))
+
+
+def torch_fidelity_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """The Frechet distance by torch-fidelity."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    fits = [fid_features_to_statistics(torch.from_numpy(rows)) for rows in (real, fake)]
+    return float(next(iter(fid_statistics_to_metric(*fits, verbose=False).values())))
+
+
+def frechet(theirs: Callable[[np.ndarray, np.ndarray], float], small: bool) -> Measured:
+    """The Frechet distance by us and by a peer."""
+    sets = feature_sets(*size(small))
+    mine, others, a, b = taking_turns(
+        lambda: frechet_distance(*sets), lambda: theirs(*sets), 2 if small else 3, warm=small
+    )
+    return Measured(mine, others, Equality("the distance, relative", relative(a, b), 1e-4))
+
+
+for _package, _distance, _least in (
+    ("pytorch-fid", pytorch_fid_distance, 12.0),
+    ("torch-fidelity", torch_fidelity_distance, 2.5),
+):
+    add(
+        Row(
+            f"frechet-{_package}",
+            "Fréchet distance, 10,000 x 2,048",
+            _package,
+            Goal(faster=_least),
+            partial(frechet, _distance),
+            smoke=True,
+        )
+    )
+
+
+# Kernel distance
+
+
+def torch_fidelity_kid(real: np.ndarray, fake: np.ndarray, subsets: int, subset_size: int) -> dict[str, float]:
+    """The mean and std of KID by torch-fidelity."""
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    tensors = [torch.from_numpy(rows) for rows in (real, fake)]
+    found = kid_features_to_metric(*tensors, kid_subsets=subsets, kid_subset_size=subset_size, verbose=False)
+    return {"mean": found["kernel_inception_distance_mean"], "std": found["kernel_inception_distance_std"]}
+
+
+@row("kid", "KID, 100 subsets of 1,000, 10,000 x 2,048", "torch-fidelity", Goal(faster=3.0), smoke=True)
+def kid(small: bool) -> Measured:
+    """KID by us and by torch-fidelity, compared on one subset: all rows of two small sets."""
+    n, d = size(small)
+    real, fake = feature_sets(n, d)
+    subsets, subset_size = (10, 200) if small else (100, 1000)
+    whole = [rows[:subset_size].astype(np.float64) for rows in (real, fake)]
+    difference = relative(
+        kernel_distance(*whole, subsets=1, subset_size=subset_size),
+        torch_fidelity_kid(*whole, subsets=1, subset_size=subset_size)["mean"],
+    )
+    mine, others, a, b = taking_turns(
+        lambda: kernel_distances(real, fake, subsets, subset_size),
+        lambda: torch_fidelity_kid(real, fake, subsets, subset_size),
+        2 if small else 3,
+        warm=small,
+    )
+    errors = abs(float(a.mean()) - b["mean"]) / (b["std"] * (2 / subsets) ** 0.5)
+    note = f"means of the subsets each drew: {errors:.1f} standard errors apart"
+    return Measured(mine, others, Equality("KID of one subset of all rows, relative", difference, 1e-6), note=note)
+
+
+# Precision and recall of distributions
+
+
+def published_prd(real: np.ndarray, fake: np.ndarray, seed: int, runs: int = 10) -> tuple[float, float]:
+    """(max F_1/8, max F_8) of Sajjadi et al. 2018, section 4, as published.
+
+    MiniBatchKMeans as scikit-learn has it, 20 clusters of the union, 10 first guesses; the mean curve at 1,001 angles.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    union, slopes = np.vstack([fake, real]), np.tan(np.linspace(1e-10, np.pi / 2 - 1e-10, 1001))
+    curves = []
+    for run in range(runs):
+        labels = MiniBatchKMeans(n_clusters=20, n_init=10, random_state=seed * runs + run).fit(union).labels_
+        q, p = (np.histogram(half, bins=20, range=(-0.5, 19.5), density=True)[0] for half in np.split(labels, 2))
+        precision = np.array([np.minimum(p * slope, q).sum() for slope in slopes])
+        curves.append((precision.clip(0, 1), (precision / slopes).clip(0, 1)))
+    precision, recall = np.mean(curves, axis=0)
+    return harmonic(precision, recall, 1 / 8), harmonic(precision, recall, 8)
+
+
+def harmonic(precision: np.ndarray, recall: np.ndarray, beta: float) -> float:
+    """The largest F_beta of a curve."""
+    return float(((1 + beta**2) * precision * recall / (beta**2 * precision + recall + 1e-10)).max())
+
+
+@row(
+    "prd",
+    "PRD, 10 repeats, 10,000 x 2,048",
+    "scikit-learn",
+    Goal(faster=15.0),
+    peer="the published algorithm",
+    smoke=True,
+)
+def prd_of_sets(small: bool) -> Measured:
+    """PRD by us and as published; ours has to lie within the spread of the other over its random states."""
+    sets = feature_sets(*size(small))
+    mine, others, a, b = taking_turns(
+        lambda: prd(*sets), lambda: published_prd(*sets, seed=0), 2 if small else 3, warm=False
+    )
+    alone = np.array([published_prd(*sets, seed=seed, runs=1) for seed in range(1, 11)])
+    # Two standard deviations of a single clustering: the averages of ten are compared, whose spread is smaller.
+    apart = np.abs(np.array([a["precision"], a["recall"]]) - b)
+    difference = float((apart / (2 * alone.std(0, ddof=1) + 1e-4)).max())
+    what = "precision and recall, in units of twice the spread over random states"
+    return Measured(mine, others, Equality(what, difference, 1.0), note=f"precision and recall: {shown(a)} and {b}")
+
+
+def shown(scores: dict[str, float]) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in scores.values())
+
+
+# k nearest neighbours
+
+
+def by_prdc(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """Precision, recall, density and coverage by prdc."""
+    from prdc import compute_prdc
+
+    with quiet():
+        return compute_prdc(real_features=real, fake_features=fake, nearest_k=NEIGHBOURS)
+
+
+def by_torch_fidelity(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """Precision and recall by torch-fidelity, which has no density and no coverage."""
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    tensors = [torch.from_numpy(rows) for rows in (fake, real)]
+    found = prc_features_to_metric(*tensors, prc_neighborhood=NEIGHBOURS, verbose=False)
+    return {key: found[key] for key in ("precision", "recall")}
+
+
+def nearest(theirs: Callable[[np.ndarray, np.ndarray], dict[str, float]], small: bool) -> Measured:
+    """All four shares by us, and those that a peer has by it."""
+    sets = feature_sets(*size(small))
+    mine, others, a, b = taking_turns(lambda: knn(*sets, k=NEIGHBOURS), lambda: theirs(*sets), 3, warm=small)
+    difference = max(abs(a[key] - b[key]) for key in b)
+    # A share counts rows, and peers compare float32 distances: a few rows on the edge of a ball may fall either way.
+    return Measured(mine, others, Equality(", ".join(b), difference, 5e-4), note=f"ours {a}")
+
+
+for _package, _shares, _least in (("prdc", by_prdc, 3.0), ("torch-fidelity", by_torch_fidelity, 1.5)):
+    add(
+        Row(
+            f"knn-{_package}",
+            "precision, recall, density, coverage, 10,000 x 2,048",
+            _package,
+            Goal(faster=_least),
+            partial(nearest, _shares),
+            smoke=_package == "prdc",
+        )
+    )
+
+
+# Inception
+
+
+def random_weights() -> dict[str, Tensor]:
+    """Weights of the network of the FID, drawn once, that keep activations of the order of 1."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    place = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
+    with mock.patch(place, return_value={}), mock.patch.object(nn.Module, "load_state_dict"):
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    stream = torch.Generator().manual_seed(0)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, generator=stream)
+        elif isinstance(layer, nn.BatchNorm2d):
+            for values, low, high in ((layer.weight, 0.8, 1.2), (layer.bias, -0.2, 0.2)):
+                nn.init.uniform_(values, low, high, generator=stream)
+            means, variances = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+            means.uniform_(-0.2, 0.2, generator=stream)
+            variances.uniform_(0.8, 1.2, generator=stream)
+    return network.state_dict()
+
+
+def weights() -> tuple[Path | None, str]:
+    """The file of Inception's weights, None where it is not here; and which weights are used."""
+    from lvm_bench.data.files import require
+
+    try:
+        return require("inception", data_root())[0], "Inception's weights of 2015"
+    except UserError:
+        return None, "random weights"
+
+
+def our_inception(file: Path) -> Extractor:
+    """Our extractor with the weights of a file, which may be random."""
+    request = Request(None, data_root(), "cpu", 0)  # type: ignore[arg-type]  # it needs no data
+    with mock.patch.object(features, "require", return_value=[file]):
+        return EXTRACTORS["inception"](request)
+
+
+def pytorch_fid_network(file: Path, resize: bool = True) -> nn.Module:
+    """pytorch-fid's network with the weights of a file."""
+    from pytorch_fid.inception import InceptionV3
+
+    state = torch.load(file, weights_only=True)
+    with mock.patch("pytorch_fid.inception.load_state_dict_from_url", return_value=state):
+        return InceptionV3(resize_input=resize).eval()
+
+
+def torch_fidelity_network(file: Path) -> nn.Module:
+    """torch-fidelity's network with the weights of a file."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
+
+
+def resized(images: Tensor) -> Tensor:
+    """Pixels as TensorFlow 1 enlarges them to 299 x 299."""
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+    return interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(299, 299), align_corners=False)
+
+
+@torch.no_grad()
+def inception(package: str, small: bool) -> Measured:
+    """Features of 32 x 32 images by us and by a peer in its usual batches."""
+    import tempfile
+
+    n = 16 if small else 200
+    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    file, note = weights()
+    with tempfile.TemporaryDirectory() as folder:
+        if file is None:
+            file = Path(folder) / "random.pth"
+            torch.save(random_weights(), file)
+        ours = our_inception(file)
+        if package == "pytorch-fid":
+            network = pytorch_fid_network(file)
+            # Its own resize is another; (x - 128) / 128 of TensorFlow is its 2 u - 1 for u = x / 256.
+            equal = pytorch_fid_network(file, resize=False)(resized(images[:8]) / 256)[0].flatten(1)
+            action = lambda: torch.cat([network(x.float() / 255)[0].flatten(1) for x in images.split(50)])  # noqa: E731
+        else:
+            network = torch_fidelity_network(file)
+            equal = network(images[:8])[0]
+            action = lambda: torch.cat([network(x)[0] for x in images.split(64)])  # noqa: E731
+        difference = relative(ours.features(images[:8]), equal)
+        mine, others, _, _ = taking_turns(lambda: ours.features(images), action, 2 if small else 3, warm=small)
+    note += f"; {n / statistics.median(mine):.1f} and {n / statistics.median(others):.1f} images a second"
+    what = "features of the same enlarged images, relative"
+    return Measured(mine, others, Equality(what, difference, 1e-5), note=note)
+
+
+for _package in ("pytorch-fid", "torch-fidelity"):
+    add(
+        Row(
+            f"inception-{_package}",
+            "Inception features of 200 images, 32 px",
+            _package,
+            Goal(faster=2.0),
+            partial(inception, _package),
+        )
+    )

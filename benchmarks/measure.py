@@ -1,0 +1,76 @@
+"""Seconds of two sides that take turns, the memory that one call takes, and differences."""
+
+import contextlib
+import io
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.rows import NotMeasured
+
+Ours, Theirs = TypeVar("Ours"), TypeVar("Theirs")
+
+
+def threads() -> int:
+    """The threads of both sides: OMP_NUM_THREADS, else one for each core this process may use."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def timed(action: Callable[[], Ours]) -> tuple[float, Ours]:
+    """The wall-clock seconds of a call, and its result."""
+    start = time.perf_counter()
+    result = action()
+    return time.perf_counter() - start, result
+
+
+def taking_turns(
+    ours: Callable[[], Ours], theirs: Callable[[], Theirs], repeats: int, warm: bool = True
+) -> tuple[list[float], list[float], Ours, Theirs]:
+    """Seconds of each repeat of both sides, and their last results; `warm`: one more call of each comes first."""
+    if warm:
+        ours(), theirs()
+    pairs = [(timed(ours), timed(theirs)) for _ in range(repeats)]
+    mine, others = ([pair[side][0] for pair in pairs] for side in (0, 1))
+    return mine, others, pairs[-1][0][1], pairs[-1][1][1]
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median over repeats of one side's value over the other's, which were taken one after the other."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def relative(a: Any, b: Any) -> float:
+    """The largest difference of two arrays, over the largest value of the second."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def peak_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
+    """MiB that the call which `prepare` makes ready takes on top of what stood before, in a process of its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_growth, (prepare, *arguments))
+
+
+def _growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
+    from lvm_bench import memory
+
+    action = prepare(*arguments)
+    memory.forget_peak("cpu")  # not ru_maxrss: a new process inherits that of the one which started it
+    before = memory.peak("cpu")
+    action()
+    after = memory.peak("cpu")
+    if before is None or after is None:
+        raise NotMeasured("this system does not tell the peak of a process")
+    return float(after - before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what a package prints about its progress."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

@@ -1,0 +1,179 @@
+"""RESULTS.md from what the rows' processes left."""
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.held_by import HELD_BY
+from benchmarks.measure import ratio, threads
+from benchmarks.rows import ROWS, Equality, Goal, Measured, Row
+
+HERE = Path(__file__).parent
+KEPT = HERE / "rows"  # git-ignored
+STEPS = ("step-vae", "step-beta-tcvae", "step-rae-l2", "step-aae", "step-wae-mmd")  # pythae has no AVAE
+MEDIAN_STEP = 1.05
+GPU = (
+    "five seeds of one method trained together: under 2.5 x the time of one",
+    "AVAE on MNIST, the paper's settings, 50 epochs: under 60 s",
+    "features, PRD, k-NN and KDE on the GPU: the CPU's results to 1e-4 relative",
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A row that was measured, or the reason why it was not."""
+
+    row: Row
+    peer: str
+    measured: Measured | None
+    reason: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Theirs over ours, or ours over theirs where the goal limits that; None without a peer."""
+        if self.measured is None or not self.measured.theirs:
+            return None
+        sides = self.measured.theirs, self.measured.ours
+        return ratio(*sides) if self.row.goal.longer is None else ratio(*reversed(sides))
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached, by equal results."""
+        assert self.measured is not None
+        goal, measured, found = self.row.goal, self.measured, self.ratio
+        conditions = [
+            goal.faster is None or (found is not None and found >= goal.faster),
+            goal.longer is None or (found is not None and found <= goal.longer),
+            goal.most is None or statistics.median(measured.ours) <= goal.most,
+            goal.memory is None or (measured.memory is not None and share(measured.memory) < goal.memory),
+            not measured.theirs or (measured.equality is not None and measured.equality.holds),
+        ]
+        return all(conditions)
+
+
+def share(memory: tuple[float, float]) -> float:
+    """Our memory over theirs; what is below 1 MiB counts as that, since no smaller growth is seen."""
+    return max(memory[0], 1) / max(memory[1], 1)
+
+
+def keep(name: str, measured: Measured | None, reason: str, peer: str, folder: Path) -> None:
+    """Leave what a row's process found."""
+    found = None if measured is None else dataclasses.asdict(measured)
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{name}.partial"
+    beside.write_text(json.dumps({"peer": peer, "reason": reason, "measured": found}, indent=1))
+    beside.replace(folder / f"{name}.json")
+
+
+def kept(name: str, folder: Path) -> Kept | None:
+    """What a row's process left, if it is there."""
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text())
+    found = record["measured"]
+    if found is not None:
+        equality = found["equality"] and Equality(**found["equality"])
+        memory = found["memory"] and (found["memory"][0], found["memory"][1])
+        found = Measured(found["ours"], found["theirs"], equality, memory, found["note"])
+    return Kept(ROWS[name], record["peer"], found, record["reason"])
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value with three digits and its unit."""
+    if unit == "s" and value < 1:
+        return f"{1e3 * value:.3g} ms"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def side(values: Sequence[float], unit: str) -> str:
+    """The median and the range of one side."""
+    if not values:
+        return "–"
+    middle = quantity(statistics.median(values), unit)
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({quantity(min(values), unit)} – {quantity(max(values), unit)})"
+
+
+def line(found: Kept) -> list[str]:
+    """The cells of a row that was measured."""
+    measured, row = found.measured, found.row
+    assert measured is not None
+    times = "–" if found.ratio is None else f"{found.ratio:.3g} x"
+    if measured.memory:
+        ours, theirs = measured.memory
+        times += f", memory {share(measured.memory):.2g} x ({max(ours, 1):.0f} of {max(theirs, 1):.0f} MiB)"
+    equality = measured.equality
+    equal = "–" if equality is None else f"{equality.what}: {equality.difference:.1e} (at most {equality.tolerance:g})"
+    goal = f"{row.goal} {row.unit}" if row.goal.most is not None else str(row.goal)
+    shown = [side(measured.ours, row.unit), side(measured.theirs, row.unit), times, equal, goal]
+    return [row.what, found.peer, *shown, "met" if found.met else "missed"]
+
+
+def median_step(all_of_them: Iterable[Kept]) -> list[list[str]]:
+    """The row of the median over methods, once all of them are there."""
+    rows = [found for found in all_of_them if found.row.name in STEPS and found.measured is not None]
+    if len(rows) < len(STEPS):
+        return []
+    middle = statistics.median(found.ratio for found in rows if found.ratio is not None)
+    met = middle >= MEDIAN_STEP and all(f.measured and f.measured.equality and f.measured.equality.holds for f in rows)
+    goal = str(Goal(faster=MEDIAN_STEP))
+    cells = ["training step, median over the methods", rows[0].peer, "–", "–", f"{middle:.3g} x", "as above", goal]
+    return [[*cells, "met" if met else "missed"]]
+
+
+def processor() -> str:
+    """The model of the CPU."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return next((text.split(":")[1].strip() for text in lines if text.startswith("model name")), platform.processor())
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def page(everything: list[Kept]) -> str:
+    """The whole of RESULTS.md."""
+    done = [found for found in everything if found.measured is not None]
+    steps = [found for found in done if found.row.name in STEPS]
+    rest = [found for found in done if found not in steps]
+    body = [*map(line, steps), *median_step(steps), *map(line, rest)]
+    header = ("what", "peer", "ours", "theirs", "ratio", "equal", "goal", "")
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        "# Speed beside what people use",
+        "",
+        f"Made by `make bench` with torch {torch.__version__}, {threads()} threads on {cores} cores of an "
+        f"{processor()} ({platform.machine()}), Python {platform.python_version()}.",
+        "",
+        "Ours and theirs get the same arrays and the same number of threads and take turns; each row has a process of "
+        "its own. Median and range over the repeats; the ratio is the median of the ratios of neighbouring repeats and "
+        "counts only where results are equal. Memory is the growth of a new process's peak.",
+        "",
+        *table(header, body),
+        "",
+    ]
+    notes = [found for found in done if found.measured and found.measured.note]
+    lines += [f"- {found.row.what} ({found.peer}): {found.measured.note}." for found in notes if found.measured]
+    missed = [found for found in done if not found.met]
+    if missed:
+        lines += ["", "## What holds the goals that are missed", ""]
+        lines += [f"- {f.row.what} ({f.peer}): {HELD_BY.get(f.row.name, 'not profiled')}." for f in missed]
+    absent = [found for found in everything if found.measured is None]
+    if absent:
+        lines += ["", "## Without a ratio", ""]
+        shown = [[f.row.what, f.row.package or "–", str(f.row.goal), f.reason] for f in absent]
+        lines += table(("what", "peer", "goal", "why"), shown)
+    lines += ["", "## GPU", ""]
+    lines += table(("goal", ""), [[goal, "not measured"] for goal in GPU])
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,176 @@
+"""Whole commands: the evaluation of a run beside the peers one after another, starting, reporting, memory."""
+
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from benchmarks.codes import sklearn_entropy
+from benchmarks.distances import by_prdc, published_prd, pytorch_fid_distance, torch_fidelity_kid
+from benchmarks.measure import quiet, taking_turns, timed
+from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
+from lvm_bench import config
+from lvm_bench.data.files import data_root, require
+from lvm_bench.errors import UserError
+from lvm_bench.evaluate import ModelEvidence, evaluate
+from lvm_bench.features import Request
+from lvm_bench.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
+from lvm_bench.registry import EXTRACTORS, METHODS
+from lvm_bench.runner import load_data, spec_of
+from lvm_bench.train import build, train
+
+METRICS = ("frechet", "kid", "prd", "knn", "entropy")  # those that peers have
+DECODED = ("recon", "interpolated", "fake", "expost")
+
+
+def trained_run(metrics: tuple[str, ...], small: bool) -> Callable[[], ModelEvidence]:
+    """Evidence, made anew at each call, of a VAE of `mnist-small` after one epoch, for these metrics."""
+    chosen = [f"metrics={list(metrics)}".replace("'", '"')] if metrics else []
+    sizes = ["samples=500", "kid_subset_size=100", "kid_subsets=10"] if small else []
+    settings = ("epochs=1", *chosen, *sizes)
+    file = config.defaults_folder() / "bench.toml"
+    job = config.resolve(file, "mnist-small", methods=("vae",), seeds=(0,), settings=settings).jobs[0]
+    root = data_root()
+    try:
+        require("mnist", root)
+    except UserError as error:
+        raise NotMeasured("needs MNIST (`lvm-bench data fetch mnist`)") from error
+    data = load_data(job, root)
+    extractor = EXTRACTORS["classifier"](Request(data, root, "cpu", job.evaluation.classifier_epochs))
+    method = build(METHODS["vae"], job.arguments, spec_of(job, data), job.training.network, job.training.width, 0)
+    train(
+        method,
+        torch.from_numpy(data.train.pixels.copy()),
+        torch.from_numpy(data.validation.pixels.copy()),
+        job.training,
+        0,
+    )
+    return lambda: ModelEvidence(method, data, extractor, job.evaluation, 0, "cpu")
+
+
+def ours(evidence: ModelEvidence) -> dict[str, float]:
+    """The scores of a run as `lvm-bench run` makes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return evaluate(evidence, Path(folder) / "scores.json", "benchmark")
+
+
+def paper_entropy(rows: np.ndarray) -> float:
+    """The entropy in the authors' form, by scikit-learn: whitened about 0, h = alpha h0, the density has a floor."""
+    from sklearn.neighbors import KernelDensity
+
+    n, l = rows.shape
+    spectrum, axes = np.linalg.eigh(rows.T @ rows / (n - 1))
+    rows = (rows @ axes / np.sqrt(spectrum + 1e-4)) @ axes.T
+    h = corrected_bandwidth(PAPER_BANDWIDTHS.get((l, n)) or optimal_bandwidth(l, n))
+    own = -l * np.log(h)
+    counted = KernelDensity(bandwidth=h).fit(rows).score_samples(rows) + l / 2 * np.log(2 * np.pi) + np.log(n)
+    others = own + np.log(np.maximum(np.expm1(counted - own), 1e-300)) - np.log(n - 1)
+    return float(-np.logaddexp(others, log_floor(l, h, 1 - 5e-4)).mean())
+
+
+def raw_entropy(rows: np.ndarray) -> float:
+    """The entropy of whitened codes at h0, by scikit-learn."""
+    n, l = rows.shape
+    rows = rows - rows.mean(0)
+    spectrum, axes = np.linalg.eigh(np.cov(rows.T))
+    return sklearn_entropy((rows @ axes / np.sqrt(spectrum)) @ axes.T, optimal_bandwidth(l, n))
+
+
+def theirs(evidence: ModelEvidence) -> dict[str, float]:
+    """The same scores by pytorch-fid, torch-fidelity, scikit-learn and prdc, one after another, on the same images."""
+    settings: Any = evidence.settings
+    reference = evidence.reference_features().numpy()
+    real, scores = reference[: evidence.n], {}
+    for variant in DECODED:
+        fake = evidence.features(variant).numpy()
+        scores[f"frechet.{variant}"] = pytorch_fid_distance(reference, fake)
+        subset = min(settings.kid_subset_size, len(fake))
+        scores[f"kid.{variant}"] = torch_fidelity_kid(reference, fake, settings.kid_subsets, subset)["mean"]
+    for variant in ("fake", "expost"):
+        fake = evidence.features(variant).numpy()
+        scores[f"prd_precision.{variant}"], scores[f"prd_recall.{variant}"] = published_prd(real, fake, seed=0)
+        scores |= {f"knn_{part}.{variant}": value for part, value in by_prdc(real, fake).items()}
+    for variant in ("mean", "sampled"):
+        rows = evidence.codes(variant).double().numpy()
+        scores[f"entropy_raw.{variant}"], scores[f"entropy_paper.{variant}"] = raw_entropy(rows), paper_entropy(rows)
+    return scores
+
+
+@row(
+    "evaluation",
+    "evaluation of an MNIST run: FD, KID, PRD, k-NN shares and entropy of 10,000 samples, 64 features",
+    "pytorch-fid",
+    Goal(faster=4.0),
+    peer="torch-fidelity, prdc, scikit-learn one after another",
+    smoke=True,
+)
+def evaluation(small: bool) -> Measured:
+    """The metrics that peers have, of one run; encoding, decoding and features are ours on both sides."""
+    fresh = trained_run(METRICS, small)
+    ours(fresh())  # what a suite computes once is at hand: the features of the training images, h0
+    with quiet():
+        mine, others, a, b = taking_turns(lambda: ours(fresh()), lambda: theirs(fresh()), 2, warm=False)
+    plain = {key.removesuffix("@classifier"): value for key, value in a.items()}
+    fixed = {key: value for key, value in b.items() if not key.startswith(("kid", "prd"))}
+    difference = max(abs(plain[key] - value) / max(1.0, abs(value)) for key, value in fixed.items())
+    drawn = max(abs(plain[key] - value) for key, value in b.items() if key.startswith("prd"))
+    note = f"the {len(b)} scores that both have; PRD, which draws its own clusterings, differs by at most {drawn:.3f}"
+    return Measured(mine, others, Equality("FD, k-NN shares and entropies", difference, 1e-3), note=note)
+
+
+@row("evaluation-all", "evaluation of an MNIST run of `mnist-small` with every metric", "", Goal(most=40.0))
+def whole_evaluation(small: bool) -> Measured:
+    """Seconds of everything that is measured of a run."""
+    fresh = trained_run((), small)
+    ours(fresh())
+    return Measured([timed(lambda: ours(fresh()))[0] for _ in range(1 if small else 2)])
+
+
+@row("paper-memory", "peak memory of the AVAE of `paper` on MNIST", "", Goal(most=4.0), unit="GiB")
+def paper_memory(small: bool) -> Measured:
+    """The full-width network, m = 10,000 and 10,000 samples measured, in a process of its own."""
+    try:
+        require("mnist", data_root())
+    except UserError as error:
+        raise NotMeasured("needs MNIST (`lvm-bench data fetch mnist`)") from error
+    with tempfile.TemporaryDirectory() as results:
+        command = [sys.executable, "-m", "lvm_bench", "run", "--suite", "paper", "--datasets", "mnist"]
+        command += ["--methods", "avae", "--seeds", "0", "--extractor", "classifier", "--results", results]
+        # Two thousand images make minibatches: more change the time, not the memory but for 1 KiB an image.
+        command += ["--set", "epochs=1", "--set", "train_images=12000", "--set", "classifier_epochs=1"]
+        subprocess.run(command, check=True, cwd=results)
+    return Measured([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20])
+
+
+def command_seconds(*words: str) -> float:
+    """Seconds of `lvm-bench` in a new process."""
+    command = [sys.executable, "-m", "lvm_bench", *words]
+    return timed(lambda: subprocess.run(command, check=True, capture_output=True))[0]
+
+
+@row("help", "`lvm-bench --help`", "", Goal(most=0.4), smoke=True)
+def help_seconds(small: bool) -> Measured:
+    """The shortest command."""
+    return Measured([command_seconds("--help") for _ in range(3 if small else 9)])
+
+
+@row("report", "`lvm-bench report` on 1,000 runs, written for the first time", "", Goal(most=2.0))
+def report_seconds(small: bool) -> Measured:
+    """Ten data sets, twenty methods, five seeds of made-up scores and histories."""
+    from faults import many
+
+    took = []
+    for _ in range(1 if small else 3):
+        with tempfile.TemporaryDirectory() as name, mock.patch.object(many, "SEEDS", 1 if small else 5):
+            folder = Path(name)
+            for job in many.jobs(many.bench(folder)):
+                many.finish(job, folder / "results")
+            took.append(command_seconds("report", "--suite", many.SUITE, "--results", str(folder / "results")))
+    return Measured(took)
