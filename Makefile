@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv-bench/bin
 
-.PHONY: quick test faults lint bench bench-smoke
+.PHONY: quick test faults lint bench bench-smoke bench-scaling
 
 quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
@@ -21,6 +21,9 @@ bench: .venv-bench/ready
 
 bench-smoke: .venv-bench/ready
 	PYTHONPATH=tests $(PEERS)/python -m benchmarks --smoke
+
+bench-scaling: .venv-bench/ready
+	$(PEERS)/python -m benchmarks.scaling
 
 lint: .venv/lint
 	$(BIN)/ruff format --check .

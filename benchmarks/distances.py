@@ -1,8 +1,9 @@
 """Distances between sets of features, and the features themselves, beside the packages that are cited for them."""
 
 import statistics
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from unittest import mock
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.measure import quiet, relative, taking_turns
 from benchmarks.rows import Equality, Goal, Measured, Row, add, row
 from lvm_bench import features
-from lvm_bench.data.files import data_root
+from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
 from lvm_bench.features import Extractor, Request
 from lvm_bench.metrics import frechet_distance, kernel_distance, kernel_distances, knn, prd
@@ -81,7 +82,7 @@ for _package, _distance, _least in (
             _package,
             Goal(faster=_least),
             partial(frechet, _distance),
-            smoke=True,
+            smoke=_package == "pytorch-fid",
         )
     )
 
@@ -165,11 +166,14 @@ def prd_of_sets(small: bool) -> Measured:
     apart = np.abs(np.array([a["precision"], a["recall"]]) - b)
     difference = float((apart / (2 * alone.std(0, ddof=1) + 1e-4)).max())
     what = "precision and recall, in units of twice the spread over random states"
-    return Measured(mine, others, Equality(what, difference, 1.0), note=f"precision and recall: {shown(a)} and {b}")
+    return Measured(
+        mine, others, Equality(what, difference, 1.0), note=f"precision and recall: {shown(a.values())} and {shown(b)}"
+    )
 
 
-def shown(scores: dict[str, float]) -> tuple[float, ...]:
-    return tuple(round(value, 4) for value in scores.values())
+def shown(values: Iterable[float]) -> str:
+    """Scores with four digits."""
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 # k nearest neighbours
@@ -198,7 +202,7 @@ def nearest(theirs: Callable[[np.ndarray, np.ndarray], dict[str, float]], small:
     mine, others, a, b = taking_turns(lambda: knn(*sets, k=NEIGHBOURS), lambda: theirs(*sets), 3, warm=small)
     difference = max(abs(a[key] - b[key]) for key in b)
     # A share counts rows, and peers compare float32 distances: a few rows on the edge of a ball may fall either way.
-    return Measured(mine, others, Equality(", ".join(b), difference, 5e-4), note=f"ours {a}")
+    return Measured(mine, others, Equality(", ".join(b), difference, 5e-4), note=f"{', '.join(a)}: {shown(a.values())}")
 
 
 for _package, _shares, _least in (("prdc", by_prdc, 3.0), ("torch-fidelity", by_torch_fidelity, 1.5)):
@@ -239,8 +243,6 @@ def random_weights() -> dict[str, Tensor]:
 
 def weights() -> tuple[Path | None, str]:
     """The file of Inception's weights, None where it is not here; and which weights are used."""
-    from lvm_bench.data.files import require
-
     try:
         return require("inception", data_root())[0], "Inception's weights of 2015"
     except UserError:
@@ -280,8 +282,6 @@ def resized(images: Tensor) -> Tensor:
 @torch.no_grad()
 def inception(package: str, small: bool) -> Measured:
     """Features of 32 x 32 images by us and by a peer in its usual batches."""
-    import tempfile
-
     n = 16 if small else 200
     images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     file, note = weights()

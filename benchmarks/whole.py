@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.codes import sklearn_entropy
+from benchmarks.codes import scipy_leave_one_out
 from benchmarks.distances import by_prdc, published_prd, pytorch_fid_distance, torch_fidelity_kid
 from benchmarks.measure import quiet, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
@@ -61,30 +61,26 @@ def ours(evidence: ModelEvidence) -> dict[str, float]:
         return evaluate(evidence, Path(folder) / "scores.json", "benchmark")
 
 
-def paper_entropy(rows: np.ndarray) -> float:
-    """The entropy in the authors' form, by scikit-learn: whitened about 0, h = alpha h0, the density has a floor."""
-    from sklearn.neighbors import KernelDensity
-
-    n, l = rows.shape
-    spectrum, axes = np.linalg.eigh(rows.T @ rows / (n - 1))
-    rows = (rows @ axes / np.sqrt(spectrum + 1e-4)) @ axes.T
-    h = corrected_bandwidth(PAPER_BANDWIDTHS.get((l, n)) or optimal_bandwidth(l, n))
-    own = -l * np.log(h)
-    counted = KernelDensity(bandwidth=h).fit(rows).score_samples(rows) + l / 2 * np.log(2 * np.pi) + np.log(n)
-    others = own + np.log(np.maximum(np.expm1(counted - own), 1e-300)) - np.log(n - 1)
-    return float(-np.logaddexp(others, log_floor(l, h, 1 - 5e-4)).mean())
-
-
 def raw_entropy(rows: np.ndarray) -> float:
-    """The entropy of whitened codes at h0, by scikit-learn."""
+    """The entropy of whitened codes at h0, from scipy's distances."""
     n, l = rows.shape
     rows = rows - rows.mean(0)
     spectrum, axes = np.linalg.eigh(np.cov(rows.T))
-    return sklearn_entropy((rows @ axes / np.sqrt(spectrum)) @ axes.T, optimal_bandwidth(l, n))
+    logs = scipy_leave_one_out((rows @ axes / np.sqrt(spectrum)) @ axes.T, optimal_bandwidth(l, n))
+    return -float(logs.mean())
+
+
+def paper_entropy(rows: np.ndarray) -> float:
+    """The entropy in the authors' form: whitened about 0, h = alpha h0, the density has a floor."""
+    n, l = rows.shape
+    spectrum, axes = np.linalg.eigh(rows.T @ rows / (n - 1))
+    h = corrected_bandwidth(PAPER_BANDWIDTHS.get((l, n)) or optimal_bandwidth(l, n))
+    logs = scipy_leave_one_out((rows @ axes / np.sqrt(spectrum + 1e-4)) @ axes.T, h)
+    return -float(np.logaddexp(logs, log_floor(l, h, 1 - 5e-4)).mean())
 
 
 def theirs(evidence: ModelEvidence) -> dict[str, float]:
-    """The same scores by pytorch-fid, torch-fidelity, scikit-learn and prdc, one after another, on the same images."""
+    """The same scores by pytorch-fid, torch-fidelity, scikit-learn, prdc and scipy, one after another, on the same images."""
     settings: Any = evidence.settings
     reference = evidence.reference_features().numpy()
     real, scores = reference[: evidence.n], {}
@@ -108,7 +104,7 @@ def theirs(evidence: ModelEvidence) -> dict[str, float]:
     "evaluation of an MNIST run: FD, KID, PRD, k-NN shares and entropy of 10,000 samples, 64 features",
     "pytorch-fid",
     Goal(faster=4.0),
-    peer="torch-fidelity, prdc, scikit-learn one after another",
+    peer="torch-fidelity, scikit-learn, prdc, scipy one after another",
     smoke=True,
 )
 def evaluation(small: bool) -> Measured:

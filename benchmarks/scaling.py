@@ -1,0 +1,262 @@
+"""Cost against size: `python -m benchmarks.scaling` measures and draws it, and writes SCALING.md and scaling.png.
+
+Each point has a process of its own, which tells its seconds and the growth of its memory; a series ends where a point
+takes too long. The exponent is the slope of the logarithms over the upper half of a series.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.codes import BANDWIDTH, WIDE
+from benchmarks.distances import feature_sets
+from benchmarks.measure import threads, timed
+from benchmarks.results import HERE, KEPT, processor, quantity, table
+from lvm_bench.kde import leave_one_out_log_density, log_density
+from lvm_bench.metrics import (
+    frechet_distance,
+    gaussian_kl,
+    kernel_distance,
+    knn,
+    linear_probe,
+    mmd,
+    prd,
+    two_sample_test,
+)
+
+SAMPLES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+DIMENSIONS = (64, 128, 256, 512, 1024, 2048)
+LATENTS = (8, 16, 32, 64, 128, 256)
+LONGEST = 300  # seconds of a point, after which its series ends
+Action = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is measured against which size, and the exponent that the algorithm's operations promise."""
+
+    what: str
+    against: str
+    values: tuple[int, ...]
+    theory: float
+    prepare: Callable[[int], Action]
+    others: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A size, the seconds it took and the MiB by which the process grew beyond its input."""
+
+    value: int
+    seconds: float
+    memory: float
+
+
+def of_features(measure: Callable[..., object], n: int = 5_000, d: int = 512) -> Action:
+    """A call that measures two sets of features."""
+    sets = feature_sets(n, d)
+    return lambda: measure(*sets)
+
+
+def of_codes(measure: Callable[[torch.Tensor], object], n: int = 5_000, l: int = 32) -> Action:
+    """A call that measures codes."""
+    rows = torch.randn(n, l, generator=torch.Generator().manual_seed(0))
+    return lambda: measure(rows)
+
+
+def entropy_of(rows: torch.Tensor) -> object:
+    return leave_one_out_log_density(rows, WIDE).mean()
+
+
+def told_from_prior(rows: torch.Tensor) -> object:
+    return two_sample_test(rows, torch.randn(rows.shape, generator=torch.Generator().manual_seed(1)))
+
+
+def probed(rows: torch.Tensor) -> object:
+    labels = (rows[:, 0] > 0).long() + (rows[:, 1] > 0).long()
+    return linear_probe(rows, labels, rows, labels)
+
+
+def avae_term(m: int = 10_000, l: int = 16) -> Action:
+    """A call of the AVAE's term, forward and backward, for a batch of 100."""
+    z, centres = torch.randn(100, l), torch.randn(m, l)
+
+    def both() -> None:
+        rows = z.clone().requires_grad_()
+        log_density(rows, centres, BANDWIDTH).mean().backward()
+
+    return both
+
+
+def suite(*words: str) -> Action:
+    """A call that runs a part of the suite `quick` with two epochs."""
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "lvm_bench", "run", "--suite", "quick", "--results", folder]
+            command += ["--set", "epochs=2", "--set", "classifier_epochs=1", *words]
+            subprocess.run(command, check=True, capture_output=True)
+
+    return run
+
+
+METHODS = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")
+
+
+def with_seeds(count: int) -> Action:
+    """A suite of one method and so many seeds."""
+    return suite("--methods", "vae", *(word for seed in range(count) for word in ("--seeds", str(seed))))
+
+
+def with_methods(count: int) -> Action:
+    """A suite of so many methods and one seed."""
+    return suite("--seeds", "0", *(word for name in METHODS[:count] for word in ("--methods", name)))
+
+
+def series() -> list[Series]:
+    """Everything that is measured, with the exponents that counting operations gives."""
+    of_sets: list[tuple[str, Callable[..., object], float, float]] = [
+        ("Fréchet distance", frechet_distance, 1, 2),
+        ("KID", kernel_distance, 0, 1),
+        ("PRD", prd, 1, 1),
+        ("k-NN precision, recall, density, coverage", knn, 2, 1),
+    ]
+    of_rows: list[tuple[str, Callable[..., object], float, float]] = [
+        ("leave-one-out KDE entropy", entropy_of, 2, 1),
+        ("Gaussian KL", gaussian_kl, 1, 2),
+        ("MMD (2,000 codes at most)", mmd, 0, 1),
+        ("two-sample test", told_from_prior, 2, 1),
+        ("linear probe", probed, 1, 1),
+    ]
+    found = [Series(w, "n", SAMPLES, n, lambda v, f=f: of_features(f, n=v), "d = 512") for w, f, n, _ in of_sets]
+    found += [Series(w, "d", DIMENSIONS, d, lambda v, f=f: of_features(f, d=v), "n = 5,000") for w, f, _, d in of_sets]
+    found += [Series(w, "n", SAMPLES, n, lambda v, f=f: of_codes(f, n=v), "l = 32") for w, f, n, _ in of_rows]
+    found += [Series(w, "l", LATENTS, l, lambda v, f=f: of_codes(f, l=v), "n = 5,000") for w, f, _, l in of_rows]
+    return [
+        *found,
+        Series("AVAE's KDE term, batch 100", "m", SAMPLES, 1, lambda v: avae_term(m=v), "l = 16"),
+        Series("AVAE's KDE term, batch 100", "l", LATENTS, 1, lambda v: avae_term(l=v), "m = 10,000"),
+        Series("suite of digits, 2 epochs, VAE", "seeds", (1, 2, 4, 8), 1, with_seeds),
+        Series("suite of digits, 2 epochs, 1 seed", "methods", (1, 2, 4, 6), 1, with_methods),
+        Series(
+            "k-NN precision and recall of many features",
+            "n",
+            (50_000,),
+            2,
+            lambda v: of_features(knn, v, 2048),
+            "d = 2,048",
+        ),
+    ]
+
+
+def measured(place: int, value: int) -> Point:
+    """A point, in this process: the quicker of two calls where one is short."""
+    from lvm_bench import memory
+
+    torch.set_num_threads(threads())
+    action = series()[place].prepare(value)
+    memory.forget_peak("cpu")
+    before = memory.peak("cpu") or math.nan
+    seconds, _ = timed(action)
+    grown = (memory.peak("cpu") or math.nan) - before
+    return Point(value, seconds if seconds > 10 else min(seconds, *(timed(action)[0] for _ in range(3))), grown)
+
+
+def points(place: int) -> list[Point]:
+    """The points of a series, each from a process of its own, as far as they are quick enough."""
+    found: list[Point] = []
+    for value in series()[place].values:
+        # What the last one took, times its theory: the next would take longer than is waited for.
+        if found and found[-1].seconds * (value / found[-1].value) ** series()[place].theory > LONGEST:
+            break
+        with get_context("spawn").Pool(1) as pool:
+            found.append(pool.apply(measured, (place, value)))
+    return found
+
+
+def exponent(found: list[Point]) -> float:
+    """The slope of log seconds over log size in the upper half; NaN for a single point."""
+    upper = found[len(found) // 2 - 1 :] if len(found) > 3 else found
+    if len(upper) < 2:
+        return math.nan
+    logs = np.log([(point.value, point.seconds) for point in upper])
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
+
+
+def draw(everything: list[tuple[Series, list[Point]]], file: Path) -> None:
+    """Seconds and memory over each kind of size, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    kinds = list(dict.fromkeys(each.against for each, _ in everything))
+    figure, axes = pyplot.subplots(2, len(kinds), figsize=(3.2 * len(kinds), 6.4), squeeze=False, layout="constrained")
+    for column, kind in enumerate(kinds):
+        for each, found in everything:
+            if each.against != kind:
+                continue
+            sizes = [point.value for point in found]
+            axes[0, column].plot(sizes, [point.seconds for point in found], ".-", label=each.what)
+            axes[1, column].plot(sizes, [max(point.memory, 1) for point in found], ".-")
+        for row, name in enumerate(("seconds", "MiB")):
+            axes[row, column].set(xscale="log", yscale="log", xlabel=kind, ylabel=name)
+        axes[0, column].legend(fontsize=6)
+    figure.savefig(file, dpi=150)
+
+
+def page(everything: list[tuple[Series, list[Point]]]) -> str:
+    """The whole of SCALING.md."""
+    rows = []
+    for each, found in everything:
+        last = found[-1]
+        slope = exponent(found)
+        largest = f"{each.against} = {last.value:,}" + (f", {each.others}" if each.others else "")
+        shown = "–" if math.isnan(slope) else f"{slope:.2f}"
+        cost = [quantity(last.seconds, "s"), f"{max(last.memory, 1):,.0f} MiB"]
+        rows.append([each.what, each.against, f"{each.theory:g}", shown, largest, *cost])
+    header = ("what", "against", "exponent in theory", "measured", "at", "seconds", "memory beyond the input")
+    return "\n".join(
+        [
+            "# Cost against size",
+            "",
+            f"Made by `make bench-scaling` with torch {torch.__version__}, {threads()} threads of an {processor()}. The "
+            "exponent is the slope over the upper half of the sizes; it lies below theory where fixed costs still count, "
+            "or products gain from being larger.",
+            "",
+            *table(header, rows),
+            "",
+            "![Seconds and memory over sizes](scaling.png)",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure what is not kept, draw, write."""
+    everything = []
+    for place, each in enumerate(series()):
+        file = KEPT / f"scaling-{place}.json"
+        if not file.exists():
+            print(f"{each.what} against {each.against} ...", flush=True)
+            KEPT.mkdir(exist_ok=True)
+            found = points(place)
+            file.write_text(json.dumps([vars(point) for point in found]))
+        kept: list[dict[str, Any]] = json.loads(file.read_text())
+        everything.append((each, [Point(**values) for values in kept]))
+    draw(everything, HERE / "scaling.png")
+    (HERE / "SCALING.md").write_text(page(everything))
+
+
+if __name__ == "__main__":
+    main()
