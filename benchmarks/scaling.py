@@ -6,6 +6,7 @@ takes too long. The exponent is the slope of the logarithms over the upper half 
 
 import json
 import math
+import resource
 import subprocess
 import sys
 import tempfile
@@ -169,6 +170,7 @@ def measured(place: int, value: int) -> Point:
     before = memory.peak("cpu") or math.nan
     seconds, _ = timed(action)
     grown = (memory.peak("cpu") or math.nan) - before
+    grown = max(grown, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10)  # of commands
     return Point(value, seconds if seconds > 10 else min(seconds, *(timed(action)[0] for _ in range(3))), grown)
 
 
@@ -230,9 +232,9 @@ def page(everything: list[tuple[Series, list[Point]]]) -> str:
         [
             "# Cost against size",
             "",
-            f"Made by `make bench-scaling` with torch {torch.__version__}, {threads()} threads of an {processor()}. The "
-            "exponent is the slope over the upper half of the sizes; it lies below theory where fixed costs still count, "
-            "or products gain from being larger.",
+            f"Made by `make bench-scaling` with torch {torch.__version__}, {threads()} threads of an {processor()}.",
+            "The exponent is the slope over the upper half of the sizes; it lies below theory where fixed costs still",
+            "count, or products gain from being larger.",
             "",
             *table(header, rows),
             "",

@@ -80,7 +80,7 @@ def paper_entropy(rows: np.ndarray) -> float:
 
 
 def theirs(evidence: ModelEvidence) -> dict[str, float]:
-    """The same scores by pytorch-fid, torch-fidelity, scikit-learn, prdc and scipy, one after another, on the same images."""
+    """The same scores of the same images by pytorch-fid, torch-fidelity, scikit-learn, prdc and scipy in turn."""
     settings: Any = evidence.settings
     reference = evidence.reference_features().numpy()
     real, scores = reference[: evidence.n], {}
