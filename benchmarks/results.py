@@ -44,6 +44,11 @@ class Kept:
         return ratio(*sides) if self.row.goal.longer is None else ratio(*reversed(sides))
 
     @property
+    def equal(self) -> bool:
+        """Whether nothing that was compared differs by more than its tolerance."""
+        return self.measured is None or self.measured.equality is None or self.measured.equality.holds
+
+    @property
     def met(self) -> bool:
         """Whether the goal is reached, by equal results."""
         assert self.measured is not None
@@ -53,7 +58,7 @@ class Kept:
             goal.longer is None or (found is not None and found <= goal.longer),
             goal.most is None or statistics.median(measured.ours) <= goal.most,
             goal.memory is None or (measured.memory is not None and share(measured.memory) < goal.memory),
-            not measured.theirs or (measured.equality is not None and measured.equality.holds),
+            not measured.theirs or (measured.equality is not None and self.equal),
         ]
         return all(conditions)
 
@@ -124,7 +129,7 @@ def median_step(all_of_them: Iterable[Kept]) -> list[list[str]]:
     if len(rows) < len(STEPS):
         return []
     middle = statistics.median(found.ratio for found in rows if found.ratio is not None)
-    met = middle >= MEDIAN_STEP and all(f.measured and f.measured.equality and f.measured.equality.holds for f in rows)
+    met = middle >= MEDIAN_STEP and all(found.equal for found in rows)
     goal = str(Goal(faster=MEDIAN_STEP))
     cells = ["training step, median over the methods", rows[0].peer, "–", "–", f"{middle:.3g} x", "as above", goal]
     return [[*cells, "met" if met else "missed"]]
