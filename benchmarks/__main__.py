@@ -98,11 +98,10 @@ def main() -> int:
     if not given.row and len(names) < len(ROWS):
         print(f"{len(ROWS) - len(names)} rows are kept in {KEPT}; delete it to measure them anew.")
     failed = [name for name in names if in_own_process(name, False, KEPT) is None]
-    everything = [found for name in ROWS if (found := kept(name, KEPT))]
-    if len(everything) < len(ROWS):
-        print(f"{len(ROWS) - len(everything)} rows are not measured yet: RESULTS.md is left as it is.")
-    else:
-        (HERE / "RESULTS.md").write_text(page(everything))
+    everything = [
+        kept(name, KEPT) or Kept(each, each.package or "–", None, "not measured") for name, each in ROWS.items()
+    ]
+    (HERE / "RESULTS.md").write_text(page(everything))
     return 1 if failed else 0
 
 

@@ -79,7 +79,7 @@ for _package, _peer in (("torch", "plain broadcasting"), ("pykeops", "")):
                 f"avae-term-{_package}-{_l}",
                 f"AVAE's KDE term, forward and backward, 100 x 10,000 codes, l = {_l}",
                 _package,
-                Goal(faster=3.0, memory=0.1),
+                Goal(faster=3.0, memory=0.1 if _package == "torch" else None),  # KeOps holds no matrix either
                 partial(avae_term, _package, _l),
                 peer=_peer,
                 smoke=_package == "torch" and _l == 16,
