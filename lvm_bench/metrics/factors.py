@@ -6,6 +6,7 @@ the factors' numbers of values. Every score is a share in [0, 1].
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -256,15 +257,19 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
     x, y, test_x, test_y = _thirds(codes, factors, "dci")
     if y.shape[1] < 2:
         raise UserError("dci: factors has 1 column, and an axis is asked which it knows; give 2 or more.")
-    importance, accuracy = np.empty((x.shape[1], y.shape[1])), np.empty(y.shape[1])
-    for k in range(y.shape[1]):
+
+    def trees_of(k: int) -> tuple[Float64[np.ndarray, " l"], float]:
         trees = GradientBoostingClassifier(random_state=derive(seed, "dci", k) % 2**32).fit(x, y[:, k])
-        importance[:, k] = trees.feature_importances_
-        accuracy[k] = trees.score(test_x, test_y[:, k])
+        return trees.feature_importances_, trees.score(test_x, test_y[:, k])
+
+    # Side by side: growing a tree lets other threads work.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        importances, accuracy = zip(*pool.map(trees_of, range(y.shape[1])), strict=True)
+    importance = np.stack(importances, axis=1)
     return {
         "disentanglement": _concentration(importance),
         "completeness": _concentration(importance.T),
-        "informativeness": float(accuracy.mean()),
+        "informativeness": float(np.mean(accuracy)),
     }
 
 
