@@ -158,7 +158,8 @@ def page(everything: list[Kept]) -> str:
     lines = [
         "# Speed beside what people use",
         "",
-        f"Made by `make bench` with torch {torch.__version__}, {threads()} threads on {cores} cores of an "
+        "Made by `make bench` (a row alone: `python -m benchmarks --row NAME`) with "
+        f"torch {torch.__version__}, {threads()} threads on {cores} cores of an "
         f"{processor()} ({platform.machine()}), Python {platform.python_version()}.",
         "",
         "Ours and theirs get the same arrays and the same number of threads and take turns; each row has a process of "
