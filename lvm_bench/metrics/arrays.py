@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
@@ -45,8 +45,8 @@ def tensor(values: Array) -> Tensor:
     return values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
 
 
-def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Tensor, "n d"]:
-    """One row per sample, in float64; UserError unless it is 2-D, finite and has at least `needs` rows."""
+def rows_of(values: Array, name: str, metric: str, needs: int = 2) -> Float[Tensor, "n d"]:
+    """One row per sample, float32 as it is and else float64; UserError unless 2-D, finite, at least `needs` rows."""
     rows = tensor(values)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise UserError(
@@ -54,14 +54,19 @@ def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Ten
         )
     if len(rows) < needs:
         raise UserError(f"{metric}: {name} has {len(rows)} samples, and {needs} or more are needed; give more.")
-    rows = rows.double()
-    broken = len(rows) - int(rows.isfinite().all(dim=1).sum())
-    if broken:
+    rows = rows if rows.dtype == torch.float32 else rows.double()
+    if not bool(torch.stack(rows.aminmax()).isfinite().all()):
+        broken = len(rows) - int(rows.isfinite().all(dim=1).sum())
         raise UserError(
             f"{metric}: {name} has NaN or infinite values in {broken} of {len(rows)} rows; "
             f"only finite values can be measured, so look for where the model diverged."
         )
     return rows
+
+
+def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Tensor, "n d"]:
+    """The rows of `rows_of` in float64."""
+    return rows_of(values, name, metric, needs).double()
 
 
 def images(values: Array, name: str, metric: str) -> Tensor:

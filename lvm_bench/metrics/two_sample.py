@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
-from lvm_bench.metrics.coverage import squared_radii
+from lvm_bench.metrics.neighbours import around, squared_radii
 from lvm_bench.seeding import generator
 
 _NEIGHBOURS = 30
@@ -33,9 +33,11 @@ def _statistics(
     """
     least = _LEAST * float(torch.cat(training).var(0).mean())
     k = min(_NEIGHBOURS, len(training[0]) - 1)
+    sets = [around(known.mean(0), known) for known in training]
     found = []
     for place, known in enumerate(training):
-        found += [squared_radii(rows, known, k, own=own == place), _mahalanobis(known, rows, least)]
+        centres = sets[place] if own == place else around(sets[place].centre, rows)
+        found += [squared_radii(centres, sets[place], k), _mahalanobis(known, rows, least)]
     return torch.stack(found, dim=1).clamp(min=least).log().cpu().numpy()
 
 

@@ -1,0 +1,149 @@
+"""Distances between rows, exact and quick: float32 looks at every pair, float64 settles those that it cannot tell."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float32, Float64
+from torch import Tensor
+
+from lvm_bench.kde import row_blocks
+
+_LONG = 512  # numbers in a row
+_TILE = 1000  # rows of both sides: a tile of distances stays in the cache
+_SPARE = 8  # rows kept beyond the k nearest of a tile, among which float64 finds the k-th
+_DOUBTFUL = 0.01  # share of a tile beyond which it is computed anew, in float64
+_GATHERED = 2**12  # pairs whose differences are taken at a time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as they are, and in float32 about a common centre, with their squared norms there."""
+
+    exact: Float[Tensor, "n d"]
+    centre: Float[Tensor, " d"]
+    low: Float32[Tensor, "n d"]
+    norms: Float32[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def at(self, rows: slice, dtype: torch.dtype) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
+        """Some rows about the centre, and their squared norms."""
+        if dtype == torch.float32:
+            return self.low[rows], self.norms[rows]
+        x = self.exact[rows].double() - self.centre.double()
+        return x, x.square().sum(1)
+
+
+def around(centre: Float[Tensor, " d"], rows: Float[Tensor, "n d"]) -> Rows:
+    """Rows about a centre: distances do not depend on it, but lose fewer digits where it is near."""
+    centre = centre.to(rows.dtype)
+    low = (rows - centre).float()
+    return Rows(rows, centre, low, low.square().sum(1))
+
+
+def tiles(n: int) -> list[slice]:
+    """Slices that cover n rows."""
+    return [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+
+
+def _precisions(*sets: Rows) -> list[torch.dtype]:
+    """From the quick to the exact one; float64 alone where float32 could overflow."""
+    fits = all(bool(rows.norms.max() < 1e30) for rows in sets)
+    return [torch.float32, torch.float64] if fits else [torch.float64]
+
+
+def _error(norms: Float[Tensor, "..."], largest: Float[Tensor, ""], d: int) -> Float[Tensor, "..."]:
+    """A bound on the rounding of squared distances from a product of rows: every operation rounded the worst way."""
+    precision = torch.finfo(norms.dtype)
+    return (d + 16) * (precision.eps * (norms + largest) + precision.tiny)
+
+
+def _rough(a: Rows, rows: slice, b: Rows, columns: slice, dtype: torch.dtype) -> Float[Tensor, "r c"]:
+    """|a_i - b_j|^2 of a tile, to within `_error`."""
+    (x, x_norms), (y, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
+    return torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
+
+
+def _settled(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Float64[Tensor, " p"]:
+    """|a_i - b_j|^2 of pairs, from their differences."""
+    pairs = zip(i.split(_GATHERED), j.split(_GATHERED), strict=True)
+    return torch.cat([(a.exact[i].double() - b.exact[j].double()).square_().sum(1) for i, j in pairs])
+
+
+def is_inside(
+    a: Rows, rows: slice, b: Rows, columns: slice, *limits: Float64[Tensor, "..."]
+) -> list[Bool[Tensor, "r c"]]:
+    """For each of the limits, [r 1] or [c]: whether |a_i - b_j|^2 is below it."""
+    for dtype in _precisions(a, b):
+        rough = _rough(a, rows, b, columns, dtype)
+        (_, x_norms), (_, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
+        error = _error(x_norms.max(), y_norms.max(), a.exact.shape[1])
+        slacks = [error + torch.finfo(dtype).eps * limit for limit in limits]
+        below = [rough < (limit - slack).to(dtype) for limit, slack in zip(limits, slacks, strict=True)]
+        doubts = [
+            (rough < (limit + slack).to(dtype)).logical_xor_(sure).nonzero(as_tuple=True)
+            for limit, slack, sure in zip(limits, slacks, below, strict=True)
+        ]
+        if sum(len(i) for i, _ in doubts) <= _DOUBTFUL * rough.numel():
+            break
+    for limit, sure, (i, j) in zip(limits, below, doubts, strict=True):
+        if len(i):
+            sure[i, j] = _settled(a, i + rows.start, b, j + columns.start) < limit.expand(rough.shape)[i, j]
+    return below
+
+
+def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
+    """Squared distance of each centre to its k-th nearest point; of a set to itself none is its own neighbour."""
+    radii = torch.full((len(centres),), torch.nan, dtype=torch.float64, device=centres.exact.device)
+    for dtype in _precisions(centres, points):
+        radii, is_open = _radii(centres, points, k, dtype)
+        if not bool(is_open.any()):
+            break  # the k-th is told from those that were not kept
+    return radii
+
+
+def _radii(centres: Rows, points: Rows, k: int, dtype: torch.dtype) -> tuple[Float64[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Squared radii by screening in `dtype`; and where a row that was not kept could be the k-th nearest."""
+    others = len(points) - (centres is points)
+    kept = min(k + _SPARE, others)
+    values = torch.full((len(centres), kept), torch.inf, dtype=dtype, device=centres.exact.device)
+    indices = torch.zeros_like(values, dtype=torch.int64)
+    for rows, columns, rough in _tiles_of(centres, points, dtype):
+        near = rough.topk(min(kept, rough.shape[1]), dim=1, largest=False)
+        all_values = torch.cat([values[rows], near.values], dim=1)
+        all_indices = torch.cat([indices[rows], near.indices + columns.start], dim=1)
+        best = all_values.topk(kept, dim=1, largest=False)
+        values[rows], indices[rows] = best.values, all_indices.gather(1, best.indices)
+    kth = values[:, k - 1 : k]
+    norms, largest = (each.at(slice(None), dtype)[1] for each in (centres, points))
+    slack = 2 * _error(norms, largest.max(), centres.exact.shape[1])[:, None]
+    doubt = (values - kth).abs() <= slack
+    table = torch.where(values < kth, -torch.inf, torch.inf).double()
+    i, place = doubt.nonzero(as_tuple=True)
+    table[i, place] = _settled(centres, i, points, indices[i, place])
+    return table.kthvalue(k, dim=1).values, doubt[:, -1] & (kept < others)
+
+
+def _tiles_of(a: Rows, b: Rows, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Float[Tensor, "r c"]]]:
+    """Rough squared distances of each row of a to each of b, tile by tile; of a set to itself each pair once.
+
+    Of short rows both: there products cost less than finding the nearest in narrow tiles.
+    """
+    is_own, everything = a is b, slice(0, len(b))
+    if not is_own or a.exact.shape[1] < _LONG:
+        for rows in row_blocks(len(a), len(b)):
+            rough = _rough(a, rows, b, everything, dtype)
+            if is_own:
+                rough[:, rows].fill_diagonal_(torch.inf)
+            yield rows, everything, rough
+        return
+    for rows in tiles(len(a)):
+        for columns in tiles(len(a))[rows.start // _TILE :]:
+            rough = _rough(a, rows, a, columns, dtype)
+            if rows == columns:
+                rough.fill_diagonal_(torch.inf)
+            yield rows, columns, rough
+            if rows != columns:
+                yield columns, rows, rough.T.contiguous()
