@@ -10,6 +10,7 @@ from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 from lvm_bench.errors import UserError
 from lvm_bench.metrics import frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.fidelity import kid
+from lvm_bench.seeding import generator
 
 
 def features(n, d, seed, mix=1.0, shift=0.0):
@@ -71,6 +72,41 @@ def test_frechet_distance_over_several_blocks_equals_one_block():
     root = np.trace(scipy.linalg.sqrtm(s @ s_f)).real
     expected = ((mu - mu_f) ** 2).sum() + np.trace(s) + np.trace(s_f) - 2 * root
     assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("decades", [0, 2, 4, 6])
+@pytest.mark.parametrize("n", [2000, 131])
+def test_frechet_distance_agrees_with_singular_values_however_badly_conditioned(n, decades):
+    scales = np.logspace(0, -decades, 128)
+    real, fake = features(n, 128, 0, mix=0) * scales, features(n, 128, 1, mix=0.5) * scales
+    r, f = (np.linalg.qr(x - x.mean(0))[1] / np.sqrt(n - 1) for x in (real, fake))
+    rest = ((real.mean(0) - fake.mean(0)) ** 2).sum() + (r**2).sum() + (f**2).sum()
+    expected = rest - 2 * np.linalg.svd(r @ f.T, compute_uv=False).sum()
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-10, abs=1e-10 * rest)
+
+
+def test_distances_leave_their_input_alone_and_take_float32_as_it_is():
+    for dtype in (np.float32, np.float64):
+        real, fake = features(300, 6, 0).astype(dtype), features(300, 6, 1).astype(dtype)
+        before = real.copy(), fake.copy()
+        wide = frechet_distance(real.astype(float), fake.astype(float))
+        assert frechet_distance(real, fake) == pytest.approx(wide, rel=1e-12)
+        kernel_distance(real, fake, subsets=3, subset_size=100)
+        assert all(map(np.array_equal, (real, fake), before))
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+def test_kernel_distance_is_float64_where_float32_would_show(offset):
+    """Far from the origin kernels are large and nearly equal: their difference is what is left after cancelling."""
+    real, fake = (features(n, 16, n, shift=offset).astype(np.float32) for n in (400, 401))
+    found = kernel_distances(real, fake, subsets=12, subset_size=100, seed=3).numpy()
+    stream, expected = generator(3, "kernel_distance"), []
+    for _ in range(12):
+        x, y = (z[torch.randperm(len(z), generator=stream)[:100].numpy()].astype(float) for z in (real, fake))
+        k = [(a @ b.T / 16 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+        within = sum(each.sum() - np.trace(each) for each in k[:2]) / (100 * 99)
+        expected.append(within - 2 * k[2].mean())
+    assert np.abs(found - expected).max() < 1e-3 * np.std(expected)
 
 
 def test_kernel_distance_of_whole_sets_agrees_with_torch_fidelity():
