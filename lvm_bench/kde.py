@@ -62,12 +62,22 @@ def leave_one_out_log_density(z: Float[Tensor, "n l"], h: float) -> Float64[Tens
     """log q_h(z_j) in nats without -l/2 log(2 pi), from the KDE on the other n - 1 points."""
     z = z.double()
     n, l = z.shape
-    blocks = []
-    for rows in row_blocks(n, n):
-        exponents = squared_distances(z[rows], z).div_(-2 * h * h)
-        exponents[:, rows].fill_diagonal_(-math.inf)
-        blocks.append(torch.logsumexp(exponents, dim=1))
-    return torch.cat(blocks) - (math.log(n - 1) + l * math.log(h))
+    norms, scale = z.square().sum(1), -1 / (2 * h * h)
+    sums = torch.zeros_like(norms)
+    for rows in row_blocks(n, n):  # each pair once
+        later = slice(rows.stop, n)
+        squares = torch.addmm(norms[rows.start :], z[rows], z[rows.start :].T, alpha=-2).add_(norms[rows, None])
+        kernels = squares.clamp_(min=0).mul_(scale).exp_().fill_diagonal_(0)
+        sums[rows] += kernels.sum(1)
+        sums[later] += kernels[:, rows.stop - rows.start :].sum(0)
+    logs = sums.log()
+    # Kernels of points far from all others vanish; the logarithm of their sum does not.
+    far = (sums < 1e-250).nonzero().squeeze(1)
+    for alone in far.split(max(1, 2**20 // n)):
+        exponents = squared_distances(z[alone], z).mul_(scale)
+        exponents.scatter_(1, alone[:, None], -math.inf)
+        logs[alone] = torch.logsumexp(exponents, dim=1)
+    return logs - (math.log(n - 1) + l * math.log(h))
 
 
 def _mean_log_density(blocks: list[Tensor], nearest: float, m: int, l: int, h: float) -> float:

@@ -87,6 +87,13 @@ def test_leaving_one_out_equals_a_density_on_the_others(n, l, h, seed):
     torch.testing.assert_close(loo, torch.cat(others), rtol=1e-9, atol=1e-9)
 
 
+def test_leaving_one_out_reaches_points_far_from_all_others():
+    z = torch.cat([normal(50, 3), torch.tensor([[1e3, 0, 0], [-1e3, 1e3, 0]], dtype=torch.float64)])
+    others = [kde.log_density(z[i : i + 1], torch.cat([z[:i], z[i + 1 :]]), 0.5) for i in range(len(z))]
+    assert float(torch.cat(others).min()) < -1e6
+    torch.testing.assert_close(kde.leave_one_out_log_density(z, 0.5), torch.cat(others), rtol=1e-12, atol=1e-12)
+
+
 def test_squared_distances_agree_with_scipy_and_are_never_negative():
     a, b = normal(30, 8, 1) + 100, normal(20, 8, 2) + 100
     torch.testing.assert_close(kde.squared_distances(a, b), torch.from_numpy(cdist(a, b, "sqeuclidean")))
