@@ -33,6 +33,12 @@ def test_inception_is_the_network_of_pytorch_fid_behind_tensorflows_resize(
     torch.save({}, weights)
     torch.manual_seed(0)
     random = Unloaded("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    for layer in random.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            for values in (layer.weight, layer.get_buffer("running_var")):
+                torch.nn.init.uniform_(values, 0.5, 2)
+            for values in (layer.bias, layer.get_buffer("running_mean")):
+                torch.nn.init.uniform_(values, -0.2, 0.2)
     torch.save(random.state_dict(), weights)
     monkeypatch.setattr(features, "require", lambda name, root: [weights])
     monkeypatch.setattr(pytorch_fid.inception, "load_state_dict_from_url", lambda *_, **__: random.state_dict())
@@ -47,6 +53,15 @@ def test_inception_is_the_network_of_pytorch_fid_behind_tensorflows_resize(
     assert ours.shape == (3, 2048)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert "TensorFlow 1" in made.note
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (64, 64), (178, 218), (299, 299), (400, 310)])
+def test_images_are_resized_as_by_tensorflow_1(shape: tuple[int, int]) -> None:
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x as resize
+
+    images = torch.randint(0, 256, (2, 3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = resize(images.float(), size=(299, 299), align_corners=False)
+    torch.testing.assert_close(features.enlarged(images, 299), expected, rtol=1e-6, atol=3e-4)
 
 
 def test_missing_inception_weights_name_the_file_and_the_way_on(tmp_path: Path) -> None:
