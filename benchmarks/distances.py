@@ -29,7 +29,7 @@ NEIGHBOURS = 5
 def feature_sets(n: int, d: int = DIMENSIONS) -> tuple[np.ndarray, np.ndarray]:
     """Two sets of float32 [n d], rectified as Inception's, near a surface of 64 dimensions; the second is shifted."""
     stream = np.random.default_rng(0)
-    surface = stream.standard_normal((INTRINSIC, d), dtype=np.float32) / np.sqrt(INTRINSIC)
+    surface = stream.standard_normal((INTRINSIC, d), dtype=np.float32) / np.float32(INTRINSIC**0.5)
     sets = []
     for shift in (0.0, 0.1):
         z = stream.standard_normal((n, INTRINSIC), dtype=np.float32) + np.float32(shift)
