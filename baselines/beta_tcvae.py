@@ -5,6 +5,7 @@ Autoencoders. NeurIPS 2018, arXiv:1802.04942.
 """
 
 import math
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -44,7 +45,7 @@ class BetaTCVAE(Method):
         recon = nll(x, raw, self.squash(raw), self.spec).mean()
         kl = gaussian_kl_to_standard(mu, log_var).sum(1).mean()
         pairwise = pairwise_log_density(z, mu, log_var)
-        stratified = stratified_log_weights(len(z), self.spec.n_train).to(z)
+        stratified = _stratified(len(z), self.spec.n_train, z.dtype, z.device)
         with torch.no_grad():
             parts = decomposition(z, pairwise, stratified)
         weights = {
@@ -56,3 +57,9 @@ class BetaTCVAE(Method):
         whole = kl if self.objective == "dlib" else sum(decomposition(z, pairwise, weights).values())
         loss = recon + whole + (self.beta - 1) * total_correlation(pairwise, weights)
         return {"loss": loss, "recon": recon, "kl": kl, **parts}
+
+
+@cache
+def _stratified(b: int, n: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "b b"]:
+    # Made once: a copy to a GPU in each step would wait for the step before it.
+    return stratified_log_weights(b, n).to(device, dtype)
