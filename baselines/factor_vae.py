@@ -59,7 +59,7 @@ class FactorVAE(Method):
     def adversary_losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         # A second batch (algorithm 2): the same one permuted would share its codes with the first class.
         n, device = len(self._epoch.images), self.generator.device
-        second = torch.randint(n, (len(x),), generator=self.generator, device=device)
+        second = self.draw(lambda own: torch.randint(n, (len(x),), generator=own, device=device))
         with torch.no_grad():
             other = torch.cat([self.sampled(*self.posterior(x)) for x in self._epoch.batches(second)])
         # Detached codes, seen anew: the step of the encoder must not get this loss's gradient.
@@ -71,5 +71,5 @@ class FactorVAE(Method):
 
     def permuted(self, z: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
         """Codes whose axes are permuted over the batch, each by a permutation of its own."""
-        ranks = torch.rand(z.shape, generator=self.generator, device=self.generator.device).argsort(dim=0)
+        ranks = self.draw(lambda own: torch.rand(z.shape, generator=own, device=own.device)).argsort(dim=0)
         return z.gather(0, ranks)

@@ -49,11 +49,12 @@ class Checkpoints:
     """The checkpoints of one training, taken every so many seconds.
 
     `identity` is whatever decides the weights: a checkpoint of another identity is not gone on with.
+    `share` is that of the time which they may take.
     """
 
-    def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object]):
+    def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object], share: float = SHARE):
         self.files = [folder / name for name in NAMES]
-        self.identity, self.seconds, self.say = identity, seconds, say
+        self.identity, self.seconds, self.say, self.share = identity, seconds, say, share
         self.cost = 0.0  # seconds that all of them took
         self._last, self._pause = time.monotonic(), seconds
 
@@ -75,7 +76,7 @@ class Checkpoints:
         self._last = time.monotonic()
         cost = self._last - started
         self.cost += cost
-        self._pause = max(self.seconds, cost / SHARE)
+        self._pause = max(self.seconds, cost / self.share)
 
     def latest(self) -> State | None:
         """The newest whole checkpoint of this training, None where there is none; says why one is passed over."""

@@ -47,6 +47,7 @@ class Training(BaseModel):
     threshold: float = Field(ge=0)
     threads: int = Field(ge=1, le=1024)  # torch starts them all at once
     precision: Literal["float32", "tf32", "bf16"] = "float32"  # of the networks' matrix products
+    seeds_per_batch: int = Field(default=1, ge=1, le=1000)  # seeds of a method that are trained together
 
 
 class Evaluation(BaseModel):

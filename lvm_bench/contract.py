@@ -80,8 +80,9 @@ class Method(nn.Module):
     """Base of every method. A subclass gives `losses`; the rest has defaults for a deterministic encoder.
 
     Keyword-only arguments of `__init__` are the hyper-parameters. Random numbers come from `self.generator`
-    alone, which the trainer sets. Whatever is learned is a parameter or a buffer; so is whatever else lasts
-    longer than a step (with `persistent=False`), or a training that was interrupted would go on without it.
+    alone, which the trainer sets: through `noise` and `draw`, or its seeds cannot be trained together. Whatever is
+    learned is a parameter or a buffer; so is whatever else lasts longer than a step (with `persistent=False`), or
+    a training that was interrupted would go on without it.
     """
 
     heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
@@ -133,7 +134,11 @@ class Method(nn.Module):
 
     def noise(self, *shape: int) -> Float[Tensor, "..."]:
         """Standard normal draws from the method's own generator, on its device."""
-        return torch.randn(*shape, generator=self.generator, device=self.generator.device)
+        return self.draw(lambda own: torch.randn(*shape, generator=own, device=own.device))
+
+    def draw(self, make: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """What `make` draws from the method's own generator; of seeds that are trained together, each from its own."""
+        return make(self.generator)
 
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         """n draws from what the method samples codes from; N(0, I) unless a method says otherwise."""

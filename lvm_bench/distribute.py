@@ -1,7 +1,7 @@
 """Runs at a time: in processes of this machine, or on the nodes of a Ray cluster. Nothing else needs Ray.
 
-A task of Ray is one run. A worker process keeps its `Worker`, and with it the data of its last run; it says how
-its runs are going, and learns when to stop, through an actor beside the command itself.
+A task of Ray is one run, or the seeds that are trained together. A worker process keeps its `Worker`, and with it
+the data of its last run; it says how its runs are going, and learns when to stop, through an actor beside the command.
 """
 
 import logging
@@ -151,26 +151,30 @@ _WORKERS: "dict[str, Worker]" = {}  # of this process: one, of the suite at work
 _FOUND: set[str] = set()  # data sets whose files this process has found whole
 
 
-def attempt(job: Job, place: Place, hire: "Hire", board: Any) -> "Outcome":
-    """The task: one run, by the worker of this process. Raises Stopped, StorageError, and UserError for a machine."""
+def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> "list[Outcome]":
+    """The task: one run, or the seeds that are trained together, by the worker of this process.
+
+    Raises Stopped, StorageError, and UserError for a machine.
+    """
     from lvm_bench.runner import require_files
 
+    suite, dataset = jobs[0].suite, jobs[0].dataset
     if not _WORKERS:
         place.enter(board)
         for file in place.methods:
             registry.load(file)
         line = Line(board)
-        _WORKERS[job.suite] = hire(line, line)
-    worker = _WORKERS[job.suite]
+        _WORKERS[suite] = hire(line, line)
+    worker = _WORKERS[suite]
     if worker.stop():
         raise Stopped
-    if job.dataset not in _FOUND:
+    if dataset not in _FOUND:
         try:
-            require_files([job], worker.root)
+            require_files(jobs, worker.root)
         except UserError as error:
             raise UserError(f"The node {platform.node()} lacks data. {error}") from error
-        _FOUND.add(job.dataset)
-    return worker.work(job)
+        _FOUND.add(dataset)
+    return [outcome for _, outcome in worker.work_all(jobs)]
 
 
 class Cluster:
@@ -261,9 +265,9 @@ class Cluster:
         hired = ray.put(hire)
         task: Any = ray.remote(attempt)
 
-        def submit(job: Job) -> Any:
-            options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self.needs(job)}
-            return task.options(**options).remote(job, place, hired, board)
+        def submit(jobs: list[Job]) -> Any:
+            options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self.needs(jobs[0])}
+            return task.options(**options).remote(jobs, place, hired, board)
 
         def work(jobs: list[Job]) -> "Iterator[tuple[Job, Outcome]]":
             return _work(jobs, submit, board, progress, stop)
@@ -272,15 +276,17 @@ class Cluster:
 
 
 def _work(
-    jobs: list[Job], submit: Callable[[Job], Any], board: Any, progress: Progress, stop: Stop
+    jobs: list[Job], submit: Callable[[list[Job]], Any], board: Any, progress: Progress, stop: Stop
 ) -> "Iterator[tuple[Job, Outcome]]":
-    """What became of each job, as they end; a job whose worker died is submitted again."""
+    """What became of each job, as they end; what a worker that died had is submitted again."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
+    from lvm_bench.runner import groups
+
     deaths: Counter[str] = Counter()
     trouble: BaseException | None = None  # what ends all work, when every worker has saved its own
-    waiting = {submit(job): job for job in jobs}
+    waiting = {submit(group): group for group in groups(jobs)}
 
     def listen() -> None:
         for call, arguments in ray.get(board.collect.remote(stop() or trouble is not None)):
@@ -297,22 +303,24 @@ def _work(
                 "Ray's own processes have died. Give the same command again: runs go on from their last checkpoints."
             ) from error
         for reference in ended:
-            job = waiting.pop(reference)
+            group = waiting.pop(reference)
+            first = group[0]
             try:
-                yield job, ray.get(reference)
+                yield from zip(group, ray.get(reference), strict=True)
             except RayTaskError as error:
                 if trouble is None or isinstance(trouble, Stopped):
-                    trouble = _trouble(job, error.cause)
+                    trouble = _trouble(first, error.cause)
             except RayError:
-                deaths[job.name] += 1
+                deaths[first.name] += 1
                 if trouble is not None or stop():
                     trouble = trouble or Stopped()
-                elif deaths[job.name] < ATTEMPTS:
-                    progress.notice(job, "Its worker died; another one goes on from its last checkpoint.")
-                    waiting[submit(job)] = job
+                elif deaths[first.name] < ATTEMPTS:
+                    progress.notice(first, "Its worker died; another one goes on from its last checkpoint.")
+                    waiting[submit(group)] = group
                 else:
-                    progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
-                    yield job, "failed"
+                    for job in group:
+                        progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
+                        yield job, "failed"
     if trouble is not None:
         raise trouble
 

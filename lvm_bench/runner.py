@@ -11,7 +11,8 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from lvm_bench import __version__, claims, memory, records, store
-from lvm_bench.checkpoint import NAMES, Checkpoints
+from lvm_bench.checkpoint import NAMES, SHARE, Checkpoints
 from lvm_bench.claims import Claim, Claims, Lost
 from lvm_bench.config import Job, Running, Suite
 from lvm_bench.contract import Method, Spec, resident
@@ -48,7 +51,8 @@ from lvm_bench.records import CODES, IMAGES, REDRAWING, REDRAWN, TRAINED, WEIGHT
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.seeding import derive
 from lvm_bench.stopping import Stop
-from lvm_bench.train import build, encode, fixed_numerics, train
+from lvm_bench.together import Apart, train_together
+from lvm_bench.train import Trained, Training, build, encode, fixed_numerics, train
 
 PICTURES = 16  # images of each kind kept for the figures
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
@@ -182,10 +186,73 @@ class Worker:
 
     def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, Outcome]]:
         """What became of each job, in order. Raises Stopped and StorageError."""
-        for job in jobs:
-            if self.stop():
-                raise Stopped
-            yield job, self.work(job)
+        for group in groups(jobs):
+            ended = self.train_together(group) if len(group) > 1 else {}
+            for job in group:
+                if self.stop():
+                    raise Stopped
+                yield job, ended[job.name] if job.name in ended else self.work(job)
+
+    def train_together(self, jobs: list[Job]) -> dict[str, Outcome]:
+        """Train the seeds of a method at a time where that is left to do; what became of those that failed.
+
+        Each run is left as one that was trained alone. Raises Stopped and StorageError.
+        """
+        ended: dict[str, Outcome] = {}
+        with ExitStack() as held, fixed_numerics(jobs[0].training.threads):
+            methods = {run: method for job in jobs for run, method in self._untrained(job, held)}
+            if len(methods) < 2 or self.stop():
+                return {}
+            data, share = self.task(jobs[0]).data, SHARE / len(methods)
+            images, validation = (resident(split.pixels, self.device) for split in (data.train, data.validation))
+            memory.forget_peak(self.device)
+            trainings = {
+                run: Training(method, run.job.training, images, run.job.seed, run.tick, run.checkpoints(data, share))
+                for run, method in methods.items()
+            }
+            try:
+                results = train_together([*trainings.values()], validation, self.stop)
+            except Apart as error:
+                first, *_ = trainings
+                seeds = ", ".join(str(run.job.seed) for run in trainings)
+                self.progress.notice(first.job, f"Seeds {seeds} are trained one after another: {error}.")
+                return {}
+            for run, result in zip(trainings, results, strict=True):
+                try:
+                    if isinstance(result, Exception):
+                        raise result
+                    run.store(result, images)
+                except (Stopped, StorageError):
+                    raise
+                except Exception as error:
+                    ended[run.job.name] = run.failed(error)
+        return ended
+
+    def _untrained(self, job: Job, held: ExitStack) -> "Iterator[tuple[Run, Method]]":
+        """The run of a job, claimed, and its method, if it is to be trained; what is in the way `work` finds again."""
+        folder = store.check_inside(self.results, folder_of(job, self.results))
+        claim = self.claims.claim(folder)
+        if claim is None:
+            return
+        held.enter_context(claim)
+        standing = survey(job, self.results)
+        retried = standing.state == "failed" and standing.record == self.given_up.get(job.name)
+        if standing.state not in ("new", "begun") and not retried:
+            return
+        run = Run(job, folder, standing, self, claim)
+        try:
+            spec = spec_of(job, run.begin().data)
+            method = run.built(spec)
+            if METHODS[job.method_base].declines(spec) or not run.lacks_weights():
+                return
+            run.keep("running")
+        except (Stopped, StorageError):
+            raise
+        except Exception:
+            return
+        for notice in standing.notices:
+            self.progress.notice(job, notice)
+        yield run, method
 
     def work(self, job: Job) -> Outcome:
         """Do what is left to do of a job; "busy" when another runner does. Raises Stopped and StorageError."""
@@ -210,19 +277,8 @@ class Worker:
                 outcome = made.score_control() if job.is_control else made.train_and_score()
             except (Stopped, StorageError):
                 raise
-            except OtherData as error:  # what was finished with the data of before stays
-                self.progress.failed(job.name, str(error))
-                return "failed"
             except Exception as error:
-                if not claim.is_held():  # whatever went wrong: the run is another machine's
-                    self.progress.notice(job, str(Lost(folder)))
-                    return "busy"
-                known = isinstance(error, RunError | UserError)
-                reason = str(error) if known else _where(error, job)
-                if not made.is_done:  # a redraw that fails takes nothing away
-                    made.keep("failed", reason=reason, traceback=traceback.format_exc())
-                self.progress.failed(job.name, reason)
-                return "failed"
+                return made.failed(error)
         if outcome == "done":
             self.progress.done(job, time.perf_counter() - started)
         return outcome
@@ -285,6 +341,22 @@ class Run:
             "fingerprint": task.data.fingerprint,
         }
         return task
+
+    def failed(self, error: Exception) -> Outcome:
+        """Note why the run failed, and say it; "busy" where it is another machine's by now."""
+        job, progress = self.job, self.worker.progress
+        if isinstance(error, OtherData):  # what was finished with the data of before stays
+            progress.failed(job.name, str(error))
+            return "failed"
+        if not self.claim.is_held():  # whatever went wrong
+            progress.notice(job, str(Lost(self.folder)))
+            return "busy"
+        known = isinstance(error, RunError | UserError)
+        reason = str(error) if known else _where(error, job)
+        if not self.is_done:  # a redraw that fails takes nothing away
+            self.keep("failed", reason=reason, traceback="".join(traceback.format_exception(error)))
+        progress.failed(job.name, reason)
+        return "failed"
 
     def note(self, *names: str) -> None:
         """Note the fingerprints of files that were just written."""
@@ -395,67 +467,80 @@ class Run:
     def trained(self, data: Data, spec: Spec) -> Method:
         """The trained method: its weights read where a run with the same settings left them, else trained now."""
         job, worker = self.job, self.worker
-        cls, settings = METHODS[job.method_base], job.training
-        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, worker.device)
-        self.record["parameters"] = sum(p.numel() for p in method.parameters())
-        self.record["architecture"] = architecture(method)
-        recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
-        faults = [text for name, known in recorded.items() if (text := store.fault(self.folder / name, known))]
-        if self.standing.state == "trained":
-            for text in faults:
-                worker.progress.notice(job, f"{text} The run is trained again.")
-        if len(recorded) < len(TRAINED) or faults:
+        method = self.built(spec)
+        if self.lacks_weights():
             self.keep("running")
             memory.forget_peak(worker.device)
-            self.train(method, data)
-            peak = memory.peak(worker.device)
-            if peak is not None:
-                self.record["peak_memory"] = max(peak, self.record.get("peak_memory", 0))
-            made = {name: self.record["files"][name] for name in TRAINED}
-            if recorded and recorded != made:
-                self.record["files"] = made  # without the scores of the old weights
-                worker.progress.notice(job, "Trained again, it has other bits than before (see its environments).")
-            self.keep("trained")
+            images, validation = (resident(split.pixels, worker.device) for split in (data.train, data.validation))
+            checkpoints = self.checkpoints(data)
+            self.store(
+                train(method, images, validation, job.training, job.seed, self.tick, checkpoints, worker.stop), images
+            )
         try:
             method.load_state_dict(load_file(self.folder / self.weights))
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"{self.folder / self.weights}: not the weights of this method ({error}).") from error
         return method
 
-    def train(self, method: Method, data: Data) -> None:
-        """Train from the newest checkpoint on; write the last and the best weights and the history."""
-        job, worker = self.job, self.worker
-        images, validation = (resident(split.pixels, worker.device) for split in (data.train, data.validation))
-        checkpoints = Checkpoints(
-            self.folder,
-            store.digest(
-                [
-                    self.record["digest_weights"],
-                    data.fingerprint,
-                    self.record["environment"]["versions"]["method"],
-                    worker.device,
-                ]
-            ),
-            worker.running.checkpoint_seconds,
-            partial(worker.progress.notice, job),
-        )
+    def built(self, spec: Spec) -> Method:
+        """The method before its training."""
+        job, settings = self.job, self.job.training
+        cls = METHODS[job.method_base]
+        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, self.worker.device)
+        self.record["parameters"] = sum(p.numel() for p in method.parameters())
+        self.record["architecture"] = architecture(method)
+        return method
 
-        def tick(now: Tick) -> None:
-            worker.progress.tick(job, now)
-            self.claim.doing(epoch=now.epoch, epochs=now.epochs)
+    def lacks_weights(self) -> bool:
+        """Whether the run is to be trained: its weights or history are missing or damaged."""
+        recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
+        faults = [text for name, known in recorded.items() if (text := store.fault(self.folder / name, known))]
+        if self.standing.state == "trained":
+            for text in faults:
+                self.worker.progress.notice(self.job, f"{text} The run is trained again.")
+        return len(recorded) < len(TRAINED) or bool(faults)
 
-        result = train(method, images, validation, job.training, job.seed, tick, checkpoints, worker.stop)
+    def checkpoints(self, data: Data, share: float = SHARE) -> Checkpoints:
+        """The checkpoints of the run's training."""
+        identity = [
+            self.record["digest_weights"],
+            data.fingerprint,
+            self.record["environment"]["versions"]["method"],
+            self.worker.device,
+        ]
+        say = partial(self.worker.progress.notice, self.job)
+        return Checkpoints(self.folder, store.digest(identity), self.worker.running.checkpoint_seconds, say, share)
+
+    def tick(self, now: Tick) -> None:
+        """Tell how far the training is. Raises Lost."""
+        self.worker.progress.tick(self.job, now)
+        self.claim.doing(epoch=now.epoch, epochs=now.epochs)
+
+    def store(self, result: Trained, images: UInt8[Tensor, "n c h w"]) -> None:
+        """Write the last and the best weights and the history of a training, and the record of a trained run."""
+        method = result.method
         last = {key: value.clone() for key, value in method.state_dict().items()}
-        header = {"job": store.canonical(job.weights_settings())}
+        header = {"job": store.canonical(self.job.weights_settings())}
         for weights, name in ((result.best, WEIGHTS["best"]), (last, WEIGHTS["last"])):
             method.load_state_dict(weights)
             method.finish(encode(method, images))
             store.write_weights(self.folder / name, method.state_dict(), header)
         store.write_text(self.folder / "history.csv", _csv(result.history))
+        recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
         self.note(*TRAINED)
         self.record |= {"updates": result.updates, "images_encoded": result.encoded}
         self.record["seconds_training"] = round(result.seconds, 3)
-        self.record["seconds_checkpoints"] = round(checkpoints.cost, 3)
+        self.record["seconds_checkpoints"] = round(result.seconds_checkpoints, 3)
+        peak = memory.peak(self.worker.device)
+        if peak is not None:
+            self.record["peak_memory"] = max(peak, self.record.get("peak_memory", 0))
+        made = {name: self.record["files"][name] for name in TRAINED}
+        if recorded and recorded != made:
+            self.record["files"] = made  # without the scores of the old weights
+            self.worker.progress.notice(
+                self.job, "Trained again, it has other bits than before (see its environments)."
+            )
+        self.keep("trained")
 
 
 def architecture(method: Method) -> dict[str, list[str]]:
@@ -463,6 +548,20 @@ def architecture(method: Method) -> dict[str, list[str]]:
     squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
     found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
     return found | ({"adversary": layers(method.adversary)} if method.adversary is not None else {})
+
+
+def groups(jobs: list[Job]) -> list[list[Job]]:
+    """Jobs that differ in nothing but the seed, at most `seeds_per_batch` together; every other job by itself."""
+    made: list[list[Job]] = []
+    latest: dict[str, list[Job]] = {}
+    for job in jobs:
+        most = 1 if job.is_control else job.training.seeds_per_batch
+        alike = latest.get(job.name.rpartition("/")[0], [])
+        if not alike or len(alike) >= most:
+            alike = latest[job.name.rpartition("/")[0]] = []
+            made.append(alike)
+        alike.append(job)
+    return made
 
 
 def folder_of(job: Job, results: Path) -> Path:

@@ -1,14 +1,13 @@
 """The only loop that trains a Method."""
 
-import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -46,6 +45,7 @@ class Trained:
     best: dict[str, Tensor]
     history: list[dict[str, float]]
     seconds: float
+    seconds_checkpoints: float  # of them
     updates: int  # of the model
     encoded: int  # images that its encoder saw, those of the validation left out
 
@@ -135,8 +135,19 @@ class Training:
     `state` and `restore` carry all of it from one process to another, bit for bit.
     """
 
-    def __init__(self, method: Method, settings: Settings, images: UInt8[Tensor, "n c h w"], seed: int):
+    def __init__(
+        self,
+        method: Method,
+        settings: Settings,
+        images: UInt8[Tensor, "n c h w"],
+        seed: int,
+        tick: Callable[[Tick], None] = lambda _: None,
+        checkpoints: Checkpoints | None = None,
+    ):
         self.method, self.settings, self.images, self.seed = method, settings, images, seed
+        self.tick, self.checkpoints = tick, checkpoints
+        self.seconds = 0.0  # that processes before this one spent
+        self.clock: Callable[[], float] = lambda: self.seconds  # with those of this one
         own = [p for p in method.parameters() if p.requires_grad]
         adversary = list(method.adversary.parameters()) if method.adversary is not None else []
         adversarial = {id(p) for p in adversary}
@@ -159,7 +170,7 @@ class Training:
             for optimiser in self.optimisers
         ]
         self.history: list[dict[str, float]] = []
-        self.best, self.best_value = copy.deepcopy(method.state_dict()), float("inf")
+        self.best, self.best_value = _weights(method), float("inf")
         self.step, self.sums = 0, Sums()
         self.updates = self.encoded = 0  # of the model, and images that its encoder saw
         self.epoch = self.new_epoch()
@@ -186,7 +197,8 @@ class Training:
     def batches(self) -> list[Tensor]:
         """The indices of the epoch's minibatches."""
         order = generator(self.seed, "order", self.index)
-        return minibatches(len(self.images), self.epoch.held_out, self.settings.batch_size, order)
+        images = self.images
+        return minibatches(len(images), self.epoch.held_out, self.settings.batch_size, order, images.device)
 
     def end_epoch(self, means: dict[str, float], variances: list[float]) -> None:
         """Note an epoch with its validation means and variances, move the schedules, keep the best weights."""
@@ -200,13 +212,38 @@ class Training:
         for schedule in self.schedules:
             schedule.step(monitored)
         if monitored < self.best_value:
-            self.best, self.best_value = copy.deepcopy(self.method.state_dict()), monitored
+            self.best, self.best_value = _weights(self.method), monitored
         self.method.validated(means)
         self.step, self.sums = 0, Sums()
 
     def count(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
         """Called after each forward pass of the encoder."""
         self.encoded += len(inputs[0])
+
+    @contextmanager
+    def at_work(self, seeds: int = 1) -> Iterator[None]:
+        """Within it the networks have the precision of the settings, and images and seconds count.
+
+        Of seeds that are trained together each has its share of the seconds.
+        """
+        before, begun = self.seconds, time.perf_counter()
+        self.clock = lambda: before + (time.perf_counter() - begun) / seeds
+        counter = self.method.encoder.register_forward_hook(self.count)
+        try:
+            with precision(self.method, self.settings.precision):
+                yield
+        finally:
+            counter.remove()
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        if self.checkpoints and (state := self.checkpoints.latest()):
+            self.restore(state)
+
+    def save(self) -> None:
+        """Write a checkpoint, if there are to be any. Raises StorageError."""
+        if self.checkpoints:
+            self.checkpoints.save(self.state())
 
     def validate(self, images: UInt8[Tensor, "v c h w"], epoch: int) -> dict[str, float]:
         """The mean of every loss over the validation images."""
@@ -247,6 +284,7 @@ class Training:
             "count": self.sums.count,
             "history": self.history,
             "best_value": self.best_value,
+            "seconds": self.clock(),
             "rates": [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
         }
@@ -256,7 +294,7 @@ class Training:
         """Go on from a state; in the middle of an epoch the method first gets that epoch again."""
         tensors, facts = state
         self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
-        self.updates, self.encoded = facts["updates"], facts["encoded"]
+        self.updates, self.encoded, self.seconds = facts["updates"], facts["encoded"], facts["seconds"]
         self._copy_into_method(tensors)
         if self.step:
             self.start_epoch()
@@ -292,6 +330,11 @@ class Training:
             value.copy_(kept)
 
 
+def _weights(method: Method) -> dict[str, Tensor]:
+    """A copy of what a weights file holds."""
+    return {name: value.clone() for name, value in method.state_dict().items()}
+
+
 def _tensors(method: Method) -> dict[str, Tensor]:
     """Every parameter and buffer of a method, those that its weights leave out too."""
     return {**dict(method.named_parameters()), **dict(method.named_buffers())}
@@ -312,30 +355,33 @@ def train(
     Goes on from the newest checkpoint. Raises RunError naming the first term that is not finite, with its
     epoch, and Stopped, after a checkpoint, when `stop()` says so.
     """
-    with precision(method, settings.precision):
-        return _train(Training(method, settings, images, seed), validation, tick, checkpoints, stop)
+    training = Training(method, settings, images, seed, tick, checkpoints)
+    training.resume()
+    loop = steps(training, validation, stop, checkpoints.due if checkpoints else lambda _=0.0: False)
+    losses = None
+    with training.at_work():
+        while True:
+            try:
+                chosen = loop.send(losses)
+            except StopIteration as end:
+                return end.value
+            losses = step(training, chosen)
 
 
-def _train(
+Steps = Generator[Int[Tensor, " b"], Any, Trained]
+
+
+def steps(
     training: Training,
     validation: UInt8[Tensor, "v c h w"],
-    tick: Callable[[Tick], None],
-    checkpoints: Checkpoints | None,
     stop: Callable[[], bool],
-) -> Trained:
-    method, settings, images = training.method, training.settings, training.images
-    value_range, device = method.spec.value_range, images.device
-    counter = method.encoder.register_forward_hook(training.count)
-    begun, before = time.perf_counter(), 0.0
-    if checkpoints and (state := checkpoints.latest()):
-        training.restore(state)
-        before = state[1]["seconds"]
+    due: Callable[..., bool],
+) -> Steps:
+    """All of a training but its gradient steps: gives the indices of a batch, and is sent the losses of its step.
 
-    def save() -> None:
-        if checkpoints:
-            tensors, facts = training.state()
-            checkpoints.save((tensors, {**facts, "seconds": before + time.perf_counter() - begun}))
-
+    `due` is that of Checkpoints. Raises RunError and Stopped as `train` does.
+    """
+    method, settings = training.method, training.settings
     while training.index < settings.epochs:
         started, seen, since = time.perf_counter(), 0, time.monotonic()
         if training.step == 0:
@@ -346,39 +392,45 @@ def _train(
         batches = training.batches()
         while training.step < len(batches):
             chosen = batches[training.step]
-            x = to_float(images[chosen.to(device)], value_range).contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 method.start_step(training.step)
-            losses = method.losses(x)
-            optimise(training.optimisers[0], losses["loss"])
-            if method.adversary is not None:
-                adversary_losses = method.adversary_losses(x)
-                optimise(training.optimisers[1], adversary_losses["adversary_loss"])
-                losses = {**losses, **adversary_losses}
-            training.sums.add(losses, len(x))
+            losses = yield chosen
+            training.sums.add(losses, len(chosen))
             training.step += 1
             training.updates += 1
-            seen += len(x)
+            seen += len(chosen)
             if training.step % 20 == 0 or training.step == len(batches):
                 share = (training.index + training.step / len(batches)) / settings.epochs
                 pace = seen / (time.perf_counter() - started)
-                tick(Tick(training.index + 1, settings.epochs, share, pace, _shown(training.history, method)))
+                training.tick(Tick(training.index + 1, settings.epochs, share, pace, _shown(training.history, method)))
             if stop():
-                save()
+                training.save()
                 raise Stopped
-            if checkpoints and training.step < len(batches) and checkpoints.due(since):
-                save()
+            if training.step < len(batches) and due(since):
+                training.save()
         training.sums.check(training.index + 1, "training")
         means = training.validate(validation, training.index + 1)
         if method.monitor not in means:
             raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
         training.end_epoch(means, training.variances(validation))
-        if checkpoints and checkpoints.due() and training.index < settings.epochs:
-            save()
-    counter.remove()
+        if training.index < settings.epochs and due():
+            training.save()
     method.eval()
-    seconds = before + time.perf_counter() - begun
-    return Trained(method, training.best, training.history, seconds, training.updates, training.encoded)
+    cost = training.checkpoints.cost if training.checkpoints else 0.0
+    return Trained(method, training.best, training.history, training.clock(), cost, training.updates, training.encoded)
+
+
+def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
+    """One step on a batch, and one of the adversary: their losses."""
+    method = training.method
+    x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=torch.channels_last)
+    losses = method.losses(x)
+    optimise(training.optimisers[0], losses["loss"])
+    if method.adversary is not None:
+        adversary_losses = method.adversary_losses(x)
+        optimise(training.optimisers[1], adversary_losses["adversary_loss"])
+        losses = {**losses, **adversary_losses}
+    return losses
 
 
 def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
@@ -388,7 +440,9 @@ def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
     optimiser.step()
 
 
-def minibatches(n: int, held_out: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
+def minibatches(
+    n: int, held_out: Tensor, size: int, order: torch.Generator, device: torch.device | str = "cpu"
+) -> list[Tensor]:
     """Indices of one epoch in random order, without those held out; the partial last batch is kept.
 
     A last batch of one image is dropped: batch statistics (MMD, total correlation) need two.
@@ -396,7 +450,8 @@ def minibatches(n: int, held_out: Tensor, size: int, order: torch.Generator) -> 
     keep = torch.ones(n, dtype=torch.bool)
     keep[held_out] = False
     indices = keep.nonzero().squeeze(1)
-    batches = list(indices[torch.randperm(len(indices), generator=order)].split(size))
+    # All at once: a batch's own copy to the device would wait for every step before it.
+    batches = list(indices[torch.randperm(len(indices), generator=order)].to(device).split(size))
     return batches if len(batches[-1]) > 1 else batches[:-1]
 
 

@@ -241,14 +241,21 @@ def test_a_table_of_a_plugins_method_may_stand_there_without_the_plugin(tmp_path
     assert config.resolve(write(tmp_path, "[methods.mine]\nbeta = 2.0"), "s").jobs
 
 
-def test_a_precision_at_its_default_leaves_the_identity_of_runs_from_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "default", "value"), [("precision", "float32", "bf16"), ("seeds_per_batch", 1, 5)])
+def test_a_setting_at_its_default_leaves_the_identity_of_runs_from_before_it(
+    name: str, default: object, value: object, tmp_path: Path
+) -> None:
     file = write(tmp_path)
     first, told, other = (
         config.resolve(file, "s", methods=("vae",), settings=settings).jobs[0]
-        for settings in ((), ("precision=float32",), ("precision=bf16",))
+        for settings in ((), (f"{name}={default}",), (f"{name}={value}",))
     )
-    assert "precision" not in first.weights_settings()
+    assert name not in first.weights_settings()
     assert first.weights_settings() == told.weights_settings()
-    assert other.weights_settings() == first.weights_settings() | {"precision": "bf16"}
+    assert other.weights_settings() == first.weights_settings() | {name: value}
+
+
+def test_a_precision_that_is_none_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path)
     with pytest.raises(UserError, match="'fp8' is not valid: input should be 'float32', 'tf32' or 'bf16'"):
         config.resolve(file, "s", settings=("precision=fp8",))

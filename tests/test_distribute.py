@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -265,8 +266,8 @@ class Ended:
         monkeypatch.setattr(ray, "get", self.get)
         self.collect = SimpleNamespace(remote=self.asked)
 
-    def submit(self, job: config.Job) -> object:
-        self.submitted.append(job.name)
+    def submit(self, jobs: list[config.Job]) -> object:
+        self.submitted += [job.name for job in jobs]
         return self.ways.pop(0), len(self.submitted)
 
     def asked(self, stopping: bool) -> tuple[list[object], int]:
@@ -293,11 +294,25 @@ def raised(error: Exception) -> Exception:
 def test_a_run_whose_worker_dies_each_time_fails_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     died = pytest.importorskip("ray.exceptions").WorkerCrashedError()
     first, second, *_ = cluster().suite.jobs
-    ended = Ended([died, "done", died, died, died], monkeypatch)
+    ended = Ended([died, ("done",), died, died, died], monkeypatch)
     assert ended.work([first, second], Stop()) == [(second.name, "done"), (first.name, "failed")]
     assert ended.submitted == [first.name, second.name, *[first.name] * 3]
     assert ended.said[-1] == f"{first.name}  FAILED: its worker died 4 times (out of memory?)"
     assert not any(ended.stopping)
+
+
+def test_seeds_that_are_trained_together_have_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    died = pytest.importorskip("ray.exceptions").WorkerCrashedError()
+    jobs = [
+        replace(job, seed=seed, training=job.training.model_copy(update={"seeds_per_batch": 2}))
+        for job in cluster().suite.jobs[:1]
+        for seed in range(3)
+    ]
+    ended = Ended([died, ("failed",), ("done", "busy")], monkeypatch)
+    outcomes = ended.work(jobs, Stop())
+    names = [job.name for job in jobs]
+    assert outcomes == [(names[2], "failed"), (names[0], "done"), (names[1], "busy")]
+    assert ended.submitted == [*names, *names[:2]]
 
 
 @pytest.mark.parametrize(
