@@ -40,7 +40,8 @@ def made(job: config.Job, n: int, likelihood: Any = "sse", **arguments: Any) -> 
     """A method with its first weights."""
     spec = Spec(SHAPE, RANGE, job.training.latent, n, BATCH, likelihood)
     cls = METHODS[job.method_base]
-    return build(cls, job.arguments | arguments, spec, job.training.network, job.training.width, job.seed)
+    settings, arguments = job.training, job.arguments | arguments
+    return build(cls, arguments, spec, settings.network, settings.width, job.seed, precision=settings.precision)
 
 
 @dataclass

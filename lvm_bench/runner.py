@@ -486,7 +486,8 @@ class Run:
         """The method before its training."""
         job, settings = self.job, self.job.training
         cls = METHODS[job.method_base]
-        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, self.worker.device)
+        device, precision = self.worker.device, settings.precision
+        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, device, precision)
         self.record["parameters"] = sum(p.numel() for p in method.parameters())
         self.record["architecture"] = architecture(method)
         return method

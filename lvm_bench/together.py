@@ -148,7 +148,7 @@ class Joint:
         pixels = first.images[torch.stack(chosen, dim=1)]
         # As torch computes a convolution of all seeds: as one whose channels are those of all of them.
         flat = to_float(pixels.flatten(1, 2), first.method.spec.value_range)
-        x = flat.contiguous(memory_format=torch.channels_last).unflatten(1, pixels.shape[1:3])
+        x = flat.contiguous(memory_format=first.memory_format).unflatten(1, pixels.shape[1:3])
         losses = self._losses("losses", x)
         self._descend(0, losses["loss"].sum())
         if first.method.adversary is not None:
@@ -207,7 +207,7 @@ class Joint:
         before = {name: value.clone() for name, value in self._own(i).items()}
         noise = method.generator.get_state()
         with training.uncounted():
-            losses = getattr(method, function)(x.contiguous(memory_format=torch.channels_last))
+            losses = getattr(method, function)(x.contiguous(memory_format=training.memory_format))
         method.generator.set_state(noise)
         for name, value in before.items():
             self._give(i, name, value)

@@ -108,25 +108,30 @@ def build(
     width: float,
     seed: int,
     device: str = "cpu",
+    precision: str = "float32",
 ) -> Method:
-    """A method with freshly drawn weights, which depend on the seed alone (not on method or device)."""
+    """A method with freshly drawn weights, which depend on the seed alone (not on method or device).
+
+    `precision` is that of its training, which decides how the weights lie in memory.
+    """
     encoder, decoder = networks.build(network, spec, cls.heads, width, generator(seed, "weights"))
     # A method may make layers of its own with torch's global generator: seed it, and leave it as it was found.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
-    method = method.to(device).to(memory_format=_memory_format(method, device))
+    method = method.to(device).to(memory_format=memory_format(method, device, precision))
     method.generator = generator(seed, "noise", device=device)
     return method
 
 
-def _memory_format(method: Method, device: str) -> torch.memory_format:
-    """How the weights of convolutions lie in memory: the numbers that they compute agree to rounding.
+def memory_format(method: Method, device: str, precision: str) -> torch.memory_format:
+    """How the weights of convolutions and the images of a batch lie in memory: results agree to rounding.
 
-    cuDNN is faster with channels last; oneDNN too by a sixth, but in wide networks it is slower by as much.
+    cuDNN is faster with channels last; oneDNN too by a sixth, but in wide networks in float32 it is slower by as much.
     """
     is_wide = sum(p.numel() for p in method.parameters() if p.ndim == 4) > WIDE
-    return torch.contiguous_format if is_wide and device == "cpu" else torch.channels_last
+    contiguous = is_wide and device == "cpu" and precision != "bf16"
+    return torch.contiguous_format if contiguous else torch.channels_last
 
 
 class Training:
@@ -146,6 +151,7 @@ class Training:
     ):
         self.method, self.settings, self.images, self.seed = method, settings, images, seed
         self.tick, self.checkpoints = tick, checkpoints
+        self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # that processes before this one spent
         self.clock: Callable[[], float] = lambda: self.seconds  # with those of this one
         own = [p for p in method.parameters() if p.requires_grad]
@@ -423,7 +429,7 @@ def steps(
 def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
     """One step on a batch, and one of the adversary: their losses."""
     method = training.method
-    x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=torch.channels_last)
+    x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=training.memory_format)
     losses = method.losses(x)
     optimise(training.optimisers[0], losses["loss"])
     if method.adversary is not None:

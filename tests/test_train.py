@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.contract import Epoch, Method, Spec
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.seeding import generator
-from lvm_bench.train import aggregate_variance, build, fixed_numerics, minibatches, precision, train
+from lvm_bench.train import Training, aggregate_variance, build, fixed_numerics, minibatches, precision, step, train
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
 
@@ -158,12 +158,25 @@ def test_the_precision_is_that_of_the_networks_in_training_alone(name: str, seen
     assert all(p.dtype == torch.float32 for p in method.parameters())
 
 
-@pytest.mark.parametrize(("width", "wide"), [(0.5, False), (1.0, True)])
-def test_weights_lie_in_memory_as_the_processor_likes_them(width: float, wide: bool) -> None:
-    method = build(Method, {}, Spec((1, 32, 32), (0, 1), 4, 100, 10, "sse"), "mnist", width, 0)
+@pytest.mark.parametrize(
+    ("width", "name", "contiguous"), [(0.5, "float32", False), (1.0, "float32", True), (1.0, "bf16", False)]
+)
+def test_weights_and_batches_lie_in_memory_as_the_processor_likes_them(
+    width: float, name: Literal["float32", "bf16"], contiguous: bool
+) -> None:
+    class Looking(Method):
+        def losses(self, x: Tensor) -> dict[str, Tensor]:
+            self.contiguous = x.is_contiguous()
+            return {"loss": self.decode(self.encode(x)).square().mean()}
+
+    spec = Spec((3, 32, 32), (0, 1), 4, 100, 10, "sse")
+    method = build(Looking, {}, spec, "mnist", width, 0, precision=name)
     weights = [p for p in method.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1]
-    assert all(p.is_contiguous(memory_format=torch.channels_last) != wide for p in weights)
-    assert all(p.is_contiguous() == wide for p in weights)
+    assert all(p.is_contiguous() == contiguous for p in weights)
+    assert all(p.is_contiguous(memory_format=torch.channels_last) != contiguous for p in weights)
+    pixels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    step(Training(method, Settings(precision=name), pixels, 0), torch.arange(4))
+    assert method.contiguous == contiguous
 
 
 def test_a_network_that_raises_leaves_no_precision_behind() -> None:
