@@ -262,9 +262,11 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
         trees = GradientBoostingClassifier(random_state=derive(seed, "dci", k) % 2**32).fit(x, y[:, k])
         return trees.feature_importances_, trees.score(test_x, test_y[:, k])
 
-    # Side by side: growing a tree lets other threads work.
+    # Side by side: growing a tree lets other threads work. Factors with most values take longest, and begin.
+    longest = sorted(range(y.shape[1]), key=lambda k: -len(np.unique(y[:, k])))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        importances, accuracy = zip(*pool.map(trees_of, range(y.shape[1])), strict=True)
+        found = dict(zip(longest, pool.map(trees_of, longest), strict=True))
+    importances, accuracy = zip(*(found[k] for k in range(y.shape[1])), strict=True)
     importance = np.stack(importances, axis=1)
     return {
         "disentanglement": _concentration(importance),
