@@ -89,20 +89,15 @@ def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array,
     return frechet_distance(reference_features, fake_features)
 
 
-def _members(chosen: list[Tensor], n: int, dtype: torch.dtype) -> Float[Tensor, "s n"]:
-    """1 where a subset has a row, else 0."""
-    found = torch.zeros(len(chosen), n, dtype=dtype)
-    return found.scatter_(1, torch.stack(chosen), 1)
-
-
 def _kernel_sums(
     x: Float[Tensor, "n d"], in_x: Float[Tensor, "s n"], y: Float[Tensor, "m d"], in_y: Float[Tensor, "s m"]
 ) -> Float64[Tensor, " s"]:
     """The sum of (x_i.y_j/d + 1)^3 over the pairs of each subset; of a set with itself over i != j.
 
-    Kernels are computed once for all subsets. They keep the dtype of the rows; sums of more than a tile are float64.
+    `in_x` and `in_y` are 1 where a subset has a row. Kernels are computed once for all subsets and keep the dtype of
+    the rows; sums of more than a tile are float64.
     """
-    one, total = x.new_ones(()), x.new_zeros(len(in_x), dtype=torch.float64)
+    one, total = x.new_ones(()), torch.zeros(len(in_x), dtype=torch.float64, device=x.device)
     for rows in row_blocks(len(x), 1, _TILE):
         for columns in row_blocks(len(y), 1, _TILE):
             if x is y and columns.start < rows.start:
@@ -114,6 +109,15 @@ def _kernel_sums(
             twice = 2 if x is y and rows != columns else 1
             total += twice * ((in_x[:, rows] @ k).double() * in_y[:, columns]).sum(1)
     return total
+
+
+def _polynomial_mmd(
+    x: Float[Tensor, "n d"], in_x: Float[Tensor, "s n"], y: Float[Tensor, "m d"], in_y: Float[Tensor, "s m"], b: int
+) -> tuple[Float64[Tensor, " s"], float]:
+    """Unbiased MMD^2 of subsets of b rows each, whose cross term keeps its diagonal; and its largest cross term."""
+    within = [_kernel_sums(z, w, z, w) / (b * (b - 1)) for z, w in ((x, in_x), (y, in_y))]
+    across = _kernel_sums(x, in_x, y, in_y) / b**2
+    return within[0] + within[1] - 2 * across, float(across.abs().max())
 
 
 def kernel_distances(
@@ -138,13 +142,16 @@ def kernel_distances(
             subset.append(torch.randperm(len(rows), generator=stream)[:subset_size])
     for dtype in (torch.float32, torch.float64):
         x, y = real.to(dtype), fake.to(dtype)
-        in_x, in_y = (_members(s, len(z), dtype).to(z.device) for s, z in zip(chosen, (x, y), strict=True))
-        within = [_kernel_sums(z, w, z, w) / (subset_size * (subset_size - 1)) for z, w in ((x, in_x), (y, in_y))]
-        across = _kernel_sums(x, in_x, y, in_y) / subset_size**2
-        values = within[0] + within[1] - 2 * across
+        if len(x) * len(y) <= subsets * subset_size**2:  # all pairs are fewer than those of all subsets
+            members = (z.new_zeros(subsets, len(z)) for z in (x, y))
+            inside = [m.scatter_(1, torch.stack(s).to(m.device), 1) for m, s in zip(members, chosen, strict=True)]
+            values, largest = _polynomial_mmd(x, inside[0], y, inside[1], subset_size)
+        else:
+            all_ = x.new_ones(1, subset_size)
+            found = [_polynomial_mmd(x[i], all_, y[j], all_, subset_size) for i, j in zip(*chosen, strict=True)]
+            values, largest = torch.cat([value for value, _ in found]), max(size for _, size in found)
         # A mean over b rows; the kernels of a row may all be rounded the same way.
-        rounding = torch.finfo(dtype).eps * float(across.abs().max()) / subset_size**0.5
-        if rounding < _ROUNDING_KID * float(values.std()):
+        if torch.finfo(dtype).eps * largest / subset_size**0.5 < _ROUNDING_KID * float(values.std()):
             break
     return values.cpu()
 
