@@ -13,7 +13,14 @@ from benchmarks.results import HERE, KEPT, Kept, keep, kept, line, page
 from benchmarks.rows import ROWS, NotMeasured
 
 LONGEST = 3600  # seconds of a row
-for module in ("training", "codes", "distances", "disentangling", "whole"):  # each fills the table, in this order
+for module in (
+    "training",
+    "codes",
+    "distances",
+    "disentangling",
+    "whole",
+    "gpu",
+):  # each fills the table, in this order
     importlib.import_module(f"benchmarks.{module}")
 
 

@@ -19,11 +19,6 @@ HERE = Path(__file__).parent
 KEPT = HERE / "rows"  # git-ignored
 STEPS = ("step-vae", "step-beta-tcvae", "step-rae-l2", "step-aae", "step-wae-mmd")  # pythae has no AVAE
 MEDIAN_STEP = 1.05
-GPU = (
-    "five seeds of one method trained together: under 2.5 x the time of one",
-    "AVAE on MNIST, the paper's settings, 50 epochs: under 60 s",
-    "features, PRD, k-NN and KDE on the GPU: the CPU's results to 1e-4 relative",
-)
 
 
 @dataclass(frozen=True)
@@ -180,6 +175,4 @@ def page(everything: list[Kept]) -> str:
         lines += ["", "## Without a ratio", ""]
         shown = [[f.row.what, f.row.package or "–", str(f.row.goal), f.reason] for f in absent]
         lines += table(("what", "peer", "goal", "why"), shown)
-    lines += ["", "## GPU", ""]
-    lines += table(("goal", ""), [[goal, "not measured"] for goal in GPU])
     return "\n".join(lines) + "\n"

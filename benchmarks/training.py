@@ -224,8 +224,6 @@ def against_plain_loop(small: bool) -> Measured:
 )
 def bf16(small: bool) -> Measured:
     """A step in bfloat16 and one in float32; NotMeasured where the setting or the arithmetic does not exist."""
-    if "precision" not in config.Training.model_fields:
-        raise NotMeasured("not built")
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if "avx512_bf16" not in flags and "amx_bf16" not in flags:
         raise NotMeasured("this CPU has no bfloat16 arithmetic (avx512_bf16 or amx_bf16)")
@@ -238,7 +236,19 @@ def bf16(small: bool) -> Measured:
     sides = [partial(our_step, job, m, images) for job, m in zip(jobs, methods, strict=True)]
     steps = [(sides[0](), sides[1]()) for _ in range(2 if small else REPEATS)]
     mine, others = map(list, zip(*steps, strict=True))
-    return Measured(mine, others, equality)
+    shares = [profiled(job, m, images[: 3 * BATCH]) for job, m in zip(jobs, methods, strict=True)]
+    note = "of a step convolutions take {} in bfloat16 and {} in float32".format(*shares)
+    return Measured(mine, others, equality, note=note)
+
+
+def profiled(job: config.Job, method: Method, images: Tensor) -> str:
+    """The milliseconds of convolutions in a step, and those of all else."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        train(method, images, images[:2], job.training, 0)
+    events, steps = profile.key_averages(), len(images) / BATCH
+    inside = sum(event.self_cpu_time_total for event in events if "convolution" in event.key) / steps / 1e3
+    rest = sum(event.self_cpu_time_total for event in events) / steps / 1e3 - inside
+    return f"{inside:.0f} ms (all else {rest:.0f})"
 
 
 def avae_epoch(m: int, small: bool) -> Measured:

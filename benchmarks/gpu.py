@@ -1,0 +1,100 @@
+"""What a GPU is asked for: seeds side by side, an AVAE in a minute, and the CPU's numbers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.codes import BANDWIDTH
+from benchmarks.distances import feature_sets, size
+from benchmarks.measure import relative, taking_turns, timed
+from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
+from benchmarks.training import BATCH, RANGE, SHAPE, pixels, task
+from lvm_bench.contract import Method, Spec
+from lvm_bench.kde import leave_one_out_log_density
+from lvm_bench.metrics import frechet_distance, kernel_distance, knn, prd
+from lvm_bench.registry import METHODS
+from lvm_bench.together import train_together
+from lvm_bench.train import Trained, Training, build, train
+
+SEEDS = 5
+
+
+def device() -> str:
+    """The GPU; NotMeasured where there is none."""
+    if not torch.cuda.is_available():
+        raise NotMeasured("not measured: no GPU here")
+    return "cuda"
+
+
+def fresh(job: Any, n: int, seed: int, place: str) -> Method:
+    """A method of a job before its training, on a device."""
+    settings, spec = job.training, Spec(SHAPE, RANGE, job.training.latent, n, BATCH, "sse")
+    cls = METHODS[job.method_base]
+    return build(cls, job.arguments, spec, settings.network, settings.width, seed, place, settings.precision)
+
+
+@row(
+    "gpu-seeds",
+    "five seeds of the VAE on MNIST trained together, an epoch",
+    "torch",
+    Goal(longer=2.5),
+    peer="one seed alone",
+)
+def seeds_together(small: bool) -> Measured:
+    """An epoch of five seeds by one call a step, and of one seed."""
+    place, job = device(), task("vae", small)
+    images = pixels(5 * BATCH if small else 60_000).to(place)
+    validation = images[:BATCH]
+
+    def together() -> list[Trained | Exception]:
+        methods = [fresh(job, len(images), seed, place) for seed in range(SEEDS)]
+        trainings = [Training(method, job.training, images, seed) for seed, method in enumerate(methods)]
+        return train_together(trainings, validation, lambda: False)
+
+    def alone() -> Trained:
+        return train(fresh(job, len(images), 0, place), images, validation, job.training, 0)
+
+    mine, others, several, one = taking_turns(together, alone, 3)
+    first = several[0]
+    assert isinstance(first, Trained)
+    difference = relative(first.history[-1]["train/loss"], one.history[-1]["train/loss"])
+    return Measured(mine, others, Equality("mean loss of seed 0 in the epoch, relative", difference, 1e-3))
+
+
+@row("gpu-avae", "AVAE on MNIST, the paper's settings, 50 epochs", "", Goal(most=60.0))
+def avae(small: bool) -> Measured:
+    """Seconds of fifty epochs, the encoding of 10,000 images anew every ten steps among them."""
+    place = device()
+    epochs, n = (1, 1200) if small else (50, 50_000)
+    job = task("avae", small, f"epochs={epochs}", "precision=tf32", *(["m=500"] if small else []))
+    images = pixels(n).to(place)
+    seconds, _ = timed(lambda: train(fresh(job, n, 0, place), images, images[:1000], job.training, 0))
+    return Measured([seconds], note="random pixels, which cost what digits do; networks in TF32")
+
+
+@row(
+    "gpu-metrics",
+    "Fréchet distance, KID, PRD, k-NN shares and KDE entropy on the GPU, 10,000 x 2,048",
+    "torch",
+    Goal(faster=1.0),
+    peer="our own on the CPU",
+)
+def metrics(small: bool) -> Measured:
+    """All of them there and here, and how far their results are apart."""
+    place = device()
+    rows = [torch.from_numpy(values) for values in feature_sets(*size(small))]
+
+    def measured(on: str) -> list[float]:
+        real, fake = (values.to(on) for values in rows)
+        subset = min(1000, len(real))
+        scores = [frechet_distance(real, fake), kernel_distance(real, fake, subset_size=subset)]
+        of_pairs: tuple[Callable[..., dict[str, float]], ...] = (prd, knn)
+        scores += [value for measure in of_pairs for value in measure(real, fake).values()]
+        return [*scores, float(leave_one_out_log_density(real[:, :128], BANDWIDTH).mean())]
+
+    mine, others, there, here = taking_turns(partial(measured, place), partial(measured, "cpu"), 2)
+    apart = float((np.abs(np.array(there) - here) / np.abs(here)).max())
+    return Measured(mine, others, Equality("every score, relative", apart, 1e-4))
