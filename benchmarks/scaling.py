@@ -37,8 +37,9 @@ from lvm_bench.metrics import (
 
 SAMPLES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 DIMENSIONS = (64, 128, 256, 512, 1024, 2048)
+LARGEST = 50_000
 LATENTS = (8, 16, 32, 64, 128, 256)
-LONGEST = 300  # seconds of a point, after which its series ends
+LONGEST = 120  # seconds that a point may take, by what the one before it took
 Action = Callable[[], object]
 
 
@@ -128,7 +129,7 @@ def series() -> list[Series]:
     """Everything that is measured, with the exponents that counting operations gives."""
     of_sets: list[tuple[str, Callable[..., object], float, float]] = [
         ("Fréchet distance", frechet_distance, 1, 2),
-        ("KID", kernel_distance, 0, 1),
+        ("KID, 100 subsets of 1,000", kernel_distance, 0, 1),
         ("PRD", prd, 1, 1),
         ("k-NN precision, recall, density, coverage", knn, 2, 1),
     ]
@@ -152,7 +153,7 @@ def series() -> list[Series]:
         Series(
             "k-NN precision and recall of many features",
             "n",
-            (50_000,),
+            (LARGEST,),
             2,
             lambda v: of_features(knn, v, 2048),
             "d = 2,048",
@@ -234,14 +235,45 @@ def page(everything: list[tuple[Series, list[Point]]]) -> str:
             "",
             f"Made by `make bench-scaling` with torch {torch.__version__}, {threads()} threads of an {processor()}.",
             "The exponent is the slope over the upper half of the sizes; it lies below theory where fixed costs still",
-            "count, or products gain from being larger.",
+            "count, or products gain from being larger. KID costs n^2 up to n = 10,000, where all pairs are fewer than",
+            "those of 100 subsets, and no more from there on.",
             "",
             *table(header, rows),
             "",
+            in_all(everything),
+            "",
             "![Seconds and memory over sizes](scaling.png)",
+            "",
+            "## What suites need",
+            "",
+            "As `lvm-bench run --suite NAME --dry-run` estimates it on this machine, extrapolated from a few steps and",
+            "scores of small sizes; on a GPU not measured.",
+            "",
+            "```",
+            *map(estimate, ("quick", "mnist-small", "paper")),
+            "```",
             "",
         ]
     )
+
+
+def in_all(everything: list[tuple[Series, list[Point]]]) -> str:
+    """The memory of the largest k-NN shares with their input."""
+    found = next(found for each, found in everything if each.values == (LARGEST,))
+    mebibytes = found[-1].memory + 2 * LARGEST * 2048 * 4 / 2**20
+    return (
+        f"Precision, recall, density and coverage of {LARGEST:,} x 2,048 features: {found[-1].seconds:.0f} s and "
+        f"{mebibytes / 1024:.2f} GiB with the features themselves (goal: 4 GiB)."
+    )
+
+
+def estimate(name: str) -> str:
+    """The sum of a suite's estimate, with its name."""
+    command = [sys.executable, "-m", "lvm_bench", "run", "--suite", name, "--dry-run", "--extractor", "inception"]
+    command = command if name == "paper" else command[:-2]
+    with tempfile.TemporaryDirectory() as folder:
+        told = subprocess.run([*command, "--results", folder], check=True, capture_output=True, text=True).stderr
+    return f"{name}: {told.splitlines()[-1]}"
 
 
 def main() -> None:
