@@ -82,7 +82,7 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray).")
 @click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster.")
-@click.option("--dry-run", is_flag=True, help="Print the jobs and their settings; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing.")
 def run(
     suite: str,
     methods: tuple[str, ...],
@@ -135,13 +135,25 @@ def run(
             values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
             click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
         click.echo(f"{len(chosen.jobs)} runs.", err=True)
-        return
     from lvm_bench.data.files import data_root
     from lvm_bench.progress import Progress
     from lvm_bench.runner import resolve_device
     from lvm_bench.runner import run as run_suite
     from lvm_bench.stopping import Stop
 
+    if dry_run:
+        from lvm_bench.estimate import tell
+
+        tell(
+            chosen,
+            results,
+            data_root(data_folder),
+            resolve_device(device),
+            retry_failed=retry_failed,
+            resample=resample,
+            at_a_time=jobs,
+        )
+        return
     stop = Stop(budget)
     go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed, resample=resample)
     try:

@@ -3,7 +3,7 @@
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -62,13 +62,13 @@ class Evidence:
         self.splits = {"train": resident(data.train.pixels), "heldout": resident(heldout.pixels)}
         self._labels = {"train": data.train.labels, "heldout": heldout.labels}
         self.n = min(settings.samples, len(heldout), len(data.train))
-        self._made: dict[tuple[str, str], Any] = {}
+        self.made: dict[tuple[str, str], Any] = {}
 
     def once(self, kind: str, what: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, computed at the first call only."""
-        if (kind, what) not in self._made:
-            self._made[kind, what] = make()
-        return self._made[kind, what]
+        if (kind, what) not in self.made:
+            self.made[kind, what] = make()
+        return self.made[kind, what]
 
     def provide(self, parameter: str, variant: str) -> Any:
         """The value of a metric's parameter for one variant; Absent when this run has none."""
@@ -437,28 +437,44 @@ def evaluate(
     """
     assert metrics  # importing the package fills METRICS
     done, before = _kept(partial, identity, say), seconds_before(partial, identity)
-    started, wanted = time.perf_counter(), evidence.settings.metrics
-    for name, metric in METRICS.items():
-        if wanted != "all" and name not in wanted:
+    started = time.perf_counter()
+    for name, variant in wanted(evidence.settings.metrics, drawn_alone):
+        label = f"{name}.{variant}"
+        if label in done:
             continue
-        parameters = inspect.signature(metric).parameters
-        for variant in metric.metric.of:
-            label = f"{name}.{variant}"
-            if label in done or (drawn_alone and not is_drawn({*parameters}, variant)):
-                continue
-            if stop():
-                raise Stopped
-            try:
-                inputs = {parameter: evidence.provide(parameter, variant) for parameter in parameters}
-            except Absent:
-                continue
-            suffix = variant
-            if any(parameter.endswith("_features") for parameter in parameters):
-                suffix = f"{variant}@{evidence.extractor.name}"
-            done[label] = _keyed(name, suffix, metric(**inputs))
-            seconds = before + time.perf_counter() - started
-            store.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
+        if stop():
+            raise Stopped
+        inputs = inputs_of(evidence, name, variant)
+        if inputs is None:
+            continue
+        suffix = f"{variant}@{evidence.extractor.name}" if any(map(is_of_features, inputs)) else variant
+        done[label] = _keyed(name, suffix, METRICS[name](**inputs))
+        seconds = before + time.perf_counter() - started
+        store.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
+
+
+def wanted(chosen: list[str] | Literal["all"], drawn_alone: bool = False) -> Iterator[tuple[str, str]]:
+    """The (metric, variant) pairs to score, whether or not they apply; with `drawn_alone` those that are drawn."""
+    for name, metric in METRICS.items():
+        if chosen == "all" or name in chosen:
+            parameters = {*inspect.signature(metric).parameters}
+            yield from (
+                (name, variant) for variant in metric.metric.of if not drawn_alone or is_drawn(parameters, variant)
+            )
+
+
+def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
+    """What a metric gets for a variant; None where it does not apply."""
+    try:
+        return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
+    except Absent:
+        return None
+
+
+def is_of_features(parameter: str) -> bool:
+    """Whether a metric's parameter is measured in the feature space."""
+    return parameter.endswith("_features")
 
 
 def is_drawn(parameters: set[str], variant: str) -> bool:
@@ -490,10 +506,9 @@ def seconds_before(partial: Path, identity: str) -> float:
     return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < MOST_SECONDS else 0.0
 
 
-def needs_features(wanted: list[str] | Literal["all"]) -> bool:
+def needs_features(chosen: list[str] | Literal["all"]) -> bool:
     """Whether one of these metrics measures in a feature space."""
-    chosen = [metric for name, metric in METRICS.items() if wanted == "all" or name in wanted]
-    return any(p.endswith("_features") for metric in chosen for p in inspect.signature(metric).parameters)
+    return any(is_of_features(p) for name, _ in wanted(chosen) for p in inspect.signature(METRICS[name]).parameters)
 
 
 def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:

@@ -64,8 +64,28 @@ def inception(request: Request) -> Extractor:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+    return _pool_3(network, request.device)
+
+
+def untrained_inception(device: str) -> Extractor:
+    """Inception with the weights that torch draws: as fast as with its own, and of no other use."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    class Untrained(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *_: object, **__: object) -> None:
+            pass
+
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    nothing.seek(0)
+    with torch.random.fork_rng(devices=[]):
+        network = Untrained("inception-v3-compat", ["2048"], feature_extractor_weights_path=nothing)
+    return _pool_3(network, device)
+
+
+def _pool_3(network: nn.Module, device: str) -> Extractor:
     *layers, _logits = network.children()  # in the order in which they are applied
-    body = folded(nn.Sequential(*layers)).to(request.device).to(memory_format=torch.channels_last)
+    body = folded(nn.Sequential(*layers)).to(device).to(memory_format=torch.channels_last)
 
     def pool_3(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 2048"]:
         x = enlarged(images.expand(-1, 3, -1, -1), 299).sub_(128).div_(128)
@@ -73,8 +93,8 @@ def inception(request: Request) -> Extractor:
 
     note = "Inception pool_3 (2015-12-05), TensorFlow 1 bilinear resize to 299 x 299"
     # On the CPU few images at a time, so that what layers pass on stays in the cache.
-    size = 8 if request.device == "cpu" else 100
-    return Extractor("inception", "inception-2015-12-05-tf1-bilinear-folded", note, pool_3, request.device, size)
+    size = 8 if device == "cpu" else 100
+    return Extractor("inception", "inception-2015-12-05-tf1-bilinear-folded", note, pool_3, device, size)
 
 
 def folded(network: nn.Module) -> nn.Module:

@@ -101,14 +101,8 @@ def run(
     """
     folder = results / suite.name
     store.check_writable(store.check_inside(results, folder))
-    everything = [*suite.controls, *suite.jobs]
-    pairs = list(zip(everything, survey_all(everything, results), strict=True))
-    todo = [
-        job
-        for job, standing in pairs
-        if standing.state in ({"failed"} if retry_failed else UNFINISHED)
-        or (not retry_failed and lacks_redraws(job, standing, results, resample))
-    ]
+    pairs = surveyed(suite, results)
+    todo = [job for job, standing in pairs if is_left(job, standing, results, retry_failed, resample)]
     require_files(todo, root)
     progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
     for method, reason in suite.broken.items():
@@ -134,6 +128,19 @@ def run(
         for name, record in given_up.items():
             progress.failed(name, f"{record.get('reason', '')} (before; --retry-failed tries it again)")
     return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
+
+
+def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:
+    """How far each run of a suite is, controls first; UserError naming every run that has other settings."""
+    everything = [*suite.controls, *suite.jobs]
+    return list(zip(everything, survey_all(everything, results), strict=True))
+
+
+def is_left(job: Job, standing: Standing, results: Path, retry_failed: bool, resample: int) -> bool:
+    """Whether `run` works on a run that stands so."""
+    if retry_failed:
+        return standing.state == "failed"
+    return standing.state in UNFINISHED or missing_redraws(job, standing, results, resample) > 0
 
 
 def share(
@@ -262,7 +269,7 @@ class Worker:
             return "busy"
         with claim, fixed_numerics(job.training.threads):
             standing = survey(job, self.results)
-            short = lacks_redraws(job, standing, self.results, self.resample)
+            short = missing_redraws(job, standing, self.results, self.resample) > 0
             if standing.state in ("done", "declined") and not short:
                 self.progress.elsewhere(job)
                 return "done"
@@ -352,7 +359,7 @@ class Run:
             progress.notice(job, str(Lost(self.folder)))
             return "busy"
         known = isinstance(error, RunError | UserError)
-        reason = str(error) if known else _where(error, job)
+        reason = str(error) if known else where_in(error, job)
         if not self.is_done:  # a redraw that fails takes nothing away
             self.keep("failed", reason=reason, traceback="".join(traceback.format_exception(error)))
         progress.failed(job.name, reason)
@@ -570,14 +577,15 @@ def folder_of(job: Job, results: Path) -> Path:
     return store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
 
 
-def lacks_redraws(job: Job, standing: Standing, results: Path, wanted: int) -> bool:
-    """Whether a trained and scored run has fewer further evaluations than are wanted."""
+def missing_redraws(job: Job, standing: Standing, results: Path, wanted: int) -> int:
+    """How many further evaluations a trained and scored run has fewer than are wanted."""
     if not wanted or standing.state != "done" or job.is_control:
-        return False
+        return 0
     try:
-        return len(records.redraws(folder_of(job, results), records.identity(standing.record))) < wanted
+        made = len(records.redraws(folder_of(job, results), records.identity(standing.record)))
     except RunError:
-        return True
+        made = 0
+    return max(wanted - made, 0)
 
 
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
@@ -721,8 +729,8 @@ def require_files(jobs: list[Job], root: Path) -> None:
         raise UserError("\n".join(problems))
 
 
-def load_data(job: Job, root: Path) -> Data:
-    """The data of a job, limited as its settings say."""
+def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
+    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`)."""
     training = job.training
     return load(
         job.dataset_base,
@@ -731,6 +739,7 @@ def load_data(job: Job, root: Path) -> Data:
         train_images=_limit(training.train_images),
         validation_images=_limit(training.validation_images),
         test_images=_limit(job.evaluation.test_images),
+        made_up=made_up,
     )
 
 
@@ -787,7 +796,7 @@ def _commit() -> str | None:
         return None
 
 
-def _where(error: Exception, job: Job) -> str:
+def where_in(error: Exception, job: Job) -> str:
     """`file, line n: Error: text` for an exception out of a method's own file."""
     place = where(error, Path(source_file(METHODS[job.method_base])))
     return f"{place}: {type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress, square
-from lvm_bench.data.images import Images, Splits, dataset
+from lvm_bench.data.images import Images, Outline, Splits, dataset
 from lvm_bench.data.official import whole
 from lvm_bench.data.processed import processed
 from lvm_bench.registry import DATASETS
@@ -45,7 +45,11 @@ FILES = (
 )
 
 
-@dataset("celeba", value_range=(-1, 1), files=FILES, licence="non-commercial research only")
+def _outline() -> Outline:
+    return Outline((3, SIZE, SIZE), 162_770, 19_867, 19_962)
+
+
+@dataset("celeba", value_range=(-1, 1), files=FILES, licence="non-commercial research only", outline=_outline)
 def celeba(root: Path) -> Splits:
     """Faces, 3 x 64 x 64: central 140 x 140 pixels, LANCZOS. Liu, Luo, Wang & Tang 2015, ICCV."""
     archive, partition = require("celeba", root)

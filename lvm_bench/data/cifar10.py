@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lvm_bench.data.files import RemoteFile, require
-from lvm_bench.data.images import Images, Splits, dataset
+from lvm_bench.data.images import Images, Outline, Splits, dataset
 from lvm_bench.data.official import whole
 
 VALIDATION = 10_000  # the last images of the training files
@@ -18,7 +18,11 @@ ARCHIVE = RemoteFile(
 )
 
 
-@dataset("cifar10", files=[ARCHIVE], licence="none stated; cite the report")
+def _outline() -> Outline:
+    return Outline((3, 32, 32), 50_000 - VALIDATION, VALIDATION, 10_000, classes=10)
+
+
+@dataset("cifar10", files=[ARCHIVE], licence="none stated; cite the report", outline=_outline)
 def cifar10(root: Path) -> Splits:
     """Photographs of ten classes, 3 x 32 x 32. Krizhevsky 2009, Learning Multiple Layers of Features."""
     (archive,) = require("cifar10", root)

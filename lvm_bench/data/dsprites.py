@@ -11,7 +11,7 @@ import numpy as np
 
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress
-from lvm_bench.data.images import Splits, dataset
+from lvm_bench.data.images import Outline, Splits, dataset
 from lvm_bench.data.official import Blocks, damaged, grid, whole
 
 SIZE = 64
@@ -26,7 +26,11 @@ FILE = RemoteFile(
 )
 
 
-@dataset("dsprites", files=(FILE,), licence="Apache 2.0")
+def _outline() -> Outline:
+    return Outline((1, SIZE, SIZE), factor_sizes=(3, 6, 40, 32, 32))
+
+
+@dataset("dsprites", files=(FILE,), licence="Apache 2.0", outline=_outline)
 def dsprites(root: Path) -> Splits:
     """A white square, ellipse or heart on black, 1 x 64 x 64. Matthey, Higgins, Hassabis & Lerchner 2017.
 

@@ -99,6 +99,37 @@ class Splits:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What is known of a data set without its files: the shape of an image, and the images of each split or factor."""
+
+    shape: tuple[int, int, int]  # c, h, w
+    train: int = 0
+    validation: int = 0
+    test: int = 0
+    classes: int = 0
+    factor_sizes: tuple[int, ...] = ()  # of a grid, whose splits follow from them
+
+    def made_up(self) -> Splits:
+        """Splits of this outline whose images show nothing."""
+        if self.factor_sizes:
+            n = int(np.prod(self.factor_sizes))
+            names = tuple(f"factor {i}" for i in range(len(self.factor_sizes)))
+            return Grid(names, self.factor_sizes, overlapping(n, self.shape), np.arange(n)).splits()
+        train, validation, test = (
+            Images(overlapping(n, self.shape), np.arange(n) % self.classes if self.classes else None)
+            for n in (self.train, self.validation, self.test)
+        )
+        return Splits(train, test, validation)
+
+
+def overlapping(n: int, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "n c h w"]:
+    """Images of random pixels that overlap in memory: each begins a byte after the one before."""
+    c, h, w = shape
+    stream = np.random.default_rng(0).integers(256, size=n + c * h * w - 1, dtype=np.uint8)
+    return np.lib.stride_tricks.as_strided(stream, (n, c, h, w), (1, h * w, w, 1))
+
+
+@dataclass(frozen=True)
 class Info:
     """What `@dataset` is told: the value range that networks see, the files to download, their licence."""
 
@@ -107,6 +138,7 @@ class Info:
     files: tuple[RemoteFile, ...]
     licence: str
     novel: str  # the data set of equal shape whose images a model of this one should find novel
+    outline: Callable[..., Outline] | None  # from the options; None where the files alone tell it
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +168,15 @@ def dataset(
     files: Sequence[RemoteFile] = (),
     licence: str = "",
     novel: str = "",
+    outline: Callable[..., Outline] | None = None,
 ) -> Callable[[Loader], Loader]:
     """Register a function from the data root to Splits under `name`.
 
-    Its keyword-only arguments are the options that bench.toml may set.
+    Its keyword-only arguments are the options that bench.toml may set; `outline` gets the same.
     """
 
     def add(function: Loader) -> Loader:
-        function.info = Info(name, value_range, tuple(files), licence, novel)  # type: ignore[attr-defined]
+        function.info = Info(name, value_range, tuple(files), licence, novel, outline)  # type: ignore[attr-defined]
         return DATASETS.register(name)(function)
 
     return add
@@ -157,14 +190,17 @@ def load(
     train_images: int | None = None,
     validation_images: int | None = None,
     test_images: int | None = None,
+    made_up: bool = False,
 ) -> Data:
     """The first images of each split of a data set; None takes all of them.
 
     Without an official validation split, the last `validation_images` (None: a sixth) of the training images
     become one, before `train_images` are taken. Raises UserError where there are fewer images than asked for.
+    `made_up` puts images that show nothing in the place of those of a data set whose outline is known: no file is read.
     """
-    function = DATASETS[name]
-    splits: Splits = function(root, **options)
+    function, info = DATASETS[name], DATASETS[name].info
+    outline: Outline | None = info.outline(**options) if made_up and info.outline else None
+    splits: Splits = outline.made_up() if outline else function(root, **options)
     train, validation = splits.train, splits.validation
     if validation is None:
         count = len(train) // OWN_SPLIT if validation_images is None else validation_images
@@ -177,17 +213,14 @@ def load(
     train = _first(name, "training", train, "train_images", train_images)
     validation = _first(name, "validation", validation, "validation_images", validation_images)
     test = _first(name, "test", splits.test, "test_images", test_images)
+    novel = None
+    if info.novel and all((root / file.path).is_file() for file in DATASETS[info.novel].info.files):
+        novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
+    if outline:
+        return Data(name, train, validation, test, info.value_range, "made up", splits.grid, novel)
     # A grid holds its splits' images and fixes their order.
     digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
-    novel = _novel(function.info.novel, root, test_images)
-    return Data(name, train, validation, test, function.info.value_range, digest, splits.grid, novel)
-
-
-def _novel(name: str, root: Path, count: int | None) -> Images | None:
-    """The first test images of a data set; None where a file of it is missing, or for no name."""
-    if not name or not all((root / file.path).is_file() for file in DATASETS[name].info.files):
-        return None
-    return DATASETS[name](root).test.take(slice(count))
+    return Data(name, train, validation, test, info.value_range, digest, splits.grid, novel)
 
 
 def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:

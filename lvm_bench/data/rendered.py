@@ -45,8 +45,13 @@ def rendered(
             pixels[start : start + BLOCK] = images(factors[start : start + BLOCK])
 
     causes = [*causes, *sizes, hashlib.sha256(order.tobytes()).hexdigest(), np.__version__]
-    varied = {factor: size for factor, size in zip(names, sizes, strict=True) if size > 1}
-    return Grid(tuple(varied), tuple(varied.values()), processed(name, causes, (n, *shape), fill), order)
+    factors = tuple(factor for factor, size in zip(names, sizes, strict=True) if size > 1)
+    return Grid(factors, varied(sizes), processed(name, causes, (n, *shape), fill), order)
+
+
+def varied(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The numbers of values of what is a factor: what has one value is none."""
+    return tuple(size for size in sizes if size > 1)
 
 
 def require_settings(

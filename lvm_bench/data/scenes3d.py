@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from lvm_bench.data.images import Splits, dataset
-from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread
+from lvm_bench.data.images import Outline, Splits, dataset
+from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varied
 
 NAMES = ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation")
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
@@ -30,7 +30,12 @@ Points = Float64[np.ndarray, "n 3"]
 Distance = Callable[[Points], Float64[np.ndarray, " n"]]
 
 
-@dataset("scenes3d", licence="MIT")
+def _outline(size: int, factor_sizes: Sequence[int]) -> Outline:
+    require_settings("scenes3d", size, factor_sizes, NAMES, SHAPES)
+    return Outline((3, size, size), factor_sizes=varied(factor_sizes))
+
+
+@dataset("scenes3d", licence="MIT", outline=_outline)
 def scenes3d(root: Path, *, size: int = 64, factor_sizes: Sequence[int] = (10, 10, 10, 8, 4, 15)) -> Splits:
     """A coloured object in a coloured room, rendered: a stand-in with the factor structure of 3D Shapes.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress
-from lvm_bench.data.images import Splits, dataset
+from lvm_bench.data.images import Outline, Splits, dataset
 from lvm_bench.data.official import Blocks, damaged, grid, whole
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ FILE = RemoteFile(
 )
 
 
-@dataset("shapes3d", files=(FILE,), licence="Apache 2.0")
+def _outline() -> Outline:
+    return Outline((3, SIZE, SIZE), factor_sizes=(10, 10, 10, 8, 4, 15))
+
+
+@dataset("shapes3d", files=(FILE,), licence="Apache 2.0", outline=_outline)
 def shapes3d(root: Path) -> Splits:
     """A shaded solid in a coloured room, 3 x 64 x 64. Burgess & Kim 2018.
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from lvm_bench.data.images import Splits, dataset
-from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread
+from lvm_bench.data.images import Outline, Splits, dataset
+from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varied
 
 NAMES = ("shape", "scale", "orientation", "x", "y")
 SHAPES = ("square", "ellipse", "heart")
@@ -17,7 +17,12 @@ HEART_CENTROID = (np.pi / 16 + 1 / 12) / (1 + np.pi / 4)
 Window = Float32[np.ndarray, "m w w"]
 
 
-@dataset("sprites", licence="MIT")
+def _outline(size: int, factor_sizes: Sequence[int], smooth: bool) -> Outline:
+    require_settings("sprites", size, factor_sizes, NAMES, SHAPES)
+    return Outline((1, size, size), factor_sizes=varied(factor_sizes))
+
+
+@dataset("sprites", licence="MIT", outline=_outline)
 def sprites(
     root: Path, *, size: int = 64, factor_sizes: Sequence[int] = (3, 6, 40, 32, 32), smooth: bool = False
 ) -> Splits:
