@@ -42,7 +42,7 @@ from lvm_bench.seeding import generator
 from lvm_bench.train import build, encode, fixed_numerics, minibatches, train, validate
 
 LIMIT = 0.2  # seconds of a measurement after which none is made at a larger size
-LONG = 1.0  # seconds of a measurement that is not repeated
+PATIENCE = 0.5  # seconds of a measurement, with all that is made for it, after which none is made at a larger size
 LONG_STEP = 0.3  # seconds; of methods with longer steps one alone is measured in the whole network
 NARROW = 1 / 16  # of the width: in so narrow a network a step shows what a method adds to it
 MOST_STEPS = 10  # that are measured
@@ -99,22 +99,28 @@ class Space:
 
 
 def extrapolated(measure: Callable[[float], float], scales: list[float], most: float) -> float:
-    """Seconds at scale 1 from those at growing scales, each twice the one before, up to the first above LIMIT.
+    """Seconds at scale 1 from those at growing scales, each twice the one before, up to the first that takes long.
 
-    The larger of a line and a power law (of the exponent `most` at most) through the last two: what has a constant
-    share is near the one, what grows with a power of the size near the other.
+    The larger of a line and a power law through the last ones: what has a constant share is near the one, what grows
+    with a power of the size (`most` at most) near the other. What no such growth explains is measured again.
     """
-    measure(scales[0])  # what is imported and allocated at the first call alone
-    before, latest, reached = math.nan, measure(scales[0]), scales[0]
-    for scale in scales[1:]:
-        if latest > LIMIT and not math.isnan(before):
+    found: list[float] = []
+    for scale in scales:
+        begun = time.perf_counter()
+        seconds = measure(scale)
+        if not found or seconds > 2**most * found[-1]:
+            seconds = min(seconds, measure(scale))
+        found.append(seconds)
+        # What is made once for a size may take longer than what is measured.
+        if seconds > PATIENCE or (len(found) > 1 and max(seconds, time.perf_counter() - begun - PATIENCE) > LIMIT):
             break
-        before, latest, reached = latest, measure(scale), scale
-    if math.isnan(before):
+    reached, latest = scales[len(found) - 1], found[-1]
+    if len(found) == 1:
         return latest / reached
-    line = latest + (latest - before) * (1 - reached) / (reached / 2)
-    exponent = min(max(math.log2(latest / before), 0.0), most)
-    return max(line, latest * reached**-exponent)
+    # Over two doublings too, so that a disturbed measurement does not count for much.
+    powers = [math.log2(latest / before) / k for k, before in enumerate(found[-2:-4:-1], 1)]
+    line = latest + (latest - found[-2]) * (1 - reached) / (reached / 2)
+    return max(line, latest * reached ** -min(max(min(powers), 0.0), most))
 
 
 class Idle:
@@ -202,15 +208,10 @@ def now(device: str) -> float:
 
 
 def timed(action: Callable[[], object], device: str) -> float:
-    """The fewest seconds of an action, which is repeated while it is short: others at work only ever add to them."""
-    seconds: list[float] = []
-    while len(seconds) < 2 or (sum(seconds) < LIMIT / 2 and len(seconds) < 10):
-        if sum(seconds) > LONG:
-            break
-        started = now(device)
-        action()
-        seconds.append(now(device) - started)
-    return min(seconds)
+    """Seconds of an action."""
+    started = now(device)
+    action()
+    return now(device) - started
 
 
 @dataclass(frozen=True)
@@ -363,33 +364,34 @@ class ThisMachine:
         if not needs_features(evaluation.metrics):
             return Space()
         data = self.data(job)
-        causes = [evaluation.extractor, data.train.pixels.shape[1:], evaluation.classifier_epochs, len(data.train)]
-        return self._once(["space", causes, job.training.threads], lambda: self._space(job, data))
+        causes: list[Any] = [evaluation.extractor, job.training.threads]
+        if evaluation.extractor != "inception":  # which makes all images 299 x 299
+            causes += [evaluation.classifier_epochs, len(data.train), data.train.pixels.shape]
+        return self._once(causes, lambda: self._space(job, data))
 
     def _space(self, job: Job, data: Data) -> Space:
-        few = data.train.take(slice(1000))
+        small = replace(data, train=data.train.take(slice(1000)), test=data.test.take(slice(1)))
         setup = 0.0
         with fixed_numerics(job.training.threads):
             if job.evaluation.extractor == "inception":
                 made = untrained_inception(self.device)
             else:
-                small = replace(data, train=few, test=data.test.take(slice(1)), fingerprint="made up")
                 request = Request(small, self.root, self.device, job.evaluation.classifier_epochs)
                 begun = now(self.device)
                 with _cache_apart():
                     made = EXTRACTORS[job.evaluation.extractor](request)
-                setup = (now(self.device) - begun) * len(data.train) / len(few)
-            images = torch.from_numpy(np.ascontiguousarray(few.pixels[:BATCH]))
+                setup = (now(self.device) - begun) * len(data.train) / len(small.train)
+            images = torch.from_numpy(np.ascontiguousarray(small.train.pixels[:BATCH]))
+            dimensions, count = made.features(images[:1]).shape[1], 2
             with self._growth() as grown:
-                made.features(images[:1])
-                count = 1
-                while (seconds := timed(partial(made.features, images[:count]), self.device)) < LIMIT:
-                    if count == len(images):
+                while True:
+                    few = images[:count]
+                    seconds = timed(partial(made.features, few), self.device) / len(few)
+                    if count >= len(images) or seconds * count > PATIENCE:
                         break
-                    count = min(2 * count, len(images))
+                    count *= 2
         self.measured += 1
-        dimensions = made.features(images[:1]).shape[1]
-        return Space(dimensions, setup, seconds / count, grown[0] * BATCH / count)
+        return Space(dimensions, setup, seconds, grown[0] * BATCH / len(few))
 
     def scoring(self, job: Job, drawn_alone: bool) -> Scoring:
         """What scoring a job costs, or a further evaluation of it."""
@@ -412,17 +414,15 @@ class ThisMachine:
         idle = smallest.idle
         counts = [count / scales[0] for count in (idle.encoded, idle.decoded, idle.featured)]
         needs = smallest.held() + max((smallest.copied(*pair) for pair in applies), default=0.0)
-        causes = [_of_data(job), job.evaluation.model_dump(), job.training.latent]
         total = 0.0
         for name, variant in applies:
 
             def measured(name: str = name, variant: str = variant) -> float:
                 self.measured += 1
-                return extrapolated(
-                    lambda scale: sketch(scale).seconds(name, variant), scales, smallest.most(name, variant)
-                )
+                most = smallest.most(name, variant)
+                return extrapolated(lambda scale: sketch(scale).seconds(name, variant), scales, most)
 
-            total += self._once([name, causes], measured)
+            total += self._once([name, smallest.signature(name, variant), scales[0], job.training.threads], measured)
         return Scoring(total, counts[0], counts[1], counts[2], needs)
 
 
@@ -499,6 +499,11 @@ class Sketch:
         inputs = self.inputs(name, variant) or {}
         providing = now(self.device) - begun - self.idle.seconds
         return providing + timed(lambda: METRICS[name](**inputs), self.device)
+
+    def signature(self, name: str, variant: str) -> dict[str, Any]:
+        """The shapes and values of what a metric gets, on which its seconds depend."""
+        inputs = self.inputs(name, variant) or {}
+        return {key: [*value.shape] if isinstance(value, Tensor) else repr(value) for key, value in inputs.items()}
 
     def most(self, name: str, variant: str) -> float:
         """The largest power of the scale that a metric's cost grows with: pairs of samples, times what shrinks too."""
