@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
+from rich.markup import escape
 
 from lvm_bench.config import Job, Suite
 from lvm_bench.data.images import Data
@@ -15,12 +16,14 @@ from lvm_bench.records import MOST_CODES
 from lvm_bench.registry import METHODS
 from lvm_bench.rehearsal import Pace, Scoring, Space, ThisMachine
 from lvm_bench.runner import PICTURES, Standing, is_left, missing_redraws, spec_of, surveyed, where_in
+from lvm_bench.text import printable
 
 FACTOR = 1.5  # that an estimate should be right to
 GIB = 2**30
 ONCE = "(features, once)"
 
 
+@runtime_checkable
 class Machine(Protocol):
     """Whoever knows what a job costs."""
 
@@ -184,62 +187,63 @@ def tell(
     machine = ThisMachine(root, device)
     started = {job.dataset for job, standing in pairs if standing.state == "done"}
     with console.status("Measuring ...") as status:
-        found = estimate(left, started, machine, lambda what: status.update(f"Measuring {what}"))
-    for line in lines(found, left, device, at_a_time, machine.measured):
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def lines(found: Estimate, left: list[Left], device: str, at_a_time: int, measured: int) -> list[str]:
-    """The table, what is missing in it, and the sum."""
-    head = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
-    table = [head] + [
-        (
-            row.dataset, row.method, duration(row.step), f"{row.steps:,}" if row.steps else "-", duration(row.training),
-            duration(row.scoring), size(row.memory), str(row.runs), duration(row.seconds),
-        )
-        for row in found.rows
-    ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    told = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in table
-    ] if found.rows else []  # fmt: skip
-    told += found.missing
+        found = estimate(left, started, machine, lambda what: status.update(f"Measuring {escape(what)} ..."))
     threads = max(each.job.training.threads for each in left)
-    needs = f"{size(found.memory)} of memory at the peak and {size(found.results)} of results"
-    kind = f"this machine ({threads} thread{'s' if threads > 1 else ''}, {device})"
-    if at_a_time > 1:
-        needs = f"{size(at_a_time * found.memory)} of memory at the peak and {size(found.results)} of results"
-        told.append(
-            f"About {duration(found.seconds / at_a_time)} on {kind} with {at_a_time} runs at a time, where it has "
-            f"{at_a_time * threads} cores for them ({duration(found.seconds)} one after another), {needs}:"
+    for line in (*table(found.rows), *found.missing, *total(found, threads, device, at_a_time, machine.measured)):
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def table(rows: list[Row]) -> list[str]:
+    """A line for each row, below its head."""
+    head = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
+    cells = [
+        (
+            row.dataset,
+            row.method,
+            duration(row.step),
+            f"{row.steps:,}" if row.steps else "-",
+            duration(row.training),
+            duration(row.scoring),
+            size(row.memory),
+            str(row.runs),
+            duration(row.seconds),
         )
-    else:
-        told.append(f"About {duration(found.seconds)} on {kind}, {needs}:")
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    aligned = [
+        [f"{cell:<{width}}" if place < 2 else f"{cell:>{width}}" for place, (cell, width) in enumerate(pairs)]
+        for pairs in (list(zip(line, widths, strict=True)) for line in (head, *cells))
+    ]
+    return ["  ".join(line) for line in aligned]
+
+
+def total(found: Estimate, threads: int, device: str, at_a_time: int, measured: int) -> list[str]:
+    """The sum, and that it is extrapolated."""
+    if not found.rows:
+        return []
+    machine = f"this machine ({threads} thread{'s' if threads > 1 else ''}, {device})"
+    if at_a_time > 1:
+        machine += f" with {at_a_time} runs at a time, if it has {at_a_time * threads} cores for them"
+        machine += f" ({duration(found.seconds)} one after another)"
     without = ", without what cannot be estimated" if found.missing else ""
-    told.append(
-        f"extrapolated from {measured:,} steps and scores measured at small sizes{without}; "
-        f"it should be right to a factor of {FACTOR}."
-    )
-    return told
+    return [
+        f"About {duration(found.seconds / at_a_time)} on {machine}, {size(at_a_time * found.memory)} of memory at the "
+        f"peak and {size(found.results)} of results{without}:",
+        f"extrapolated from {measured:,} steps and scores measured now, most at small sizes; it should be right to a "
+        f"factor of {FACTOR} while the machine is as busy as now.",
+    ]
 
 
 def duration(seconds: float) -> str:
     """Seconds with two digits, as ms, s, min or h; a dash for NaN."""
     if math.isnan(seconds):
         return "-"
-    value, unit = next(
-        (
-            (seconds * factor, unit)
-            for factor, unit, most in ((1e3, "ms", 1), (1, "s", 99.5), (1 / 60, "min", 5970))
-            if seconds < most
-        ),
-        (seconds / 3600, "h"),
-    )
-    return f"{_two_digits(value)} {unit}"
+    if seconds < 1:
+        return f"{_two_digits(1000 * seconds)} ms"
+    if seconds < 100:
+        return f"{_two_digits(seconds)} s"
+    return f"{_two_digits(seconds / 60)} min" if seconds < 6000 else f"{_two_digits(seconds / 3600)} h"
 
 
 def size(count: float) -> str:

@@ -45,7 +45,7 @@ LIMIT = 0.2  # seconds of a measurement after which none is made at a larger siz
 PATIENCE = 0.5  # seconds of a measurement, with all that is made for it, after which none is made at a larger size
 LONG_STEP = 0.3  # seconds; of methods with longer steps one alone is measured in the whole network
 NARROW = 1 / 16  # of the width: in so narrow a network a step shows what a method adds to it
-MOST_STEPS = 10  # that are measured
+MOST_STEPS = 50  # that are measured
 LOOKED = 100  # steps of an epoch whose hooks are called
 FEWEST = 150  # samples from which on metrics are measured
 MOST_BYTES = 2**28  # of the arrays that metrics are measured on
@@ -413,25 +413,32 @@ class ThisMachine:
         applies = [pair for pair in wanted(job.evaluation.metrics, drawn_alone) if smallest.provides(*pair)]
         idle = smallest.idle
         counts = [count / scales[0] for count in (idle.encoded, idle.decoded, idle.featured)]
-        needs = smallest.held() + max((smallest.copied(*pair) for pair in applies), default=0.0)
-        total = 0.0
+        total = largest = 0.0
         for name, variant in applies:
 
-            def measured(name: str = name, variant: str = variant) -> float:
+            def measured(name: str = name, variant: str = variant) -> tuple[float, float]:
                 self.measured += 1
-                most = smallest.most(name, variant)
-                return extrapolated(lambda scale: sketch(scale).seconds(name, variant), scales, most)
+                with self._growth() as grown:
+                    most = smallest.most(name, variant)
+                    seconds = extrapolated(lambda scale: sketch(scale).seconds(name, variant), scales, most)
+                return seconds, grown[0]
 
-            total += self._once([name, smallest.signature(name, variant), scales[0], job.training.threads], measured)
+            causes = [name, smallest.signature(name, variant), scales[0], job.training.threads]
+            seconds, grown = self._once(causes, measured)
+            total += seconds
+            # What it grew by are mostly blocks of one size.
+            largest = max(largest, grown + smallest.copied(name, variant))
+        needs = smallest.held() + largest
         return Scoring(total, counts[0], counts[1], counts[2], needs)
 
 
 def _scales(job: Job, data: Data, dimensions: int) -> list[float]:
     """Shares of the true sizes, each twice the one before, up to 1 or what is too large to be made up."""
     heldout = data.validation if job.evaluation.protocol == "avae-paper" else data.test
-    n, images = min(job.evaluation.samples, len(heldout), len(data.train)), len(data.train)
-    pixels = math.prod(data.train.pixels.shape[1:])
-    whole = (images + 16 * n) * pixels + 4 * (images + 5 * n) * dimensions
+    images, samples = len(data.train), job.evaluation.samples
+    n, pixels = min(samples, len(heldout), images), math.prod(data.train.pixels.shape[1:])
+    drawn = samples if data.grid else n
+    whole = (images + 16 * drawn) * pixels + 4 * (images + 5 * n) * dimensions
     powers = range(max(int(math.log2(n / FEWEST)), 0) if n else 0, -1, -1)
     fitting = [0.5**power for power in powers if whole * 0.25**power <= MOST_BYTES]
     return fitting or [0.5 ** powers[0]]

@@ -37,3 +37,9 @@ def lvm_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return result
 
     return call
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --dry-run` lists the jobs and measures nothing."""
+    monkeypatch.setattr("lvm_bench.estimate.tell", lambda *_, **__: None)

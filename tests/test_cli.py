@@ -249,6 +249,7 @@ def test_a_disentanglement_suite_from_nothing_to_its_table_and_pictures(lvm_benc
     assert not {"frechet.avae-2024.csv", "precision-recall.avae-2024.csv"} & made
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_small_suite_is_seven_methods_on_sprites_and_three_on_scenes(lvm_bench: Call) -> None:
     jobs = lvm_bench("run", "--suite", "disentanglement-small", "--dry-run").stdout.splitlines()
     assert len(jobs) == 7 * 3 + 3 * 2
@@ -257,6 +258,7 @@ def test_the_small_suite_is_seven_methods_on_sprites_and_three_on_scenes(lvm_ben
     assert all("weights=best" in job for job in jobs)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_dry_run_prints_jobs_and_settings_and_runs_nothing(lvm_bench: Call, tmp_path: Path) -> None:
     result = lvm_bench("run", "--suite", "paper", "--dry-run")
     assert result.exit_code == 0
@@ -348,6 +350,7 @@ def test_a_results_folder_that_cannot_be_written_is_refused_before_any_work(lvm_
     assert "the results folder cannot be written" in result.stderr
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_bench_toml_in_the_working_folder_wins(lvm_bench: Call, tmp_path: Path) -> None:
     text = (config.defaults_folder() / "bench.toml").read_text()
     packages = (config.defaults_folder() / "baselines").as_posix()
