@@ -239,14 +239,9 @@ class ThisMachine:
 
     def __init__(self, root: Path, device: str):
         self.root, self.device, self.measured = root, device, 0
-        self._known: dict[str, Any] = {}
+        self._metrics: dict[str, Any] = {}
+        self._networks: dict[str, Any] = {}  # of the data set at work
         self._data: tuple[str, Data] | None = None
-
-    def _once(self, causes: Any, make: Callable[[], Any]) -> Any:
-        key = store.digest(causes)
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
 
     def _peak(self) -> float:
         """Bytes at the peak since it was last asked for; NaN where the system does not tell."""
@@ -274,6 +269,7 @@ class ThisMachine:
         key = store.digest(_of_data(job))
         if self._data is None or self._data[0] != key:
             self._data = None
+            self._networks.clear()
             self._data = (key, load_data(job, self.root, made_up=True))
         return self._data[1]
 
@@ -295,11 +291,11 @@ class ThisMachine:
         """The first job with this one's network, and the steps of this one."""
         training = job.training
         group = [*_of_data(job), training.network, training.width, training.latent, training.batch_size]
-        first = self._once(["first", group, training.precision], lambda: self._first(job))
+        first = _once(self._networks, ["first", group, training.precision], lambda: self._first(job))
         if _but_seed(job) == _but_seed(first.job):
             return first, first.steps
         if first.steps.step < LONG_STEP:
-            first = self._once(["own", _but_seed(job)], lambda: self._first(job))
+            first = _once(self._networks, ["own", _but_seed(job)], lambda: self._first(job))
             return first, first.steps
         own, beside = self._narrow(job), self._narrow(first.job)
         step = max(first.steps.step + own.step - beside.step, own.step)
@@ -315,7 +311,7 @@ class ThisMachine:
         return Whole(job, steps, validating, encoding)
 
     def _narrow(self, job: Job) -> Steps:
-        return self._once(["narrow", _but_seed(job)], lambda: self._steps(job, job.training.width * NARROW))
+        return _once(self._networks, ["narrow", _but_seed(job)], lambda: self._steps(job, job.training.width * NARROW))
 
     def _images(self, data: Data) -> Tensor:
         return torch.from_numpy(data.train.pixels).to(self.device)
@@ -342,7 +338,8 @@ class ThisMachine:
         method.train()
         with idle.networks():
             begun = now(self.device)
-            type(method).start_epoch(method, epoch)
+            type(method).start_epoch(method, epoch)  # not the watched one
+            type(method).start_step(method, 0)
             start = np.array([now(self.device) - begun - idle.seconds, idle.encoded, idle.decoded])
             steps = len(minibatches(len(images), epoch.held_out, spec.batch_size, generator(0, "order", 0)))
             looked = min(steps - 1, LOOKED)
@@ -367,7 +364,7 @@ class ThisMachine:
         causes: list[Any] = [evaluation.extractor, job.training.threads]
         if evaluation.extractor != "inception":  # which makes all images 299 x 299
             causes += [evaluation.classifier_epochs, len(data.train), data.train.pixels.shape]
-        return self._once(causes, lambda: self._space(job, data))
+        return _once(self._metrics, causes, lambda: self._space(job, data))
 
     def _space(self, job: Job, data: Data) -> Space:
         small = replace(data, train=data.train.take(slice(1000)), test=data.test.take(slice(1)))
@@ -424,7 +421,7 @@ class ThisMachine:
                 return seconds, grown[0]
 
             causes = [name, smallest.signature(name, variant), scales[0], job.training.threads]
-            seconds, grown = self._once(causes, measured)
+            seconds, grown = _once(self._metrics, causes, measured)
             total += seconds
             # What it grew by are mostly blocks of one size.
             largest = max(largest, grown + smallest.copied(name, variant))
@@ -560,6 +557,14 @@ def _cache_apart() -> Iterator[None]:
                 del os.environ["XDG_CACHE_HOME"]
             else:
                 os.environ["XDG_CACHE_HOME"] = before
+
+
+def _once(known: dict[str, Any], causes: Any, make: Callable[[], Any]) -> Any:
+    """What `make` makes of these causes, made at the first call only."""
+    key = store.digest(causes)
+    if key not in known:
+        known[key] = make()
+    return known[key]
 
 
 def _of_data(job: Job) -> list[Any]:
