@@ -191,6 +191,8 @@ def tell(
     threads = max(each.job.training.threads for each in left)
     for line in (*table(found.rows), *found.missing, *total(found, threads, device, at_a_time, machine.measured)):
         console.print(printable(line), markup=False, soft_wrap=True)
+    if found.rows and any(each.job.training.seeds_per_batch > 1 for each in left):
+        console.print("Seeds that are trained together are counted one after another: on a GPU they take less.")
 
 
 def table(rows: list[Row]) -> list[str]:

@@ -388,7 +388,7 @@ class ThisMachine:
                         break
                     count *= 2
         self.measured += 1
-        return Space(dimensions, setup, seconds, grown[0] * BATCH / len(few))
+        return Space(dimensions, setup, seconds, grown[0] * max(1.0, made.size / len(few)))
 
     def scoring(self, job: Job, drawn_alone: bool) -> Scoring:
         """What scoring a job costs, or a further evaluation of it."""

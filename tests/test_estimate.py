@@ -293,10 +293,23 @@ def test_the_command_lists_first_and_estimates_then_and_writes_nothing(lvm_bench
 
 def test_a_plugin_with_hooks_is_estimated(lvm_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "anchored.py").write_text(PLUGIN)
-    result = lvm_bench(*QUICK, "--methods", "anchored", "--seeds", "0", "--plugin", "anchored.py", "--jobs", "2")
+    result = lvm_bench(
+        *QUICK,
+        "--methods",
+        "anchored",
+        "--seeds",
+        "0",
+        "--plugin",
+        "anchored.py",
+        "--jobs",
+        "2",
+        "--set",
+        "seeds_per_batch=2",
+    )
     row = next(line for line in result.stderr.splitlines() if line.split()[:2] == ["digits", "anchored"])
     assert row.split()[4] == str(60 * 3)  # 300 images less 50, in batches of 100
     assert "2 runs at a time" in result.stderr
+    assert "Seeds that are trained together are counted one after another" in result.stderr
     found = suite(*FEW, methods=("anchored",), seeds=(0,), plugins=(tmp_path / "anchored.py",))
     pace = ThisMachine(tmp_path, "cpu").pace(found.jobs[0])
     assert (pace.steps, pace.encoded) == (3, 100)  # before steps 0 and 2
