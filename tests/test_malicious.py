@@ -17,6 +17,7 @@ from lvm_bench.text import printable, shortened
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.usefixtures("unmeasured")
 def test_a_malicious_input_is_refused(case: Case, tmp_path: Path) -> None:
     assert verdict(case, tmp_path) == []
 
