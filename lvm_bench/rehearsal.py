@@ -353,8 +353,6 @@ class ThisMachine:
 
     # Scoring
 
-    # Scoring
-
     def space(self, job: Job) -> Space:
         """What the feature space of a job costs; nothing where no metric of its suite needs one."""
         evaluation = job.evaluation
