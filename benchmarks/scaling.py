@@ -269,11 +269,10 @@ def in_all(everything: list[tuple[Series, list[Point]]]) -> str:
 
 def estimate(name: str) -> str:
     """The sum of a suite's estimate, with its name."""
-    command = [sys.executable, "-m", "lvm_bench", "run", "--suite", name, "--dry-run", "--extractor", "inception"]
-    command = command if name == "paper" else command[:-2]
+    command = [sys.executable, "-m", "lvm_bench", "run", "--suite", name, "--dry-run"]
     with tempfile.TemporaryDirectory() as folder:
         told = subprocess.run([*command, "--results", folder], check=True, capture_output=True, text=True).stderr
-    return f"{name}: {told.splitlines()[-1]}"
+    return f"{name}: {' '.join(told.splitlines()[-2:])}"
 
 
 def main() -> None:

@@ -49,12 +49,12 @@ class Checkpoints:
     """The checkpoints of one training, taken every so many seconds.
 
     `identity` is whatever decides the weights: a checkpoint of another identity is not gone on with.
-    `share` is that of the time which they may take.
+    Those of so many `seeds` that are trained together share the time which checkpoints may take.
     """
 
-    def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object], share: float = SHARE):
+    def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object], seeds: int = 1):
         self.files = [folder / name for name in NAMES]
-        self.identity, self.seconds, self.say, self.share = identity, seconds, say, share
+        self.identity, self.seconds, self.say, self.seeds = identity, seconds, say, seeds
         self.cost = 0.0  # seconds that all of them took
         self._last, self._pause = time.monotonic(), seconds
 
@@ -76,7 +76,7 @@ class Checkpoints:
         self._last = time.monotonic()
         cost = self._last - started
         self.cost += cost
-        self._pause = max(self.seconds, cost / self.share)
+        self._pause = max(self.seconds, cost * self.seeds / SHARE)
 
     def latest(self) -> State | None:
         """The newest whole checkpoint of this training, None where there is none; says why one is passed over."""

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lvm_bench import __version__, claims, memory, records, store
-from lvm_bench.checkpoint import NAMES, SHARE, Checkpoints
+from lvm_bench.checkpoint import NAMES, Checkpoints
 from lvm_bench.claims import Claim, Claims, Lost
 from lvm_bench.config import Job, Running, Suite
 from lvm_bench.contract import Method, Spec, resident
@@ -210,11 +210,11 @@ class Worker:
             methods = {run: method for job in jobs for run, method in self._untrained(job, held)}
             if len(methods) < 2 or self.stop():
                 return {}
-            data, share = self.task(jobs[0]).data, SHARE / len(methods)
+            data, count = self.task(jobs[0]).data, len(methods)
             images, validation = (resident(split.pixels, self.device) for split in (data.train, data.validation))
             memory.forget_peak(self.device)
             trainings = {
-                run: Training(method, run.job.training, images, run.job.seed, run.tick, run.checkpoints(data, share))
+                run: Training(method, run.job.training, images, run.job.seed, run.tick, run.checkpoints(data, count))
                 for run, method in methods.items()
             }
             try:
@@ -508,8 +508,8 @@ class Run:
                 self.worker.progress.notice(self.job, f"{text} The run is trained again.")
         return len(recorded) < len(TRAINED) or bool(faults)
 
-    def checkpoints(self, data: Data, share: float = SHARE) -> Checkpoints:
-        """The checkpoints of the run's training."""
+    def checkpoints(self, data: Data, seeds: int = 1) -> Checkpoints:
+        """The checkpoints of the run's training, with so many seeds at once."""
         identity = [
             self.record["digest_weights"],
             data.fingerprint,
@@ -517,7 +517,7 @@ class Run:
             self.worker.device,
         ]
         say = partial(self.worker.progress.notice, self.job)
-        return Checkpoints(self.folder, store.digest(identity), self.worker.running.checkpoint_seconds, say, share)
+        return Checkpoints(self.folder, store.digest(identity), self.worker.running.checkpoint_seconds, say, seeds)
 
     def tick(self, now: Tick) -> None:
         """Tell how far the training is. Raises Lost."""

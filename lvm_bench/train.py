@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lvm_bench import networks
+from lvm_bench import memory, networks
 from lvm_bench.checkpoint import Checkpoints, State
 from lvm_bench.contract import Epoch, Method, Spec, to_float
 from lvm_bench.errors import RunError, Stopped
@@ -236,7 +236,7 @@ class Training:
         self.clock = lambda: before + (time.perf_counter() - begun) / seeds
         counter = self.method.encoder.register_forward_hook(self.count)
         try:
-            with precision(self.method, self.settings.precision):
+            with precision(self.method, self.settings.precision), memory.reused():
                 yield
         finally:
             counter.remove()

@@ -10,7 +10,7 @@ from torch import Tensor
 from lvm_bench.kde import row_blocks
 
 _LONG = 512  # numbers in a row
-_TILE = 1000  # rows of both sides: a tile of distances stays in the cache
+_TILE = 2000  # rows of both sides: a tile of distances stays in the cache
 _SPARE = 8  # rows kept beyond the k nearest of a tile, among which float64 finds the k-th
 _DOUBTFUL = 0.01  # share of a tile beyond which it is computed anew, in float64
 _GATHERED = 2**12  # pairs whose differences are taken at a time
