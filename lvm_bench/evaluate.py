@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from lvm_bench import memory, metrics, store
+from lvm_bench import metrics, store
 from lvm_bench.contract import Method, resident
 from lvm_bench.data.images import Data, Grid
 from lvm_bench.errors import RunError, Stopped
@@ -422,7 +422,6 @@ def slerp(a: Float[Tensor, "n l"], b: Float[Tensor, "n l"], t: Float64[Tensor, "
     return (from_a * a_ + from_b * b_).to(a.dtype)
 
 
-@memory.reused()
 def evaluate(
     evidence: Evidence,
     partial: Path,
