@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lvm_bench.kde import row_blocks
 
-_LONG = 512  # numbers in a row
-_TILE = 2000  # rows of both sides: a tile of distances stays in the cache
+_LONG = 512  # numbers in a row, from which on a product costs more than to find the nearest in it
+_TILE = 2000  # rows of both sides of a tile of distances
 _SPARE = 8  # rows kept beyond the k nearest of a tile, among which float64 finds the k-th
 _DOUBTFUL = 0.01  # share of a tile beyond which it is computed anew, in float64
 _GATHERED = 2**12  # pairs whose differences are taken at a time
@@ -45,7 +45,7 @@ def around(centre: Float[Tensor, " d"], rows: Float[Tensor, "n d"]) -> Rows:
 
 def tiles(n: int) -> list[slice]:
     """Slices that cover n rows."""
-    return [slice(start, min(start + _TILE, n)) for start in range(0, n, _TILE)]
+    return row_blocks(n, 1, _TILE)
 
 
 def _precisions(*sets: Rows) -> list[torch.dtype]:

@@ -73,7 +73,9 @@ CLOUDS = [
 def small_tiles(request, monkeypatch):
     monkeypatch.setattr(neighbours, "_TILE", 32)
     monkeypatch.setattr(neighbours, "_LONG", 0 if request.param == "rows are long" else 10**6)
-    monkeypatch.setattr(neighbours, "row_blocks", lambda n, columns: row_blocks(n, columns, 32 * columns))
+    monkeypatch.setattr(
+        neighbours, "row_blocks", lambda n, columns, size=0: row_blocks(n, columns, size or 32 * columns)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
