@@ -58,7 +58,7 @@ def report(
             damaged += str(error).splitlines()
             continue
         for shown in emitted.tables:
-            console.print(shown)
+            console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
         for text in emitted.warnings:
             said.print(records.one_line(f"{folder.name}: {text}"), style="yellow")
         show(f"Tables: {folder / 'tables'}")

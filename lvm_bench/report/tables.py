@@ -588,13 +588,13 @@ def _marks(
             }
             if column.better == "none" or len({*rated.values()}) < 2:
                 continue
+            best = min(rated, key=rated.__getitem__)
+            tests = _against_best({key: cells[key] for key in rated}, best, column.better)
             for key, own in rated.items():
                 ahead = sum(other < own for other in rated.values())
-                marked[key] = replace(cells[key], mark=("best", "second")[ahead] if ahead < 2 else "")
-            best = min(rated, key=rated.__getitem__)
-            own_column = {key: marked[key] for key in rated}
-            for key, (p, tied) in _against_best(own_column, best, column.better).items():
-                marked[key] = replace(marked[key], p=p, tied=tied)
+                p, tied = tests.get(key, (math.nan, False))
+                mark = ("best", "second")[ahead] if ahead < 2 else ""
+                marked[key] = replace(cells[key], mark=mark, p=p, tied=tied)
     return marked
 
 
