@@ -74,8 +74,9 @@ def frechet(theirs: Callable[[np.ndarray, np.ndarray], float], small: bool) -> M
 def frechet_parts(real: np.ndarray, fake: np.ndarray) -> str:
     """What each part of our Frechet distance costs."""
     rows = [torch.from_numpy(values) for values in (real, fake)]
-    fit, covariances = timed(lambda: [fidelity._covariance(x, fidelity._mean(x)) for x in rows])
-    root, _ = timed(lambda: fidelity._trace_of_root(*covariances))
+    fits = [fidelity.Moments(x) for x in rows]
+    fit, covariances = timed(lambda: [own.covariance for own in fits])
+    root, _ = timed(lambda: fidelity._trace_of_root(*fits))
     product = min(timed(lambda: covariances[0] @ covariances[1])[0] for _ in range(3))
     rate = 2 * len(covariances[0]) ** 3 / product / 1e9
     least = 2 * real.size * (real.shape[1] + 1) / rate / 1e9  # half of each symmetric product

@@ -53,6 +53,12 @@ class Series:
     theory: float
     prepare: Callable[[int], Action]
     others: str = ""
+    of_commands: bool = False  # whose memory is that of their processes
+
+    @property
+    def legend(self) -> str:
+        """What a line shows."""
+        return f"{self.what}, {self.others}" if self.others else self.what
 
 
 @dataclass(frozen=True)
@@ -148,8 +154,8 @@ def series() -> list[Series]:
         *found,
         Series("AVAE's KDE term, batch 100", "m", SAMPLES, 1, lambda v: avae_term(m=v), "l = 16"),
         Series("AVAE's KDE term, batch 100", "l", LATENTS, 1, lambda v: avae_term(l=v), "m = 10,000"),
-        Series("suite of digits, 2 epochs, VAE", "seeds", (1, 2, 4, 8), 1, with_seeds),
-        Series("suite of digits, 2 epochs, 1 seed", "methods", (1, 2, 4, 6), 1, with_methods),
+        Series("suite of digits, 2 epochs, VAE", "seeds", (1, 2, 4, 8), 1, with_seeds, of_commands=True),
+        Series("suite of digits, 2 epochs, 1 seed", "methods", (1, 2, 4, 6), 1, with_methods, of_commands=True),
         Series(
             "k-NN precision and recall of many features",
             "n",
@@ -166,12 +172,14 @@ def measured(place: int, value: int) -> Point:
     from lvm_bench import memory
 
     torch.set_num_threads(threads())
-    action = series()[place].prepare(value)
+    each = series()[place]
+    action = each.prepare(value)
     memory.forget_peak("cpu")
     before = memory.peak("cpu") or math.nan
     seconds, _ = timed(action)
     grown = (memory.peak("cpu") or math.nan) - before
-    grown = max(grown, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10)  # of commands
+    if each.of_commands:
+        grown = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
     return Point(value, seconds if seconds > 10 else min(seconds, *(timed(action)[0] for _ in range(2))), grown)
 
 
@@ -197,25 +205,36 @@ def exponent(found: list[Point]) -> float:
 
 
 def draw(everything: list[tuple[Series, list[Point]]], file: Path) -> None:
-    """Seconds and memory over each kind of size, both axes logarithmic."""
+    """Seconds and memory over each kind of size, both axes logarithmic; single points are in the table alone."""
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    kinds = list(dict.fromkeys(each.against for each, _ in everything))
-    figure, axes = pyplot.subplots(2, len(kinds), figsize=(3.2 * len(kinds), 6.4), squeeze=False, layout="constrained")
-    for column, kind in enumerate(kinds):
-        for each, found in everything:
-            if each.against != kind:
-                continue
+    drawn = [(each, found) for each, found in everything if len(found) > 1]
+    kinds = list(dict.fromkeys(each.against for each, _ in drawn))
+    shape: dict[str, Any] = {"figsize": (3.4 * len(kinds), 7.5), "squeeze": False, "sharex": "col"}
+    figure, axes = pyplot.subplots(2, len(kinds), layout="constrained", **shape)
+    plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
+    for above, below, kind in zip(*axes, kinds, strict=True):
+        own = [(each, found) for each, found in drawn if each.against == kind]
+        for each, found in own:
             sizes = [point.value for point in found]
-            axes[0, column].plot(sizes, [point.seconds for point in found], ".-", label=each.what)
-            axes[1, column].plot(sizes, [max(point.memory, 1) for point in found], ".-")
-        for row, name in enumerate(("seconds", "MiB")):
-            axes[row, column].set(xscale="log", yscale="log", xlabel=kind, ylabel=name)
-        axes[0, column].legend(fontsize=6)
-    figure.savefig(file, dpi=150)
+            above.plot(sizes, [point.seconds for point in found], ".-", label=each.legend)
+            below.plot(sizes, [max(point.memory, 1) for point in found], ".-")
+        for axis, name in ((above, "seconds"), (below, "MiB beyond the input")):
+            axis.set(xscale="log", yscale="log", ylabel=name)
+            axis.xaxis.set_major_locator(ticker.FixedLocator([point.value for point in own[0][1]]))
+            axis.xaxis.set_minor_locator(ticker.NullLocator())
+            axis.xaxis.set_major_formatter(plain)
+            axis.yaxis.set_major_formatter(plain)
+            axis.yaxis.set_minor_formatter(ticker.NullFormatter())
+            low, high = axis.get_ylim()
+            axis.set_ylim(min(low, high / 20), 1.2 * high)  # a decade at least, lest noise look like growth
+            axis.tick_params(axis="x", rotation=45)
+        below.set_xlabel(kind)
+        below.legend(*above.get_legend_handles_labels(), fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.32))
+    figure.savefig(file, dpi=120)
 
 
 def page(everything: list[tuple[Series, list[Point]]]) -> str:
@@ -236,7 +255,7 @@ def page(everything: list[tuple[Series, list[Point]]]) -> str:
             f"Made by `make bench-scaling` with torch {torch.__version__}, {threads()} threads of an {processor()}.",
             "The exponent is the slope over the upper half of the sizes; it lies below theory where fixed costs still",
             "count, or products gain from being larger. KID costs n^2 up to n = 10,000, where all pairs are fewer than",
-            "those of 100 subsets, and no more from there on.",
+            "those of 100 subsets, and no more from there on. Suites have a fixed cost: starting, the classifier.",
             "",
             *table(header, rows),
             "",

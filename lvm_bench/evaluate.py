@@ -121,6 +121,8 @@ class Evidence:
                 return self.directions()
             case "seed":
                 return self.seed
+            case "once":
+                return self.once
         return getattr(self.settings, parameter)
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from lvm_bench.evaluate import (
     RealImages,
     StandardNormal,
     evaluate,
+    inputs_of,
     needs_features,
     seconds_before,
     slerp,
     spherical_midpoint,
 )
 from lvm_bench.features import Extractor
+from lvm_bench.metrics.arrays import anew
+from lvm_bench.registry import METRICS
 
 
 @dataclass
@@ -266,6 +270,20 @@ def test_codes_of_the_grid_stand_in_the_order_of_their_factors() -> None:
     codes = factor_evidence().provide("grid_codes", "grid")
     expected = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
     assert torch.equal(((codes[:, :3] + 0.5) * 255 / 50).round().long(), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "once" in signature(metric).parameters])
+def test_what_variants_share_is_computed_once_and_changes_no_bit(name: str) -> None:
+    made, metric = evidence(), METRICS[name]
+    first, *others = metric.metric.of
+    inputs = {variant: inputs_of(made, name, variant) for variant in metric.metric.of}
+    alone = {variant: metric(**(own or {}) | {"once": anew}) for variant, own in inputs.items()}
+    before = {*made.made}
+    assert metric(**inputs[first] or {}) == alone[first]
+    shared = {*made.made} - before
+    assert shared
+    assert {variant: metric(**inputs[variant] or {}) for variant in others} == {v: alone[v] for v in others}
+    assert {*made.made} - before == shared
 
 
 def test_directions_are_shared_and_are_those_of_the_factors() -> None:

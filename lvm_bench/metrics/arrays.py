@@ -14,6 +14,12 @@ from lvm_bench.registry import METRICS
 
 Array = np.ndarray | Tensor
 Function = Callable[..., float | dict[str, float]]
+Once = Callable[[str, str, Callable[[], Any]], Any]  # the result of a function, kept by kind and by what it is of
+
+
+def anew(kind: str, what: str, make: Callable[[], Any]) -> Any:
+    """The `Once` that keeps nothing."""
+    return make()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Float64
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, metric, rows_of, same_shape
+from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_shape
 from lvm_bench.metrics.clusters import kmeans_labels
 from lvm_bench.metrics.neighbours import around, is_inside, squared_radii, tiles
 from lvm_bench.seeding import generator
@@ -60,17 +60,18 @@ def prd_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "n
     return prd(real_features, fake_features, seed)
 
 
-def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5) -> dict[str, float]:
+def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: Once = anew) -> dict[str, float]:
     """{"precision", "recall", "density", "coverage"} from open balls up to each sample's k-th neighbour.
 
-    Shares in [0, 1], except that density can exceed 1. UserError for fewer than k + 1 samples.
-    Naeem et al. 2020, sec. 2 and 3.
+    Shares in [0, 1], except that density can exceed 1. `once` keeps what `real` alone decides. UserError for fewer
+    than k + 1 samples. Naeem et al. 2020, sec. 2 and 3.
     """
     real, fake = rows_of(real, "real", "knn", k + 1), rows_of(fake, "fake", "knn", k + 1)
     same_shape(real, fake, "fake", "knn", axis=1)
     centre = real.mean(0)
     x, y = around(centre, real), around(centre, fake)
-    real_radii, fake_radii = squared_radii(x, x, k), squared_radii(y, y, k)
+    real_radii = once("squared radii", "real", lambda: squared_radii(x, x, k))
+    fake_radii = squared_radii(y, y, k)
     real_balls = torch.zeros(len(y), dtype=torch.int64, device=real.device)
     is_covered, is_recalled = (torch.zeros(len(x), dtype=torch.bool, device=real.device) for _ in range(2))
     for rows in tiles(len(x)):
@@ -98,7 +99,7 @@ def code_coverage(prior_codes: Float[Array, "n l"], codes: Float[Array, "m l"], 
 
 @metric("knn", better="higher", of=("fake", "expost"))
 def knn_score(
-    real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], neighbours: int
+    real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], neighbours: int, once: Once = anew
 ) -> dict[str, float]:
     """k-NN precision, recall, density and coverage, k = 5; higher is better (arXiv:2002.09797, sec. 2, 3)."""
-    return knn(real_features, fake_features, neighbours)
+    return knn(real_features, fake_features, neighbours, once)

@@ -1,13 +1,14 @@
 """How far generated features are from real ones: Frechet distance and kernel distance."""
 
 import math
+from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lvm_bench.kde import row_blocks
-from lvm_bench.metrics.arrays import Array, metric, rows_of, same_shape
+from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_shape
 from lvm_bench.seeding import generator
 
 _BLOCK = 1000  # rows that are centred at a time
@@ -16,77 +17,93 @@ _ROUNDING_KID = 1e-4  # of the spread over subsets: most that float32 may add be
 _TILE = 1000  # rows of both sides: a tile of kernels stays in the cache
 
 
-def _mean(features: Float[Tensor, "n d"]) -> Float64[Tensor, " d"]:
-    return torch.stack([block.sum(0, dtype=torch.float64) for block in features.split(_BLOCK)]).sum(0) / len(features)
-
-
 def _panels(d: int) -> list[slice]:
     """Slices of d columns: of a symmetric product only what lies right of each panel's start is computed."""
     return row_blocks(d, 1, max(128, d // 8))
 
 
-def _covariance(features: Float[Tensor, "n d"], mean: Float64[Tensor, " d"]) -> Float64[Tensor, "d d"]:
-    """The covariance (n - 1)."""
-    total = mean.new_zeros(len(mean), len(mean))
-    for block in features.split(_BLOCK):
-        rows = block - mean
-        for panel in _panels(len(mean)):
-            total[panel, panel.start :].addmm_(rows[:, panel].T, rows[:, panel.start :])
-    upper = total.triu()
-    return (upper + upper.triu(1).T) / (len(features) - 1)
+class Moments:
+    """The Gaussian fit of features; each part is computed once, when it is asked for."""
+
+    def __init__(self, features: Float[Tensor, "n d"]):
+        self.features = features
+
+    @cached_property
+    def mean(self) -> Float64[Tensor, " d"]:
+        """The mean."""
+        sums = [block.sum(0, dtype=torch.float64) for block in self.features.split(_BLOCK)]
+        return torch.stack(sums).sum(0) / len(self.features)
+
+    @cached_property
+    def covariance(self) -> Float64[Tensor, "d d"]:
+        """The covariance (n - 1)."""
+        d = len(self.mean)
+        total = self.mean.new_zeros(d, d)
+        for block in self.features.split(_BLOCK):
+            rows = block - self.mean
+            for panel in _panels(d):
+                total[panel, panel.start :].addmm_(rows[:, panel].T, rows[:, panel.start :])
+        upper = total.triu()
+        return (upper + upper.triu(1).T) / (len(self.features) - 1)
+
+    @cached_property
+    def root(self) -> Float64[Tensor, "d d"] | None:
+        """Upper triangular R with R^T R = the covariance, by Cholesky's decomposition; None where it is singular."""
+        root, failed = torch.linalg.cholesky_ex(self.covariance, upper=True)
+        return None if bool(failed) else root
+
+    @cached_property
+    def factor(self) -> Float64[Tensor, "r d"]:
+        """R with R^T R = the covariance: a QR decomposition of the centred rows, block by block."""
+        d = len(self.mean)
+        factor = self.mean.new_empty(0, d)
+        for block in self.features.split(max(10_000, d)):
+            rows = torch.cat([factor, block - self.mean])
+            factor = torch.linalg.qr(rows, mode="r").R if len(rows) > d else rows
+        return factor / (len(self.features) - 1) ** 0.5
 
 
-def _covariance_factor(features: Float[Tensor, "n d"], mean: Float64[Tensor, " d"]) -> Float64[Tensor, "r d"]:
-    """R with R^T R = the covariance (n - 1): a QR decomposition of the centred rows, block by block."""
-    factor = mean.new_empty(0, len(mean))
-    for block in features.split(max(10_000, len(mean))):
-        rows = torch.cat([factor, block - mean])
-        factor = torch.linalg.qr(rows, mode="r").R if len(rows) > len(mean) else rows
-    return factor / (len(features) - 1) ** 0.5
-
-
-def _trace_of_root(real: Float64[Tensor, "d d"], fake: Float64[Tensor, "d d"]) -> tuple[float, float]:
+def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
     """tr (S_r S_f)^(1/2) from the eigenvalues of R S_f R^T with R^T R = S_r, and an estimate of its rounding.
 
     Both infinite where S_r is singular.
     """
-    root, failed = torch.linalg.cholesky_ex(real, upper=True)
-    if bool(failed):
+    root, covariance = real.root, fake.covariance
+    if root is None:
         return math.inf, math.inf
-    panels = _panels(len(real))
-    product = torch.cat([fake[:, panel.start :] @ root[panel, panel.start :].T for panel in panels], dim=1)
-    upper = torch.zeros_like(real)
+    panels = _panels(len(root))
+    product = torch.cat([covariance[:, panel.start :] @ root[panel, panel.start :].T for panel in panels], dim=1)
+    upper = torch.zeros_like(root)
     for panel in panels:
         upper[panel, panel.start :] = root[panel, panel.start :] @ product[panel.start :, panel.start :]
     squares = torch.linalg.eigvalsh(upper, UPLO="U").clamp_(min=0)
     # Of an eigenvalue, not of its root: a small one may be nothing else.
-    rounding = torch.finfo(torch.float64).eps * float(real.norm() * fake.norm())
+    rounding = torch.finfo(torch.float64).eps * float(real.covariance.norm() * covariance.norm())
     return float(squares.sqrt().sum()), float((rounding / (squares.sqrt() + rounding**0.5)).sum())
 
 
-def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> float:
+def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once: Once = anew) -> float:
     """|mu_r - mu_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2) of the Gaussian fits; 0 for equal sets.
 
-    Covariances with n - 1. UserError for fewer than 2 samples. Heusel et al. 2017, eq. 6.
+    Covariances with n - 1. `once` keeps what `real` alone decides. UserError for fewer than 2 samples.
+    Heusel et al. 2017, eq. 6.
     """
     real, fake = rows_of(real, "real", "frechet_distance"), rows_of(fake, "fake", "frechet_distance")
     same_shape(real, fake, "fake", "frechet_distance", axis=1)
-    mu_r, mu_f = _mean(real), _mean(fake)
-    s_r, s_f = _covariance(real, mu_r), _covariance(fake, mu_f)
-    variance = float(s_r.trace() + s_f.trace())
-    trace, rounding = _trace_of_root(s_r, s_f)
+    r, f = once("moments", "real", lambda: Moments(real)), Moments(fake)
+    variance = float(r.covariance.trace() + f.covariance.trace())
+    trace, rounding = _trace_of_root(r, f)
     if not rounding <= _ROUNDING * variance:
         # The nuclear norm of R_r R_f^T for any S = R^T R: no eigenvalue is squared and rooted again, which keeps it
         # exact with fewer samples than dimensions, at four times the cost.
-        r, f = _covariance_factor(real, mu_r), _covariance_factor(fake, mu_f)
-        trace = float(torch.linalg.svdvals(r @ f.T).sum())
-    return float((mu_r - mu_f).square().sum()) + variance - 2 * trace
+        trace = float(torch.linalg.svdvals(r.factor @ f.factor.T).sum())
+    return float((r.mean - f.mean).square().sum()) + variance - 2 * trace
 
 
 @metric("frechet", better="lower", of=("recon", "interpolated", "fake", "expost"))
-def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"]) -> float:
+def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], once: Once = anew) -> float:
     """Frechet distance to the training images, squared units; lower is better (arXiv:1706.08500, eq. 6)."""
-    return frechet_distance(reference_features, fake_features)
+    return frechet_distance(reference_features, fake_features, once)
 
 
 def _kernel_sums(
@@ -111,13 +128,18 @@ def _kernel_sums(
     return total
 
 
-def _polynomial_mmd(
-    x: Float[Tensor, "n d"], in_x: Float[Tensor, "s n"], y: Float[Tensor, "m d"], in_y: Float[Tensor, "s m"], b: int
-) -> tuple[Float64[Tensor, " s"], float]:
-    """Unbiased MMD^2 of subsets of b rows each, whose cross term keeps its diagonal; and its largest cross term."""
-    within = [_kernel_sums(z, w, z, w) / (b * (b - 1)) for z, w in ((x, in_x), (y, in_y))]
-    across = _kernel_sums(x, in_x, y, in_y) / b**2
-    return within[0] + within[1] - 2 * across, float(across.abs().max())
+def _sums_of_subsets(
+    x: Float[Tensor, "n d"], i: Int64[Tensor, "s b"], y: Float[Tensor, "m d"], j: Int64[Tensor, "s b"], every_pair: bool
+) -> Float64[Tensor, " s"]:
+    """The sum of kernels over the pairs of each subset, rows i of x and j of y: of every pair at once, or its own."""
+    if every_pair:
+        in_x, in_y = (z.new_zeros(len(k), len(z)).scatter_(1, k.to(z.device), 1) for z, k in ((x, i), (y, j)))
+        return _kernel_sums(x, in_x, y, in_y)
+    sums, all_ = [], x.new_ones(1, i.shape[1])
+    for in_x, in_y in zip(i, j, strict=True):
+        rows = x[in_x]
+        sums.append(_kernel_sums(rows, all_, rows if x is y else y[in_y], all_))
+    return torch.cat(sums)
 
 
 def kernel_distances(
@@ -126,32 +148,34 @@ def kernel_distances(
     subsets: int = 100,
     subset_size: int = 1000,
     seed: int = 0,
+    once: Once = anew,
 ) -> Float64[Tensor, " subsets"]:
     """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, each drawn without replacement.
 
-    UserError if a set has fewer than `subset_size` samples. Binkowski et al. 2018, sec. 4.
+    The cross term keeps its diagonal. `once` keeps what `real` alone decides. UserError if a set has fewer than
+    `subset_size` samples. Binkowski et al. 2018, sec. 4.
     """
     needs = max(2, subset_size)
     real = rows_of(real, "real", "kernel_distance", needs)
     fake = rows_of(fake, "fake", "kernel_distance", needs)
     same_shape(real, fake, "fake", "kernel_distance", axis=1)
     stream = generator(seed, "kernel_distance")
-    chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for _ in range(subsets):
-        for rows, subset in zip((real, fake), chosen, strict=True):
-            subset.append(torch.randperm(len(rows), generator=stream)[:subset_size])
+    drawn = [
+        [torch.randperm(len(rows), generator=stream)[:subset_size] for rows in (real, fake)] for _ in range(subsets)
+    ]
+    i, j = (torch.stack(rows) for rows in zip(*drawn, strict=True))
+    every_pair = len(real) * len(fake) <= subsets * subset_size**2  # are fewer than those of the subsets
     for dtype in (torch.float32, torch.float64):
         x, y = real.to(dtype), fake.to(dtype)
-        if len(x) * len(y) <= subsets * subset_size**2:  # all pairs are fewer than those of all subsets
-            members = (z.new_zeros(subsets, len(z)) for z in (x, y))
-            inside = [m.scatter_(1, torch.stack(s).to(m.device), 1) for m, s in zip(members, chosen, strict=True)]
-            values, largest = _polynomial_mmd(x, inside[0], y, inside[1], subset_size)
-        else:
-            all_ = x.new_ones(1, subset_size)
-            found = [_polynomial_mmd(x[i], all_, y[j], all_, subset_size) for i, j in zip(*chosen, strict=True)]
-            values, largest = torch.cat([value for value, _ in found]), max(size for _, size in found)
+        # The rows of real that are drawn depend on the size of fake.
+        own = once("kernel sums", f"real {len(y)} {dtype}", partial(_sums_of_subsets, x, i, x, i, every_pair))
+        others = _sums_of_subsets(y, j, y, j, every_pair)
+        across = _sums_of_subsets(x, i, y, j, every_pair) / subset_size**2
+        pairs = subset_size * (subset_size - 1)
+        values = own / pairs + others / pairs - 2 * across
         # A mean over b rows; the kernels of a row may all be rounded the same way.
-        if torch.finfo(dtype).eps * largest / subset_size**0.5 < _ROUNDING_KID * float(values.std()):
+        rounding = torch.finfo(dtype).eps * float(across.abs().max()) / subset_size**0.5
+        if rounding < _ROUNDING_KID * float(values.std()):
             break
     return values.cpu()
 
@@ -174,8 +198,9 @@ def kid(
     kid_subsets: int,
     kid_subset_size: int,
     seed: int,
+    once: Once = anew,
 ) -> dict[str, float]:
     """Kernel distance, mean and std over random subsets; lower is better (arXiv:1801.01401)."""
     size = min(kid_subset_size, len(reference_features), len(fake_features))
-    values = kernel_distances(reference_features, fake_features, kid_subsets, size, seed)
+    values = kernel_distances(reference_features, fake_features, kid_subsets, size, seed, once)
     return {"": float(values.mean()), "std": float(values.std(unbiased=False))}
