@@ -3,7 +3,8 @@
 import statistics
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from unittest import mock
@@ -265,19 +266,30 @@ def random_weights() -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def weights() -> tuple[Path | None, str]:
-    """The file of Inception's weights, None where it is not here; and which weights are used."""
+@contextmanager
+def inception_weights() -> Iterator[tuple[Path, str]]:
+    """A file of Inception's weights, or of random ones where they are not here; and which they are."""
     try:
-        return require("inception", data_root())[0], "Inception's weights of 2015"
+        file, note = require("inception", data_root())[0], "Inception's weights of 2015"
     except UserError:
-        return None, "random weights"
+        file, note = None, "random weights"
+    with tempfile.TemporaryDirectory() as folder:
+        if file is None:
+            file = Path(folder) / "random.pth"
+            torch.save(random_weights(), file)
+        yield file, note
 
 
-def our_inception(file: Path) -> Extractor:
+def our_inception(file: Path, device: str = "cpu") -> Extractor:
     """Our extractor with the weights of a file, which may be random."""
-    request = Request(None, data_root(), "cpu", 0)  # type: ignore[arg-type]  # it needs no data
+    request = Request(None, data_root(), device, 0)  # type: ignore[arg-type]  # it needs no data
     with mock.patch.object(features, "require", return_value=[file]):
         return EXTRACTORS["inception"](request)
+
+
+def small_images(n: int) -> Tensor:
+    """Random images of 32 x 32 pixels in colour."""
+    return torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def pytorch_fid_network(file: Path, resize: bool = True) -> nn.Module:
@@ -307,12 +319,8 @@ def resized(images: Tensor) -> Tensor:
 def inception(package: str, small: bool) -> Measured:
     """Features of 32 x 32 images by us and by a peer in its usual batches."""
     n = 16 if small else 200
-    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    file, note = weights()
-    with tempfile.TemporaryDirectory() as folder:
-        if file is None:
-            file = Path(folder) / "random.pth"
-            torch.save(random_weights(), file)
+    images = small_images(n)
+    with inception_weights() as (file, note):
         ours = our_inception(file)
         if package == "pytorch-fid":
             network = pytorch_fid_network(file)

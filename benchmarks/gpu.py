@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.codes import BANDWIDTH
-from benchmarks.distances import feature_sets, size
+from benchmarks.distances import feature_sets, inception_weights, our_inception, size, small_images
 from benchmarks.measure import relative, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
 from benchmarks.training import BATCH, RANGE, SHAPE, pixels, task
@@ -98,3 +98,19 @@ def metrics(small: bool) -> Measured:
     mine, others, there, here = taking_turns(partial(measured, place), partial(measured, "cpu"), 2)
     apart = float((np.abs(np.array(there) - here) / np.abs(here)).max())
     return Measured(mine, others, Equality("every score, relative", apart, 1e-4))
+
+
+@row(
+    "gpu-features",
+    "Inception features of 200 images, 32 px, on the GPU",
+    "torch",
+    Goal(faster=1.0),
+    peer="our own on the CPU",
+)
+def features(small: bool) -> Measured:
+    """Features there and here, and how far they are apart."""
+    place, images = device(), small_images(16 if small else 200)
+    with inception_weights() as (file, note):
+        extractors = [our_inception(file, on) for on in (place, "cpu")]
+    mine, others, there, here = taking_turns(*(partial(made.features, images) for made in extractors), repeats=2)
+    return Measured(mine, others, Equality("features, relative", relative(there, here), 1e-4), note=note)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.measure import relative, taking_turns
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, Row, add, row
 from lvm_bench import config
 from lvm_bench.contract import Method, Spec, to_float
 from lvm_bench.kde import log_density
+from lvm_bench.networks import Doubling, Halving
 from lvm_bench.registry import METHODS
 from lvm_bench.train import build, encode, train
 
@@ -42,6 +43,15 @@ def made(job: config.Job, n: int, likelihood: Any = "sse", **arguments: Any) -> 
     cls = METHODS[job.method_base]
     settings, arguments = job.training, job.arguments | arguments
     return build(cls, arguments, spec, settings.network, settings.width, job.seed, precision=settings.precision)
+
+
+def plain(method: Method) -> Method:
+    """The method as one writes it down: torch's own layers in the place of ours, contiguous in memory."""
+    for layer in method.modules():
+        for ours, theirs in ((Halving, nn.Conv2d), (Doubling, nn.ConvTranspose2d)):
+            if isinstance(layer, ours):
+                layer.__class__ = theirs
+    return method.to(memory_format=torch.contiguous_format)
 
 
 @dataclass
@@ -140,7 +150,7 @@ def against_pythae(name: str, small: bool) -> Measured:
     shared = model_of(method).train()
     ours, theirs = first_losses(method.train(), x, lambda: shared({"data": x}, dataset_size=len(images)))
     equality = Equality(case.what, values_of(case.pairs(method, ours, theirs)), 1e-5)
-    peers = peers.to(memory_format=torch.contiguous_format)  # nothing in pythae changes it
+    peers = plain(peers)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         floats = to_float(images, RANGE)
@@ -208,7 +218,7 @@ def against_plain_loop(small: bool) -> Measured:
     x = to_float(images[:BATCH], RANGE)
     ours, theirs = first_losses(method.train(), x, lambda: plain_loss(method, x))
     equality = Equality("loss of a batch", relative(ours["loss"].item(), theirs.item()), 1e-5)
-    clock, peers = Clock(), peers.to(memory_format=torch.contiguous_format).train()
+    clock, peers = Clock(), plain(peers).train()
     epoch = plain_loop(peers, to_float(images, RANGE), job.training.learning_rate, clock)
     steps = [(our_step(job, method, images), clock.step(epoch)) for _ in range(2 if small else REPEATS)]
     mine, others = map(list, zip(*steps, strict=True))
@@ -242,11 +252,12 @@ def bf16(small: bool) -> Measured:
 
 
 def profiled(job: config.Job, method: Method, images: Tensor) -> str:
-    """The milliseconds of convolutions in a step, and those of all else."""
+    """The milliseconds of convolutions, whether or not as products, in a step, and those of all else."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         train(method, images, images[:2], job.training, 0)
     events, steps = profile.key_averages(), len(images) / BATCH
-    inside = sum(event.self_cpu_time_total for event in events if "convolution" in event.key) / steps / 1e3
+    kinds = ("convolution", "aten::mm", "aten::addmm", "im2col", "col2im")
+    inside = sum(e.self_cpu_time_total for e in events if any(kind in e.key for kind in kinds)) / steps / 1e3
     rest = sum(event.self_cpu_time_total for event in events) / steps / 1e3 - inside
     return f"{inside:.0f} ms (all else {rest:.0f})"
 

@@ -71,7 +71,13 @@ class Evidence:
         return self.made[kind, what]
 
     def provide(self, parameter: str, variant: str) -> Any:
-        """The value of a metric's parameter for one variant; Absent when this run has none."""
+        """The value of a metric's parameter for one variant, arrays on the run's device; Absent when it has none."""
+        value = self._value(parameter, variant)
+        arrays = value if isinstance(value, tuple) else (value,)
+        moved = tuple(each.to(self.device) if isinstance(each, Tensor) else each for each in arrays)
+        return moved if isinstance(value, tuple) else moved[0]
+
+    def _value(self, parameter: str, variant: str) -> Any:
         match parameter:
             case "real":
                 return self.unit(self.real(variant))

@@ -1,6 +1,7 @@
 """What evidence is: which images are encoded, how they are made and quantised, each thing computed once."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended import DEVICE, on_it
 from torch import Tensor, nn
 
 from lvm_bench import store
@@ -19,6 +21,7 @@ from lvm_bench.data.images import Data, Grid, Images, load, random_order
 from lvm_bench.errors import Stopped
 from lvm_bench.evaluate import (
     Absent,
+    Evidence,
     ModelEvidence,
     RealImages,
     StandardNormal,
@@ -270,6 +273,25 @@ def test_codes_of_the_grid_stand_in_the_order_of_their_factors() -> None:
     codes = factor_evidence().provide("grid_codes", "grid")
     expected = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), 1)
     assert torch.equal(((codes[:, :3] + 0.5) * 255 / 50).round().long(), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("made", [evidence, factor_evidence], ids=["images", "grid"])
+def test_metrics_are_computed_on_the_runs_device(name: str, made: Callable[[], Evidence]) -> None:
+    here, there = made(), made()
+    there.device = DEVICE
+    for variant in METRICS[name].metric.of:
+        inputs = inputs_of(here, name, variant)
+        if inputs is None:
+            continue
+
+        def score(variant: str = variant) -> Any:
+            given = inputs_of(there, name, variant) or {}
+            tensors = [value for value in given.values() if isinstance(value, Tensor)]
+            assert all(value.device.type == DEVICE for value in tensors)
+            return METRICS[name](**given)
+
+        assert on_it(score) == pytest.approx(METRICS[name](**inputs), rel=1e-6, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "once" in signature(metric).parameters])

@@ -5,10 +5,12 @@ import pytest
 import torch
 from scipy.signal import convolve2d
 from torch import nn
+from torch.nn import functional
 
+from lvm_bench import networks
 from lvm_bench.contract import Spec
 from lvm_bench.errors import UserError
-from lvm_bench.networks import SameSizeTransposed, build, discriminator
+from lvm_bench.networks import Doubling, Halving, SameSizeTransposed, build, discriminator
 from lvm_bench.registry import NETWORKS
 from lvm_bench.seeding import generator
 
@@ -205,3 +207,41 @@ def test_discriminator():
     torch.testing.assert_close(tiny(torch.tensor([[3.0], [-3.0]])), torch.tensor([[3.0], [-3 * 0.2**2]]))
     # Glorot's limit, not the smaller one of torch's default.
     assert net[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 200), rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 2), (4, 4)])
+@pytest.mark.parametrize("kind", [Halving, Doubling])
+def test_a_layer_computed_as_a_product_is_the_convolution(monkeypatch, kind, size):
+    monkeypatch.setattr(networks, "_FEW", 16)
+    layer, stream = kind(5, 3).double(), generator(0, "x")
+    x = torch.randn(7, 5, *size, dtype=torch.float64, generator=stream)
+    found = []
+    for least in (math.inf, 0):
+        monkeypatch.setattr(networks, "_LARGE", least)
+        given = x.clone().requires_grad_()
+        out = layer(given)
+        weights = torch.randn(out.shape, dtype=torch.float64, generator=generator(0, "weights"))
+        gradients = torch.autograd.grad((out * weights).sum(), [given, layer.weight, layer.bias])
+        found.append([out, *gradients])
+    for convolved, multiplied in zip(*found, strict=True):
+        torch.testing.assert_close(multiplied, convolved, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("width", "expected"), [(1.0, 1), (0.25, 0)])
+def test_the_last_layer_of_the_papers_mnist_network_is_a_product(monkeypatch, width, expected):
+    products = []
+    monkeypatch.setattr(
+        functional, "unfold", lambda *args, real=functional.unfold, **named: products.append(1) or real(*args, **named)
+    )
+    encoder, _ = pair("mnist", (1, 32, 32), width=width)
+    encoder(torch.zeros(2, 1, 32, 32))
+    assert len(products) == expected
+
+
+@pytest.mark.parametrize("kind", [Halving, Doubling])
+def test_products_of_several_seeds_are_those_of_each(monkeypatch, kind):
+    monkeypatch.setattr(networks, "_LARGE", 0)
+    layers, x = [kind(5, 3) for _ in range(2)], torch.randn(2, 7, 5, 2, 2, generator=generator(0, "x"))
+    weights, _ = torch.func.stack_module_state(layers)
+    together = torch.func.vmap(lambda own, x: torch.func.functional_call(layers[0], own, (x,)))(weights, x)
+    torch.testing.assert_close(together, torch.stack([layer(own) for layer, own in zip(layers, x, strict=True)]))
