@@ -146,11 +146,10 @@ def against_pythae(name: str, small: bool) -> Measured:
 
     case, job, images = CASES[name], task(name, small), pixels(STEPS * BATCH)
     method, peers = (made(job, len(images), case.likelihood, **case.arguments) for _ in range(2))
-    x = to_float(images[:BATCH], RANGE)
-    shared = model_of(method).train()
-    ours, theirs = first_losses(method.train(), x, lambda: shared({"data": x}, dataset_size=len(images)))
+    x, peers = to_float(images[:BATCH], RANGE), plain(peers)
+    same = model_of(peers).train()
+    ours, theirs = first_losses(method.train(), x, lambda: same({"data": x}, dataset_size=len(images)))
     equality = Equality(case.what, values_of(case.pairs(method, ours, theirs)), 1e-5)
-    peers = plain(peers)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         floats = to_float(images, RANGE)
@@ -215,10 +214,10 @@ def against_plain_loop(small: bool) -> Measured:
     """A step of the VAE by us and by a loop of five lines."""
     job, images = task("vae", small), pixels(STEPS * BATCH)
     method, peers = (made(job, len(images)) for _ in range(2))
-    x = to_float(images[:BATCH], RANGE)
-    ours, theirs = first_losses(method.train(), x, lambda: plain_loss(method, x))
+    x, peers = to_float(images[:BATCH], RANGE), plain(peers).train()
+    ours, theirs = first_losses(method.train(), x, lambda: plain_loss(peers, x))
     equality = Equality("loss of a batch", relative(ours["loss"].item(), theirs.item()), 1e-5)
-    clock, peers = Clock(), plain(peers).train()
+    clock = Clock()
     epoch = plain_loop(peers, to_float(images, RANGE), job.training.learning_rate, clock)
     steps = [(our_step(job, method, images), clock.step(epoch)) for _ in range(2 if small else REPEATS)]
     mine, others = map(list, zip(*steps, strict=True))
