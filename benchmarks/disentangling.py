@@ -138,7 +138,7 @@ def dci_scores(small: bool) -> Measured:
             return _compute_dci(*arrays)
 
     ours = partial(dci, codes, values)
-    mine, others, a, b = taking_turns(ours, theirs, 2, warm=False)
+    mine, others, a, b = taking_turns(ours, theirs, 2 if small else 5, warm=False)
     keys = {
         "disentanglement": "dci.disentanglement",
         "completeness": "dci.completeness",

@@ -59,6 +59,8 @@ def peak_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) -
     for _ in range(3):
         with get_context("spawn").Pool(1) as pool:
             found.append(pool.apply(_growth, (prepare, *arguments)))
+            pool.close()
+            pool.join()  # KeOps writes down what it compiled when its process ends
     return min(found)
 
 

@@ -177,7 +177,7 @@ def report_seconds(small: bool) -> Measured:
     from faults import many
 
     took = []
-    for _ in range(1 if small else 3):
+    for _ in range(1 if small else 7):
         with tempfile.TemporaryDirectory() as name, mock.patch.object(many, "SEEDS", 1 if small else 5):
             folder = Path(name)
             for job in many.jobs(many.bench(folder)):

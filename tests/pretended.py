@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = "meta"
-# They may meet tensors of the CPU: to copy them, or to be indexed by them.
-_MEET = ("aten::copy_", "aten::_to_copy", "aten::index.Tensor", "aten::index_put", "aten::index_put_")
+aten = torch.ops.aten
+_COPIES = (aten.copy_, aten._to_copy)
+_INDEXED = (aten.index, aten.index_put, aten.index_put_)  # by tensors of the CPU too
 
 
 class Elsewhere(Tensor):
@@ -44,8 +45,9 @@ class PretendedDevice(TorchDispatchMode):
         there = [value for value in tensors if isinstance(value, Elsewhere)]
         # Numbers may come along from the CPU.
         strange = [value for value in tensors if value.dim() and not isinstance(value, Elsewhere)]
-        meets = function._schema.name in _MEET or str(function._schema).split("(")[0] in _MEET
-        if there and strange and not (meets and (isinstance(args[0], Elsewhere) or "copy" in function._schema.name)):
+        kind = function.overloadpacket
+        may_meet = kind in _COPIES or (kind in _INDEXED and isinstance(args[0], Elsewhere))
+        if there and strange and not may_meet:
             raise RuntimeError(f"{function}: of its tensors some are on {DEVICE} and some on the CPU.")
         is_there = bool(there)
         if kwargs.get("device") is not None:

@@ -275,6 +275,20 @@ def test_codes_of_the_grid_stand_in_the_order_of_their_factors() -> None:
     assert torch.equal(((codes[:, :3] + 0.5) * 255 / 50).round().long(), torch.from_numpy(expected))
 
 
+@pytest.mark.parametrize(
+    "forbidden", [torch.add, lambda there, _: there.numpy(), lambda there, here: here[there.long()]]
+)
+def test_the_pretended_device_refuses_what_a_gpu_refuses(forbidden: Callable[[Tensor, Tensor], object]) -> None:
+    def both() -> object:
+        there, here = torch.ones(2, device=DEVICE), torch.zeros(2)
+        assert (there + 1).device.type == DEVICE
+        assert (there + 1).cpu().tolist() == [2, 2]
+        return forbidden(there, here)
+
+    with pytest.raises((RuntimeError, TypeError)):
+        on_it(both)
+
+
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("made", [evidence, factor_evidence], ids=["images", "grid"])
 def test_metrics_are_computed_on_the_runs_device(name: str, made: Callable[[], Evidence]) -> None:
