@@ -16,13 +16,11 @@ HELD_BY: dict[str, str] = {
         "three float32 products, as theirs; ours has density and coverage besides, and settles in float64 what float32 "
         "cannot tell"
     ),
+    "dci": "the threads grow trees at once only where scikit-learn lets go of Python's lock",
     "step-bf16": "what is no convolution costs as much in bfloat16 as in float32 (the note has both)",
     "evaluation": (
         "encoding, decoding and features, which are ours on both sides, take a large part of ours (the note has their "
         "seconds)"
     ),
-    "report": (
-        "the reading and drawing of tables in Python; it was 1.92 s in an earlier run of the row on the same kind of "
-        "machine, when `lvm-bench --help` took 53 ms"
-    ),
+    "report": "reading, tables and pages in Python, whose speed changes by a third on machines that others share",
 }
