@@ -25,13 +25,21 @@ from benchmarks.measure import threads, timed
 from benchmarks.results import HERE, KEPT, processor, quantity, table
 from lvm_bench.kde import leave_one_out_log_density, log_density
 from lvm_bench.metrics import (
+    dci,
+    factor_vae_score,
     frechet_distance,
     gaussian_kl,
     kernel_distance,
     knn,
+    latent_directions,
     linear_probe,
+    mig,
     mmd,
+    nearest_ratio,
     prd,
+    sap,
+    sharpness,
+    total_correlation,
     two_sample_test,
 )
 
@@ -80,6 +88,42 @@ def of_codes(measure: Callable[[torch.Tensor], object], n: int = 5_000, l: int =
     """A call that measures codes."""
     rows = torch.randn(n, l, generator=torch.Generator().manual_seed(0))
     return lambda: measure(rows)
+
+
+def of_factors(measure: Callable[..., object], n: int = 5_000, l: int = 8) -> Action:
+    """A call that measures noisy codes of two factors, with the factors."""
+    stream = torch.Generator().manual_seed(0)
+    factors = torch.stack([torch.randint(size, (n,), generator=stream) for size in (3, 4)], dim=1)
+    codes = factors.double() @ torch.randn(2, l, generator=stream).double()
+    codes += 0.5 * torch.randn(n, l, generator=stream)
+    return lambda: measure(codes, factors)
+
+
+def of_grid(measure: Callable[..., object], l: int) -> Action:
+    """A call that measures the codes of a grid of 4 x 8 x 16 combinations."""
+    codes = torch.randn(512, l, generator=torch.Generator().manual_seed(0))
+    return lambda: measure(codes, (4, 8, 16))
+
+
+def of_posteriors(measure: Callable[..., object], n: int = 5_000, l: int = 32) -> Action:
+    """A call that measures Gaussian posteriors."""
+    stream = torch.Generator().manual_seed(0)
+    posterior = tuple(torch.randn(n, l, generator=stream) for _ in range(2))
+    return lambda: measure(posterior)
+
+
+def of_images(measure: Callable[[torch.Tensor], object], n: int) -> Action:
+    """A call that measures images of 32 x 32 pixels."""
+    images = torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    return lambda: measure(images)
+
+
+def copied_from(images: torch.Tensor) -> object:
+    return nearest_ratio(images, images[:2000], images[:2000] / 2)
+
+
+def directions_of(codes: torch.Tensor, sizes: tuple[int, ...]) -> object:
+    return latent_directions(codes, sizes, draws=1_000)
 
 
 def entropy_of(rows: torch.Tensor) -> object:
@@ -164,6 +208,18 @@ def series() -> list[Series]:
             lambda v: of_features(knn, v, 2048),
             "d = 2,048",
         ),
+        Series("MIG", "n", SAMPLES, 1, lambda v: of_factors(mig, n=v), "l = 8"),
+        Series("SAP", "n", SAMPLES[:3], 1, lambda v: of_factors(sap, n=v), "l = 8"),
+        Series("DCI", "n", SAMPLES[:3], 1, lambda v: of_factors(dci, n=v), "l = 8"),
+        Series("MIG", "l", LATENTS, 1, lambda v: of_factors(mig, l=v), "n = 5,000"),
+        Series("FactorVAE score", "l", LATENTS, 1, lambda v: of_grid(factor_vae_score, v), "15,000 votes of 64 codes"),
+        Series(
+            "latent directions", "l", LATENTS, 2, lambda v: of_grid(directions_of, v), "1,000 draws of 10,000 codes"
+        ),
+        Series("total correlation", "n", SAMPLES, 1, lambda v: of_posteriors(total_correlation, n=v), "l = 32"),
+        Series("total correlation", "l", LATENTS, 1, lambda v: of_posteriors(total_correlation, l=v), "n = 5,000"),
+        Series("sharpness", "n", SAMPLES, 1, lambda v: of_images(sharpness, v), "32 x 32 pixels"),
+        Series("memorisation", "n", SAMPLES, 1, lambda v: of_images(copied_from, v), "2,000 queries, 32 x 32 pixels"),
     ]
 
 
@@ -218,10 +274,10 @@ def draw(everything: list[tuple[Series, list[Point]]], file: Path) -> None:
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
     for above, below, kind in zip(*axes, kinds, strict=True):
         own = [(each, found) for each, found in drawn if each.against == kind]
-        for each, found in own:
-            sizes = [point.value for point in found]
-            above.plot(sizes, [point.seconds for point in found], ".-", label=each.legend)
-            below.plot(sizes, [max(point.memory, 1) for point in found], ".-")
+        for number, (each, found) in enumerate(own):
+            sizes, line = [point.value for point in found], ".-" if number < 10 else ".:"  # colours come again
+            above.plot(sizes, [point.seconds for point in found], line, label=each.legend)
+            below.plot(sizes, [max(point.memory, 1) for point in found], line)
         for axis, name in ((above, "seconds"), (below, "MiB beyond the input")):
             axis.set(xscale="log", yscale="log", ylabel=name)
             axis.xaxis.set_major_locator(ticker.FixedLocator([point.value for point in own[0][1]]))
