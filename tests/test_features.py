@@ -83,6 +83,15 @@ def test_the_classifier_learns_is_cached_and_is_the_same_bits_afterwards() -> No
     assert other.identity != first.identity
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (7, 9)])
+def test_pooling_without_gradients_is_that_of_training(shape: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    x[0, 0, :2, :2] = torch.nan
+    with torch.no_grad():
+        quick = features.Pooling()(x)
+    torch.testing.assert_close(quick, features.Pooling()(x), rtol=0, atol=0, equal_nan=True)
+
+
 def test_the_classifier_declines_data_without_labels() -> None:
     data = digits()
     bare = Data("bare", Images(data.train.pixels), data.validation, data.test, (0, 1), "x")

@@ -71,7 +71,9 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
     centre = real.mean(0)
     x, y = around(centre, real), around(centre, fake)
     real_radii = once("squared radii", "real", lambda: squared_radii(x, x, k))
-    fake_radii = squared_radii(y, y, k)
+    # About their own mean: samples much alike are told apart by float32 there, and not about that of real ones.
+    own = around(fake.mean(0), fake)
+    fake_radii = squared_radii(own, own, k)
     real_balls = torch.zeros(len(y), dtype=torch.int64, device=real.device)
     is_covered, is_recalled = (torch.zeros(len(x), dtype=torch.bool, device=real.device) for _ in range(2))
     for rows in tiles(len(x)):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from lvm_bench.kde import row_blocks
@@ -14,6 +14,8 @@ _TILE = 2000  # rows of both sides of a tile of distances
 _SPARE = 8  # rows kept beyond the k nearest of a tile, among which float64 finds the k-th
 _DOUBTFUL = 0.01  # share of a tile beyond which it is computed anew, in float64
 _GATHERED = 2**12  # pairs whose differences are taken at a time
+
+Places = slice | Int64[Tensor, " r"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.exact)
 
-    def at(self, rows: slice, dtype: torch.dtype) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
+    def at(self, rows: Places, dtype: torch.dtype) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
         """Some rows about the centre, and their squared norms."""
         if dtype == torch.float32:
             return self.low[rows], self.norms[rows]
@@ -60,7 +62,7 @@ def _error(norms: Float[Tensor, "..."], largest: Float[Tensor, ""], d: int) -> F
     return (d + 16) * (precision.eps * (norms + largest) + precision.tiny)
 
 
-def _rough(a: Rows, rows: slice, b: Rows, columns: slice, dtype: torch.dtype) -> Float[Tensor, "r c"]:
+def _rough(a: Rows, rows: Places, b: Rows, columns: slice, dtype: torch.dtype) -> Float[Tensor, "r c"]:
     """|a_i - b_j|^2 of a tile, to within `_error`."""
     (x, x_norms), (y, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
     return torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
@@ -96,21 +98,31 @@ def is_inside(
 
 def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
     """Squared distance of each centre to its k-th nearest point; of a set to itself none is its own neighbour."""
-    radii = torch.full((len(centres),), torch.nan, dtype=torch.float64, device=centres.exact.device)
+    radii = torch.empty(len(centres), dtype=torch.float64, device=centres.exact.device)
+    which = torch.arange(len(centres), device=radii.device)
     for dtype in _precisions(centres, points):
-        radii, is_open = _radii(centres, points, k, dtype)
-        if not bool(is_open.any()):
-            break  # the k-th is told from those that were not kept
+        radii[which], is_open = _radii(centres, which, points, k, dtype)
+        which = which[is_open]
+        if not len(which):
+            return radii
+    for row in which:
+        every = torch.arange(len(points), device=row.device)
+        distances = _settled(centres, row.expand(len(points)), points, every)
+        if centres is points:
+            distances[row] = torch.inf
+        radii[row] = distances.kthvalue(k).values
     return radii
 
 
-def _radii(centres: Rows, points: Rows, k: int, dtype: torch.dtype) -> tuple[Float64[Tensor, " n"], Bool[Tensor, " n"]]:
-    """Squared radii by screening in `dtype`; and where a row that was not kept could be the k-th nearest."""
+def _radii(
+    centres: Rows, which: Int64[Tensor, " r"], points: Rows, k: int, dtype: torch.dtype
+) -> tuple[Float64[Tensor, " r"], Bool[Tensor, " r"]]:
+    """Squared radii by screening in `dtype`; and where a row that was not kept could be nearer than the k-th."""
     others = len(points) - (centres is points)
     kept = min(k + _SPARE, others)
-    values = torch.full((len(centres), kept), torch.inf, dtype=dtype, device=centres.exact.device)
+    values = torch.full((len(which), kept), torch.inf, dtype=dtype, device=which.device)
     indices = torch.zeros_like(values, dtype=torch.int64)
-    for rows, columns, rough in _tiles_of(centres, points, dtype):
+    for rows, columns, rough in _tiles_of(centres, which, points, dtype):
         near = rough.topk(min(kept, rough.shape[1]), dim=1, largest=False)
         all_values = torch.cat([values[rows], near.values], dim=1)
         all_indices = torch.cat([indices[rows], near.indices + columns.start], dim=1)
@@ -118,25 +130,28 @@ def _radii(centres: Rows, points: Rows, k: int, dtype: torch.dtype) -> tuple[Flo
         values[rows], indices[rows] = best.values, all_indices.gather(1, best.indices)
     kth = values[:, k - 1 : k]
     norms, largest = (each.at(slice(None), dtype)[1] for each in (centres, points))
-    slack = 2 * _error(norms, largest.max(), centres.exact.shape[1])[:, None]
+    slack = 2 * _error(norms[which], largest.max(), centres.exact.shape[1])[:, None]
     doubt = (values - kth).abs() <= slack
     table = torch.where(values < kth, -torch.inf, torch.inf).double()
     i, place = doubt.nonzero(as_tuple=True)
-    table[i, place] = _settled(centres, i, points, indices[i, place])
-    return table.kthvalue(k, dim=1).values, doubt[:, -1] & (kept < others)
+    table[i, place] = _settled(centres, which[i], points, indices[i, place])
+    radii = table.kthvalue(k, dim=1).values
+    return radii, doubt[:, -1] & (radii > 0) & (kept < others)
 
 
-def _tiles_of(a: Rows, b: Rows, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Float[Tensor, "r c"]]]:
-    """Rough squared distances of each row of a to each of b, tile by tile; of a set to itself each pair once.
+def _tiles_of(
+    a: Rows, which: Int64[Tensor, " r"], b: Rows, dtype: torch.dtype
+) -> Iterator[tuple[slice, slice, Float[Tensor, "p c"]]]:
+    """Rough squared distances of some rows of a to each of b, tile by tile; of a set to itself each pair once.
 
     Of short rows both: there products cost less than finding the nearest in narrow tiles.
     """
     is_own, everything = a is b, slice(0, len(b))
-    if not is_own or a.exact.shape[1] < _LONG:
-        for rows in row_blocks(len(a), len(b)):
-            rough = _rough(a, rows, b, everything, dtype)
+    if not is_own or len(which) < len(a) or a.exact.shape[1] < _LONG:
+        for rows in row_blocks(len(which), len(b)):
+            rough = _rough(a, which[rows], b, everything, dtype)
             if is_own:
-                rough[:, rows].fill_diagonal_(torch.inf)
+                rough.scatter_(1, which[rows, None], torch.inf)
             yield rows, everything, rough
         return
     for rows in tiles(len(a)):

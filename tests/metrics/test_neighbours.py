@@ -52,6 +52,11 @@ def tiny(n, d):
     return 1e-25 * normal(n, d)
 
 
+def in_two_places(n, d):
+    """So near to each other, and so far from their mean, that not even float64's products tell them apart."""
+    return 1e-6 * normal(n, d) + 100 * torch.arange(n, dtype=torch.float64).remainder(2)[:, None]
+
+
 def with_an_outlier(n, d):
     return torch.cat([1e6 * torch.ones(1, d, dtype=torch.float64), normal(n - 1, d)])
 
@@ -65,6 +70,7 @@ CLOUDS = [
     all_equal,
     huge,
     tiny,
+    in_two_places,
     with_an_outlier,
 ]
 
@@ -111,3 +117,20 @@ def test_an_open_ball_leaves_out_its_own_edge():
     radii = squared_radii(x, x, 4)
     inside = is_inside(x, slice(0, 200), x, slice(0, 200), radii[:, None])[0]
     assert np.unique(inside.sum(1).numpy()).tolist() == [4]  # the row itself and three others
+
+
+def test_only_rows_that_float32_cannot_tell_are_looked_at_again(monkeypatch):
+    """Half of the rows are far from the others, and so near to each other that rounding hides their distances."""
+    looked_at = []
+
+    def seen(centres, which, points, k, dtype, radii=neighbours._radii):
+        looked_at.append((dtype, which.tolist()))
+        return radii(centres, which, points, k, dtype)
+
+    monkeypatch.setattr(neighbours, "_radii", seen)
+    a = torch.cat([10 * normal(50, 12), 100 + 1e-6 * normal(50, 12, seed=1)])
+    x = around(a.mean(0), a)
+    radii = squared_radii(x, x, 5)
+    expected = brute(a, a).fill_diagonal_(torch.inf).kthvalue(5, dim=1).values
+    torch.testing.assert_close(radii, expected, rtol=1e-12, atol=0)
+    assert looked_at == [(torch.float32, list(range(100))), (torch.float64, list(range(50, 100)))]
