@@ -79,9 +79,10 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
     for rows in tiles(len(x)):
         for columns in tiles(len(y)):
             in_real, in_fake = is_inside(x, rows, y, columns, real_radii[rows, None], fake_radii[columns])
-            real_balls[columns] += in_real.sum(0)
-            is_covered[rows] |= in_real.any(1)
-            is_recalled[rows] |= in_fake.any(1)
+            real_balls[columns] += in_real.sum(0, dtype=torch.int32)
+            # As bytes: torch looks at bits one by one.
+            is_covered[rows] |= in_real.view(torch.uint8).amax(1).bool()
+            is_recalled[rows] |= in_fake.view(torch.uint8).amax(1).bool()
     return {
         "precision": float((real_balls > 0).double().mean()),
         "recall": float(is_recalled.double().mean()),
