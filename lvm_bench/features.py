@@ -186,7 +186,8 @@ def classifier(request: Request) -> Extractor:
         )
     classes = int(data.train.labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # torch's own initial weights; the fork leaves the global generator as it was
+        # torch's own initial weights; the fork leaves the global generator as it was.
+        torch.default_generator.manual_seed(0)
         network = Classifier(data.train.pixels.shape[1], classes)
     network = network.to(request.device).to(memory_format=torch.channels_last)
     # Whatever decides the trained weights, bit for bit, decides the name of their file.
@@ -227,8 +228,7 @@ def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     network.train()
     for _ in range(epochs):
-        for chosen in torch.randperm(len(images), generator=order).split(100):
-            chosen = chosen.to(device)
+        for chosen in torch.randperm(len(images), generator=order).to(device).split(100):
             loss = nn.functional.cross_entropy(network.head(network(images[chosen])), labels[chosen])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()

@@ -35,6 +35,9 @@ _SEARCH = (0.1, 2.5)  # h0 is .2 to 1.3 for l = 2 to 128 and m = 50 to 20,000
 
 def squared_distances(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"]) -> Float[Tensor, "n m"]:
     """|a_i - b_j|^2 from the Gram matrix, clamped at 0 where rounding makes it negative."""
+    if a.is_cuda and a.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32:
+        # TF32 is for networks: here it would take 1e-2 nats off a log-density.
+        return squared_distances(a.double(), b.double()).float()
     norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
     return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
 

@@ -282,7 +282,7 @@ def build(name: str, spec: Spec, heads: int, width: float, generator: torch.Gene
     make: Network = NETWORKS[name]
     with torch.random.fork_rng(devices=[]):
         # Layers that `initialise` does not know keep torch's own first weights, from this generator too.
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         encoder, decoder = make(spec.shape, spec.latent, heads, width)
     initialise(encoder, generator)
     initialise(decoder, generator)

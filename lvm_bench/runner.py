@@ -32,7 +32,7 @@ from lvm_bench.config import Job, Running, Suite
 from lvm_bench.contract import Method, Spec, resident
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data, load
-from lvm_bench.errors import RunError, Stopped, StorageError, UserError
+from lvm_bench.errors import DeviceError, RunError, Stopped, StorageError, UserError
 from lvm_bench.evaluate import (
     TRAVERSAL,
     Evidence,
@@ -192,7 +192,7 @@ class Worker:
         self._task: tuple[str, Task | UserError] | None = None
 
     def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, Outcome]]:
-        """What became of each job, in order. Raises Stopped and StorageError."""
+        """What became of each job, in order. Raises Stopped, StorageError and DeviceError."""
         for group in groups(jobs):
             ended = self.train_together(group) if len(group) > 1 else {}
             for job in group:
@@ -203,7 +203,7 @@ class Worker:
     def train_together(self, jobs: list[Job]) -> dict[str, Outcome]:
         """Train the seeds of a method at a time where that is left to do; what became of those that failed.
 
-        Each run is left as one that was trained alone. Raises Stopped and StorageError.
+        Each run is left as one that was trained alone. Raises Stopped, StorageError and DeviceError.
         """
         ended: dict[str, Outcome] = {}
         with ExitStack() as held, fixed_numerics(jobs[0].training.threads):
@@ -232,7 +232,7 @@ class Worker:
                 except (Stopped, StorageError):
                     raise
                 except Exception as error:
-                    ended[run.job.name] = run.failed(error)
+                    ended[run.job.name] = self._failed(run, error)
         return ended
 
     def _untrained(self, job: Job, held: ExitStack) -> "Iterator[tuple[Run, Method]]":
@@ -262,7 +262,10 @@ class Worker:
         yield run, method
 
     def work(self, job: Job) -> Outcome:
-        """Do what is left to do of a job; "busy" when another runner does. Raises Stopped and StorageError."""
+        """Do what is left to do of a job; "busy" when another runner does.
+
+        Raises Stopped, StorageError and DeviceError.
+        """
         folder = store.check_inside(self.results, folder_of(job, self.results))
         claim = self.claims.claim(folder)
         if claim is None:
@@ -285,9 +288,22 @@ class Worker:
             except (Stopped, StorageError):
                 raise
             except Exception as error:
-                return made.failed(error)
+                return self._failed(made, error)
         if outcome == "done":
             self.progress.done(job, time.perf_counter() - started)
+        return outcome
+
+    def _failed(self, run: "Run", error: Exception) -> Outcome:
+        """Note why a run failed. Raises DeviceError where it took the GPU with it."""
+        outcome = run.failed(error)
+        if self.device == "cuda":
+            try:
+                torch.cuda.synchronize()  # raises again what an index out of range, say, once raised
+            except RuntimeError as lost:
+                raise DeviceError(
+                    f"{run.job.name} failed, and with it the GPU for this process ({str(lost).partition(chr(10))[0]}). "
+                    "Give the same command again: it goes on with the other runs."
+                ) from lost
         return outcome
 
     def task(self, job: Job) -> Task:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional
 
 from lvm_bench.contract import Method, to_float
 from lvm_bench.errors import Stopped, StorageError
@@ -271,10 +272,26 @@ def _called(method: Method, function: str, x: Tensor, generators: list[torch.Gen
     """Within it calling a method is calling a function of its, and what it draws comes from each seed's generator."""
     method.forward = getattr(method, function)
     method.draw = lambda make: _Draws.apply(x, make, generators)  # type: ignore[method-assign]
+    batch_norm, functional.batch_norm = functional.batch_norm, _batch_norm
     try:
         yield
     finally:
+        functional.batch_norm = batch_norm
         del method.forward, method.draw
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """torch's own, never cuDNN's: that one asks how images lie in memory, which nobody knows of a batch of seeds."""
+    return torch.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
 class _Draws(torch.autograd.Function):

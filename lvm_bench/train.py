@@ -72,7 +72,10 @@ def fixed_numerics(threads: int) -> Iterator[None]:
 
 @contextmanager
 def precision(method: Method, name: Literal["float32", "tf32", "bf16"]) -> Iterator[None]:
-    """Within it the networks' matrix products are in float32, `tf32` (on a GPU) or `bf16`; whatever else is float32."""
+    """Within it the networks' products are in float32, `tf32` (on a GPU, an adversary's too) or `bf16`.
+
+    Whatever else is float32: distances between codes see to it themselves.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (cudnn.allow_tf32, matmul.allow_tf32)
     cudnn.allow_tf32 = matmul.allow_tf32 = name == "tf32"
@@ -117,7 +120,7 @@ def build(
     encoder, decoder = networks.build(network, spec, cls.heads, width, generator(seed, "weights"))
     # A method may make layers of its own with torch's global generator: seed it, and leave it as it was found.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "own weights"))
+        torch.default_generator.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
     method = method.to(device).to(memory_format=memory_format(method, device, precision))
     method.generator = generator(seed, "noise", device=device)

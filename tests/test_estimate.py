@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
-from lvm_bench import config, estimate
+from lvm_bench import config, estimate, rehearsal
 from lvm_bench.config import Job
+from lvm_bench.contract import Method, Spec
 from lvm_bench.data.images import Data, load
 from lvm_bench.errors import UserError
-from lvm_bench.estimate import ONCE, Estimate, Left, Row, duration, size, total, work_left
+from lvm_bench.estimate import ONCE, Estimate, Left, Row, duration, on_gpus, size, total, work_left
 from lvm_bench.registry import DATASETS
 from lvm_bench.rehearsal import Pace, Scoring, Space, ThisMachine, extrapolated
 from lvm_bench.runner import Standing, load_data
@@ -118,6 +120,30 @@ STANDING = {  # state: of a new command, with --retry-failed, with --resample 3
     "declined": (None, None, None),
     "failed": (None, (True, True, 0), None),
 }
+
+
+def test_the_first_step_on_a_gpu_is_not_the_pace_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loads what the GPU computes with."""
+    found = {}
+    for device in ("cuda", "cpu"):
+        took = iter([1.0, *[0.01] * 100])
+        monkeypatch.setattr(rehearsal, "now", lambda _, took=took: next(took))
+        nets = (torch.nn.Identity(), torch.nn.Identity())
+        watch = rehearsal.Watch(Method(*nets, Spec((1, 8, 8), (0, 1), 2, 100, 10, "sse")), "cpu")
+        watch.device = device
+        while not watch():
+            pass
+        found[device] = watch.step
+    assert found == {"cuda": 0.01, "cpu": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "gpus", "share", "expected"), [(4, 1, 1.0, 1), (4, 1, 0.25, 4), (8, 1, 0.3, 3), (4, 2, 1.0, 2)]
+)
+def test_runs_at_a_time_are_those_that_the_gpus_have_room_for(
+    jobs: int, gpus: int, share: float, expected: int
+) -> None:
+    assert on_gpus(jobs, gpus, share) == expected
 
 
 @pytest.mark.parametrize("state", STANDING)

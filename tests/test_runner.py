@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
 from lvm_bench import claims, config, runner, store
 from lvm_bench.claims import Claims
+from lvm_bench.errors import DeviceError
 from lvm_bench.progress import Progress
 from lvm_bench.stopping import Stop
 
@@ -270,6 +272,27 @@ def test_a_run_that_another_machine_took_over_is_not_noted_as_failed(
     assert "another machine has taken over this run" in said[-1]
     assert store.read_record(place / "job.json")["status"] == "trained"
     assert (place / claims.LEASE).read_text() == "another machine's"
+
+
+def test_a_run_that_takes_the_gpu_with_it_stops_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an index out of range on a GPU whatever its process asks of it raises: no other run is to blame."""
+    jobs = config.resolve(
+        config.defaults_folder() / "bench.toml", "quick", methods=("vae", "ae"), seeds=(0,),
+        settings=tuple(option.removeprefix("--set=") for option in RUN[5:]),
+    ).jobs  # fmt: skip
+
+    def asserted() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "synchronize", asserted)
+    monkeypatch.setattr(runner.Worker, "task", lambda *_: asserted())
+    running = config.Running(checkpoint_seconds=30, gpus_per_job=1)
+    worker = runner.Worker(tmp_path, tmp_path, "cuda", running, Progress(), Stop(), {})
+    with pytest.raises(DeviceError, match=r"digits/vae/seed-0 failed.*assert triggered\)\. Give the same command"):
+        list(worker.work_all(jobs))
+    assert store.read_record(folder(tmp_path) / "job.json")["status"] == "failed"
+    assert not folder(tmp_path, "ae").exists()
 
 
 def test_other_data_are_refused_and_what_was_finished_stays(lvm_bench: Call, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
         return []
     return [
         f"Not all runs were made with the same versions and machines ({'; '.join(differing)}): "
-        "between those scores agree to rounding only, not bit for bit."
+        "between those a seed does not give the same bits: rounding differs, and a GPU draws other noise than a CPU."
     ]
 
 
