@@ -300,8 +300,9 @@ class Worker:
             try:
                 torch.cuda.synchronize()  # raises again what an index out of range, say, once raised
             except RuntimeError as lost:
+                reason = str(lost).partition("\n")[0]
                 raise DeviceError(
-                    f"{run.job.name} failed, and with it the GPU for this process ({str(lost).partition(chr(10))[0]}). "
+                    f"{run.job.name} failed, and with it the GPU for this process ({reason}). "
                     "Give the same command again: it goes on with the other runs."
                 ) from lost
         return outcome
