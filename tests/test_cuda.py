@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-)
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -56,7 +52,9 @@ class Watch(TorchDispatchMode):
         self, function: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor) and value.dim()]
+        moves = function.overloadpacket is torch.ops.aten._to_copy
+        # A number of the CPU may come along, if it is not moved.
+        tensors = [v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor) and (v.dim() or moves)]
         devices = {value.device.type for value in tensors}
         if tensors and kwargs.get("device") is not None:
             devices.add(torch.device(kwargs["device"]).type)
@@ -157,7 +155,15 @@ def test_a_step_of_several_seeds_stays_on_the_gpu_and_waits_for_nothing(name: st
 
 
 @pytest.mark.parametrize(
-    "waits", [lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: x + torch.ones(3), lambda x: x.cpu()]
+    "waits",
+    [
+        lambda x: float(x.sum()),
+        lambda x: x[x > 0],
+        lambda x: x[torch.zeros(2, dtype=torch.int64)],
+        lambda x: x + torch.ones(3),
+        lambda x: x * torch.tensor(2.0).to("cuda"),
+        lambda x: x.cpu(),
+    ],
 )
 def test_what_waits_is_refused(waits: Callable[[Tensor], object]) -> None:
     with GPU, Watch(), pytest.raises((DataDependentOutputException, DynamicOutputShapeException, RuntimeError)):
