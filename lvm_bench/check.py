@@ -1,5 +1,6 @@
 """The contract of a method as tests on small data: behind `lvm-bench check`, and over the whole registry in tests."""
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -93,6 +94,16 @@ def has_a_description(case: Case) -> None:
     require(bool(described.get(case.job.method_base)), "neither the class nor the file has a docstring")
 
 
+def hyper_parameters_are_keyword_only(case: Case) -> None:
+    """The hyper-parameters of `__init__` stand behind a `*`: only those are settings, recorded with a run."""
+    parameters = inspect.signature(case.cls).parameters.values()
+    hidden = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty]
+    require(
+        not hidden,
+        f"__init__ takes {', '.join(hidden)} by position; put a * before, as in __init__(self, *nets, pull=0.1)",
+    )
+
+
 def losses_are_finite_scalars(case: Case) -> None:
     """`losses` returns named finite scalars, `loss` and what `monitor` names among them."""
     losses = case.fresh().losses(case.batch())
@@ -128,6 +139,18 @@ def shapes_and_ranges(case: Case) -> None:
         f"decode(z) leaves the value range [{low}, {high}]: {float(image.min()):.3g} to {float(image.max()):.3g}",
     )
     require(float(method.target_variance) > 0, f"target_variance is {method.target_variance}, not positive")
+
+
+def target_is_that_of_the_prior(case: Case) -> None:
+    """Before training, draws of prior() have the variance that target_variance tells."""
+    method = case.fresh().eval()
+    with torch.no_grad():
+        variance, told = float(method.prior(10_000).var(0).mean()), float(method.target_variance)
+    require(
+        abs(variance / told - 1) < 0.2,
+        f"prior() has a variance of {variance:.3g} and target_variance is {told:.3g}: scores against the target would "
+        "compare codes with another distribution, so override target_variance",
+    )
 
 
 def draws_from_its_generator(case: Case) -> None:
@@ -219,9 +242,11 @@ def weights_are_the_whole_model(case: Case) -> None:
 
 CHECKS: tuple[Callable[[Case], None], ...] = (
     has_a_description,
+    hyper_parameters_are_keyword_only,
     losses_are_finite_scalars,
     loss_reaches_encoder_and_decoder,
     shapes_and_ranges,
+    target_is_that_of_the_prior,
     draws_from_its_generator,
     evaluation_changes_nothing,
     training_helps,

@@ -632,7 +632,8 @@ def resolve(
             if base not in entries:
                 path = f"{kind}s.{name}.base" if name in variants else f"suites.{suite}.{kind}s"
                 valid = entries if name in variants else known[kind]
-                resolver.error(path, f"unknown {_WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}")
+                own = " A method of your own comes with --plugin FILE." if kind == "method" and not plugins else ""
+                resolver.error(path, f"unknown {_WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}{own}")
                 continue
             if kind == "method":
                 try:

@@ -99,7 +99,7 @@ def index(file: Path) -> list[Entry]:
         raise UserError(f"{file}, line {error.lineno}: not valid Python ({error.msg}).") from error
     except (ValueError, RecursionError, MemoryError) as error:  # a NUL, or nested too deeply for the parser
         raise UserError(f"{file}: not valid Python ({error or 'nested too deeply'}).") from error
-    entries = []
+    entries: list[Entry] = []
     for node in tree.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
@@ -114,7 +114,11 @@ def index(file: Path) -> list[Entry]:
             ):
                 described = ast.get_docstring(node) or ast.get_docstring(tree) or ""
                 options = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant) and k.arg}
-                entries.append(Entry(kind, call.args[0].value, file, described.split("\n")[0], options))
+                name = call.args[0].value
+                if any((entry.kind, entry.name) == (kind, name) for entry in entries):
+                    what = f"{_DECORATORS[kind].kind} {name!r}"
+                    raise UserError(f"{file}, line {node.lineno}: registers the {what} again. Choose another name.")
+                entries.append(Entry(kind, name, file, described.split("\n")[0], options))
     return entries
 
 

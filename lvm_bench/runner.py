@@ -104,7 +104,10 @@ def run(
     pairs = surveyed(suite, results)
     todo = [job for job, standing in pairs if is_left(job, standing, results, retry_failed, resample)]
     require_files(todo, root)
+    _require_precision(todo, device)
     progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
+    for job, file in _of_another_file(pairs):
+        progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the run.")
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
@@ -128,6 +131,24 @@ def run(
         for name, record in given_up.items():
             progress.failed(name, f"{record.get('reason', '')} (before; --retry-failed tries it again)")
     return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
+
+
+def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]]:
+    """The trained runs whose method stood otherwise in its file, and that file."""
+    trained = [
+        (job, standing) for job, standing in pairs if standing.state in ("done", "trained") and not job.is_control
+    ]
+    return [
+        (job, Path(source_file(METHODS[job.method_base])))
+        for job, standing in trained
+        if standing.record["environment"]["versions"]["method"] != _code(job)
+    ]
+
+
+def _require_precision(todo: list[Job], device: str) -> None:
+    """UserError for TF32 on a CPU, which has none: runs would be recorded as what they are not."""
+    if device == "cpu" and any(job.training.precision == "tf32" for job in todo if not job.is_control):
+        raise UserError('precision = "tf32": a CPU has no TF32. Use "float32" or "bf16", or --device cuda.')
 
 
 def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:

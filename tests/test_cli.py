@@ -160,6 +160,11 @@ def test_a_plugin_is_checked_run_and_reported_beside_the_others(
         (('    """Mine: codes pulled towards the origin."""\n', ""), "docstring"),
         (("self.decode(z)", "self.decode(z).detach()"), "does not reach self.decoder"),
         (("def losses", "def lost"), "Mine must define losses(x)"),
+        (("*nets, pull: float", "one, two, three, pull: float"), "__init__ takes pull by position"),
+        (
+            ("    def losses", "    def prior(self, n):\n        return 5 * super().prior(n)\n\n    def losses"),
+            "prior() has a variance of 25 and target_variance is 1",
+        ),
         (
             (
                 "self.pull = pull",
@@ -314,6 +319,8 @@ def test_commands_that_need_no_torch_do_not_import_it(arguments: list[str], tmp_
     [
         (["run", "--suite", "quik"], "unknown suite 'quik'. Did you mean 'quick'?"),
         (["run", "--suite", "quick", "--methods", "vea"], "unknown method 'vea'. Did you mean 'vae'?"),
+        (["run", "--suite", "quick", "--methods", "vea"], "A method of your own comes with --plugin FILE."),
+        (["run", "--suite", "quick", "--device", "cpu", "--set", "precision=tf32"], "a CPU has no TF32"),
         (["run", "--suite", "quick", "--datasets", "mnits"], "unknown data set 'mnits'. Did you mean 'mnist'?"),
         (["run", "--suite", "quick", "--set", "batch_size=ten"], "'ten' is not valid: input should be a valid integer"),
         (

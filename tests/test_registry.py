@@ -36,6 +36,13 @@ def test_index_names_the_line_of_a_syntax_error(tmp_path: Path) -> None:
         registry.index(write(tmp_path, "bad.py", "x = 1\ndef (:\n"))
 
 
+def test_a_name_stands_once_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "twice.py"
+    file.write_text("@method('a')\nclass A: ...\n\n@network('a')\ndef b(): ...\n\n@method('a')\nclass C: ...\n")
+    with pytest.raises(UserError, match=r"twice\.py, line 8: registers the method 'a' again"):
+        registry.index(file)
+
+
 def test_load_keeps_sys_path_and_says_where_a_file_raised(tmp_path: Path) -> None:
     before = list(sys.path)
     with pytest.raises(UserError, match=r"broken\.py, line 2: raised ZeroDivisionError"):

@@ -176,6 +176,18 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(lvm_bench: Call, tmp_
     assert store.read_record(folder(tmp_path / "results", "flaky") / "job.json")["status"] == "done"
 
 
+def test_a_file_that_changed_after_its_runs_is_named(lvm_bench: Call, tmp_path: Path) -> None:
+    (tmp_path / "mended").touch()
+    (tmp_path / "edited.py").write_text(FLAKY.replace('"flaky"', '"edited"'))
+    command = (*RUN, "--plugin", "edited.py", "--methods", "edited")
+    assert lvm_bench(*command).exit_code == 0
+    assert "has changed" not in lvm_bench(*command).stderr
+    (tmp_path / "edited.py").write_text(FLAKY.replace('"flaky"', '"edited"') + "# another\n")
+    result = lvm_bench(*command)
+    assert result.exit_code == 0
+    assert "edited.py has changed since: scores stay those of before" in result.stderr
+
+
 def test_a_failure_with_other_settings_is_simply_run(lvm_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "moody.py").write_text(FLAKY.replace('"flaky"', '"moody"'))
     command = (*RUN, "--plugin", "moody.py", "--methods", "moody")
