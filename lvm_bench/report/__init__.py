@@ -132,7 +132,12 @@ def emit(
     printed = [view for table in built for view in writers.to_terminal(table, width)]
     printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
     remarks = found.remarks
-    said = [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings, figures.left_out(found)]
+    said = [
+        *dict.fromkeys(remarks.left_out.values()),
+        *remarks.warnings,
+        figures.left_out(found),
+        figures.partial(found),
+    ]
     return Emitted(printed, list(filter(None, said)), pictures, folder / page.FILE)
 
 

@@ -130,7 +130,7 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
 
     said: list[str] = []
     runs, _ = records.read(results / "small")
-    pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, said.append)
+    pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, set(), said.append)
     assert [picture.file.name for picture in pictures] == ["mnist-avae-images.png", "mnist-vae-images.png", "mnist.png"]
     picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae-images.png").convert("RGB"))
     with np.load(results / "small" / "runs" / "mnist" / "vae" / "seed-0" / "images.npz") as arrays:
@@ -138,6 +138,21 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     height, width = expected.shape[:2]
     assert (picture[-height:, -width:] == expected).all()
     assert not said
+
+
+def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_bench: Call, results: Path) -> None:
+    """Somebody adds a method to committed scores: the figure of the others does not shrink to it."""
+    figures, runs = results / "small" / "figures", results / "small" / "runs" / "mnist"
+    assert "methods alone are here" not in "".join(map(str, lvm_bench("report", "--results", results).stderr))
+    whole = {file.name: file.read_bytes() for file in figures.glob("mnist*.png")}
+    assert "mnist.png" in whole
+    (runs / "avae").rename(results / "elsewhere")
+    (figures / "mnist-vae-images.png").unlink()
+    result = lvm_bench("report", "--results", results)
+    assert result.exit_code == 0, result.stderr
+    assert "Of mnist the runs of some methods alone are here" in result.stdout + result.stderr
+    assert {file.name: file.read_bytes() for file in figures.glob("mnist*.png")} == whole
+    assert lvm_bench("verify", "--results", results).exit_code == 0
 
 
 def test_report_does_not_import_torch(results: Path) -> None:

@@ -1,6 +1,5 @@
 """Every figure of a suite, from what stands in its results folder; no torch."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lvm_bench import store
 from lvm_bench.errors import RunError
-from lvm_bench.records import Run, reason_of
+from lvm_bench.records import reason_of
 from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.gathered import Gathered
 from lvm_bench.report.scores import Complain
 
-__all__ = ["CAPTIONS", "MOST_RUNS", "Picture", "left_out", "write_all"]
+__all__ = ["CAPTIONS", "MOST_RUNS", "Picture", "left_out", "partial", "write_all"]
 
 MOST_RUNS = 1000  # with controls: of more, figures would take minutes and show nothing
 CAPTIONS = "captions.json"  # of the figures beside it
@@ -40,21 +39,30 @@ def write_all(
 ) -> list[Picture]:
     """Draw every figure of a suite that its runs, scores and histories allow, into figures/.
 
-    One that is `listed` and cannot be drawn anew, because the runs that it shows are not here, stays as it stands.
+    One that is `listed` and cannot be drawn anew, because runs that it shows are not here, stays as it stands.
     Where a run's file cannot be drawn, `complain` gets a sentence and the other figures are drawn.
     """
     place, about = folder / "figures", found.about
     about = {"suite": folder.name, **about}
     drawn = [run for run in found.runs if run.folder and run.key in found.shown]
-    pictures = strips.write(place, about, drawn, complain)
+    before, torn = _captions(place / CAPTIONS, complain), _torn(found)
+    standing = {
+        name
+        for name, caption in before.items()
+        if caption.dataset in torn and not caption.method and f"figures/{name}" in listed
+    }
+    pictures = strips.write(place, about, drawn, standing, complain)
     pictures += factors.write(place, about, drawn, frame, complain)
     pictures += ablation.write(place, about, [run for run in found.runs if run.key in found.shown], frame)
     if not left_out(found):
-        pictures += codes.write(place, about, drawn, complain)
+        pictures += codes.write(place, about, drawn, standing, complain)
         pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
-    pictures = _kept(folder, found, drawn, listed, {picture.file for picture in pictures}, complain) + pictures
+    told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
+    left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
+    anew = {picture.file.name for picture in pictures}
+    pictures = _kept(place, {name: before[name] for name in before if name in left - anew}, listed, complain) + pictures
     captions = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
     if captions:
         store.write_record(place / CAPTIONS, {name: caption.model_dump() for name, caption in captions.items()})
@@ -70,25 +78,32 @@ def left_out(found: Gathered) -> str:
     return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."
 
 
-def _kept(
-    folder: Path,
-    found: Gathered,
-    drawn: Collection[Run],
-    listed: dict[str, Any],
-    anew: Collection[Path],
-    complain: Complain,
-) -> list[Picture]:
-    """The whole pictures of before that show runs of which none is here, but which scores still tell of."""
-    told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
+def partial(found: Gathered) -> str:
+    """That pictures of all methods lack some, whose runs are not here; "" where they do not."""
+    if not (torn := _torn(found)):
+        return ""
+    return (
+        f"Of {', '.join(sorted(torn))} the runs of some methods alone are here: pictures of all methods stay as they "
+        "were, or show those."
+    )
+
+
+def _torn(found: Gathered) -> set[str]:
+    """The data sets of which the runs of some methods are here, and of others scores alone."""
+    trained = [run for run in found.runs if run.key in found.shown and not run.is_control]
+    here = {run.place for run in trained if run.folder}
+    return {dataset for dataset, _ in {run.place for run in trained} - here} & {dataset for dataset, _ in here}
+
+
+def _kept(place: Path, captions: dict[str, Caption], listed: dict[str, Any], complain: Complain) -> list[Picture]:
+    """The pictures of before that are listed and whole."""
     pictures = []
-    for name, caption in _captions(folder / "figures" / CAPTIONS, complain).items():
-        picture = Picture(folder / "figures" / name, **dict(caption))
-        known = listed.get(f"figures/{name}")
-        if known and picture.file not in anew and (caption.dataset, caption.method) in told - here:
-            if fault := store.fault(picture.file, known):
+    for name, caption in captions.items():
+        if known := listed.get(f"figures/{name}"):
+            if fault := store.fault(place / name, known):
                 complain(f"{fault} Restore it, or give `lvm-bench report` again where the runs are: it is drawn again.")
             else:
-                pictures.append(picture)
+                pictures.append(Picture(place / name, **dict(caption)))
     return pictures
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,10 +73,17 @@ class Spectrum:
     target: float
 
 
-def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], complain: Complain) -> list[Picture]:
-    """For each data set whose runs left codes: the codes by metric MDS and by PCA, and the spectra."""
+def write(
+    folder: Path, about: dict[str, Any], runs: Iterable[Run], standing: Container[str], complain: Complain
+) -> list[Picture]:
+    """For each data set whose runs left codes: the codes by metric MDS and by PCA, and the spectra.
+
+    Files that are `standing` are left alone.
+    """
     pictures = []
     for dataset, found in left(runs, about, complain).items():
+        if f"{dataset}-spectrum.png" in standing:
+            continue
         place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
         sets = {method: min(seeds.items()) for method, seeds in found.items()}
         seeds = f"seed {', '.join(map(str, sorted({seed for seed, _ in sets.values()})))}"

@@ -1,6 +1,6 @@
 """Rows of images: real, reconstructed, interpolated, sampled, and along a path; a PNG's bytes depend on them alone."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,13 @@ Found = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its seed and ima
 Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
 
-def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], complain: Complain) -> list[Picture]:
-    """A grid per data set and method, from the lowest seed with images; one of them all, and one of paths."""
+def write(
+    folder: Path, about: dict[str, Any], runs: Iterable[Run], standing: Container[str], complain: Complain
+) -> list[Picture]:
+    """A grid per data set and method, from the lowest seed with images; one of them all, and one of paths.
+
+    Files that are `standing` are left alone.
+    """
     pictures = []
     for dataset, methods in firsts(runs, IMAGES).items():
         found: Found = {}
@@ -36,12 +41,12 @@ def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], complain: Co
             title = f"{name(method)} {place}, seed {seed}"
             file = write_strips(folder / f"{dataset}-{method}-images.png", title, strips)
             pictures.append(Picture(file, title, _TEXT, dataset, method))
-        if found:
-            title = f"{len(found)} methods {place}, {_seeds(found)}"
+        if found and f"{dataset}.png" not in standing:
+            title = f"{len(found)} method{'s' if len(found) > 1 else ''} {place}, {_seeds(found)}"
             file = write_strips(folder / f"{dataset}.png", title, _combined(found))
             pictures.append(Picture(file, f"Images of {title}", f"{_TEXT} {_SAME}", dataset))
         paths = {method: both for method, both in found.items() if "path" in both[1]}
-        if paths:
+        if paths and f"{dataset}-interpolations.png" not in standing:
             title = f"Interpolations {place}, {_seeds(paths)}"
             rows = [(name(method), strip(images["path"])) for method, (_, images) in paths.items()]
             file = write_strips(folder / f"{dataset}-interpolations.png", title, rows)
