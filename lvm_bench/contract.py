@@ -141,7 +141,10 @@ class Method(nn.Module):
         return make(self.generator)
 
     def prior(self, n: int) -> Float[Tensor, "n l"]:
-        """n draws from what the method samples codes from; N(0, I) unless a method says otherwise."""
+        """n draws from what the method samples codes from; N(0, I) unless a method says otherwise.
+
+        With another variance `target_variance` has to say so too: scores compare codes with N(0, target_variance).
+        """
         return self.noise(n, self.spec.latent)
 
     @property

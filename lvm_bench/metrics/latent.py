@@ -146,10 +146,11 @@ def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"],
 
 
 @metric("collapsed_kl", better="lower", of=("mean",))
-def collapsed_kl(posterior: Posterior) -> float:
-    """Number of axes with a mean KL of at most .01 nats between posterior and prior; lower is better."""
+def collapsed_kl(posterior: Posterior, target_variance: float = 1.0) -> float:
+    """Number of axes with a mean KL of at most .01 nats from posterior to N(0, target variance); lower is better."""
     mu, log_var = _posterior(posterior, "collapsed_kl")
-    return float((gaussian_kl_to_standard(mu, log_var).mean(0) <= _COLLAPSED).sum())
+    kl = gaussian_kl_to_standard(mu / math.sqrt(target_variance), log_var - math.log(target_variance))
+    return float((kl.mean(0) <= _COLLAPSED).sum())
 
 
 # MMD

@@ -140,6 +140,7 @@ def test_collapsed_axes_are_counted_by_variance_and_by_kl():
     assert collapsed_variance(mu) == 2  # variances 1, .0025, .04, 0
     log_var = torch.tensor([-3.0, 0.0, -0.1, 0.0]).expand(2000, 4)
     assert collapsed_kl((mu, log_var)) == 1  # the last axis costs 4.5 nats for its mean of 3
+    assert collapsed_kl((2 * mu, log_var + math.log(4)), 4.0) == 1  # the same in other units
 
 
 def test_mmd_of_a_standard_normal_is_zero_on_average_and_grows_with_a_shift():
