@@ -141,7 +141,7 @@ def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]
     return [
         (job, Path(source_file(METHODS[job.method_base])))
         for job, standing in trained
-        if standing.record["environment"]["versions"]["method"] != _code(job)
+        if standing.record["environment"]["versions"].get("method", _code(job)) != _code(job)
     ]
 
 

@@ -136,7 +136,7 @@ def emit(
         *dict.fromkeys(remarks.left_out.values()),
         *remarks.warnings,
         figures.left_out(found),
-        figures.partial(found),
+        figures.partial(found, pictures),
     ]
     return Emitted(printed, list(filter(None, said)), pictures, folder / page.FILE)
 

@@ -78,9 +78,10 @@ def left_out(found: Gathered) -> str:
     return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."
 
 
-def partial(found: Gathered) -> str:
+def partial(found: Gathered, pictures: list[Picture]) -> str:
     """That pictures of all methods lack some, whose runs are not here; "" where they do not."""
-    if not (torn := _torn(found)):
+    names = {picture.file.name for picture in pictures}
+    if not (torn := {dataset for dataset in _torn(found) if f"{dataset}.png" in names}):
         return ""
     return (
         f"Of {', '.join(sorted(torn))} the runs of some methods alone are here: pictures of all methods stay as they "
