@@ -107,7 +107,7 @@ def run(
     _require_precision(todo, device)
     progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
     for job, file in _of_another_file(pairs):
-        progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the run.")
+        progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
     given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
@@ -134,15 +134,17 @@ def run(
 
 
 def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]]:
-    """The trained runs whose method stood otherwise in its file, and that file."""
+    """Of each method whose file changed after a run the first such run on a data set, and that file."""
     trained = [
         (job, standing) for job, standing in pairs if standing.state in ("done", "trained") and not job.is_control
     ]
-    return [
-        (job, Path(source_file(METHODS[job.method_base])))
-        for job, standing in trained
-        if standing.record["environment"]["versions"].get("method", _code(job)) != _code(job)
-    ]
+    codes = {name: _code(job) for name, job in {job.method_base: job for job, _ in trained}.items()}
+    found: dict[tuple[str, str], Job] = {}
+    for job, standing in trained:
+        code = codes[job.method_base]
+        if standing.record["environment"]["versions"].get("method", code) != code:
+            found.setdefault((job.dataset, job.method), job)
+    return [(job, Path(source_file(METHODS[job.method_base]))) for job in found.values()]
 
 
 def _require_precision(todo: list[Job], device: str) -> None:
