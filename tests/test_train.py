@@ -299,6 +299,8 @@ class Remembering(Adversarial):
     def start_epoch(self, epoch: Epoch) -> None:
         super().start_epoch(epoch)
         self.epoch = epoch
+        for x in epoch.batches(epoch.draw(4)):
+            self.encode(x)  # counted once an epoch, however often it is begun
 
     def start_step(self, step: int) -> None:
         self.kept = torch.cat([self.kept, self.noise(1)])
@@ -319,6 +321,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stops: list[int], 
             run_kept(Remembering(), tmp_path, said, lambda: next(counted) == steps)  # noqa: B023
     result = run_kept(Remembering(), tmp_path, said)
     assert result.history == whole.history
+    assert (result.updates, result.encoded) == (whole.updates, whole.encoded)
     for key, value in whole.method.state_dict().items():
         assert torch.equal(result.method.state_dict()[key], value)
         assert torch.equal(result.best[key], whole.best[key])
