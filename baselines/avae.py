@@ -103,7 +103,7 @@ class AVAE(Method):
             # decoder, so the one joint step of the authors' code has the same gradients.
             "loss": recon + self.beta * kl,
             "recon": recon,
-            "recon_norm": errors.detach().sqrt().mean(),
+            "recon_norm": (errors.detach() / self._share).sqrt().mean(),
             "kl": kl,
             # Free of beta, which changes between epochs; the authors' code watches log10 units.
             "recon_plus_kl10": recon + kl / math.log(10),
@@ -147,9 +147,14 @@ class AVAE(Method):
         if self.beta_rule == "rms_log10":
             # Not eq. 9: the authors' code minimises SSE / sigma + KL / ln 10, sigma the root mean square
             # of the norms. Times sigma, which Adam does not notice, that is SSE + beta KL with this beta.
-            self.beta.fill_(math.sqrt(means["recon"]) / math.log(10))
+            self.beta.fill_(math.sqrt(self._share * means["recon"]) / math.log(10))
         elif self.beta_rule == "mean_norm":
             self.beta.fill_(means["recon_norm"])  # eq. 9 as printed
+
+    @property
+    def _share(self) -> float:
+        """How much of the squared error `recon` is."""
+        return 0.5 if self.spec.likelihood == "gaussian_unit" else 1.0
 
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         return math.sqrt(self.target_variance) * self.noise(n, self.spec.latent)

@@ -54,7 +54,8 @@ class BetaTCVAE(Method):
             "stratified": stratified,
         }[self.objective]
         # mi + tc + dwkl is log q(z|x) - log p(z) whatever the weights, so that only tc depends on them.
-        whole = kl if self.objective == "dlib" else sum(decomposition(z, pairwise, weights).values())
+        drawn = (z.square() - (z - mu).square() * (-log_var).exp() - log_var).sum(1).mean() / 2
+        whole = kl if self.objective == "dlib" else drawn
         loss = recon + whole + (self.beta - 1) * total_correlation(pairwise, weights)
         return {"loss": loss, "recon": recon, "kl": kl, **parts}
 

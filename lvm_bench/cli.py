@@ -11,7 +11,7 @@ import click
 
 from lvm_bench import __version__
 from lvm_bench.errors import RunError, Stopped, UserError, did_you_mean
-from lvm_bench.text import printable
+from lvm_bench.text import counted, printable
 
 
 class Command(click.Command):
@@ -104,8 +104,8 @@ def run(
 ) -> None:
     """Train and measure every run of a suite; the same command again goes on where it stopped.
 
-    Exit codes: 0 all runs are done, 1 some failed, 2 a mistake in the command, 75 stopped by --time-budget or a
-    SIGTERM with everything saved (give the same command again), 130 stopped by Ctrl-C in the same way.
+    Exit codes: 0 all runs are done, 1 some failed (with --dry-run: would fail), 2 a mistake in the command, 75 stopped
+    by --time-budget or a SIGTERM with everything saved (give the same command again), 130 stopped by Ctrl-C likewise.
 
     \b
     Example:
@@ -134,7 +134,7 @@ def run(
         for job in chosen.jobs:
             values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
             click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
-        click.echo(f"{len(chosen.jobs)} runs.", err=True)
+        click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
     from lvm_bench.data.files import data_root
     from lvm_bench.progress import Progress
     from lvm_bench.runner import resolve_device
@@ -144,7 +144,7 @@ def run(
     if dry_run:
         from lvm_bench.estimate import tell
 
-        tell(
+        whole = tell(
             chosen,
             results,
             data_root(data_folder),
@@ -153,7 +153,7 @@ def run(
             resample=resample,
             at_a_time=jobs,
         )
-        return
+        sys.exit(0 if whole else 1)
     stop = Stop(budget)
     go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed, resample=resample)
     try:
@@ -300,8 +300,10 @@ def verify(suite: str | None, results: Path) -> None:
     found = read_all(results, suite)
     for text in found.problems:
         click.echo(printable(text))
-    at_work = f" {found.at_work} folders at which somebody is at work were passed over." if found.at_work else ""
-    click.echo(f"{found.runs} runs, {found.files} files read: {len(found.problems) or 'no'} problems.{at_work}")
+    at_work = f" Passed over, as somebody is at work: {counted(found.at_work, 'folder')}." if found.at_work else ""
+    read = f"{counted(found.runs, 'run')}, {counted(found.files, 'file')} read"
+    problems = counted(len(found.problems), "problem") if found.problems else "no problems"
+    click.echo(f"{read}: {problems}.{at_work}")
     sys.exit(1 if found.problems else 0)
 
 

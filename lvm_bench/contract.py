@@ -113,7 +113,7 @@ class Method(nn.Module):
     def posterior(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
         """(mu, log_var) of q(z|x) = N(mu, diag exp log_var); only for `heads = 2`."""
         mu, log_var = self.encoder(x).chunk(2, dim=1)
-        # exp(20) is a variance of 5e8: beyond it float32 squares overflow, and no useful model goes there.
+        # exp(20) is a variance of 5e8: no useful model goes there, and exp overflows float32 from 89 on.
         return mu, log_var.clamp(-20, 20)
 
     def sampled(self, mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:

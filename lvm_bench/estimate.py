@@ -16,8 +16,17 @@ from lvm_bench.errors import RunError, UserError
 from lvm_bench.records import MOST_CODES
 from lvm_bench.registry import METHODS
 from lvm_bench.rehearsal import Pace, Scoring, Space, ThisMachine
-from lvm_bench.runner import PICTURES, Standing, is_left, missing_redraws, spec_of, surveyed, where_in
-from lvm_bench.text import printable
+from lvm_bench.runner import (
+    PICTURES,
+    Standing,
+    is_left,
+    missing_redraws,
+    require_precision,
+    spec_of,
+    surveyed,
+    where_in,
+)
+from lvm_bench.text import counted, printable
 
 FACTOR = 1.5  # that an estimate should be right to
 GIB = 2**30
@@ -61,11 +70,16 @@ class Row:
     results: float = 0.0  # of all that is left
 
 
+class Declined(Exception):
+    """Why a method declines a task."""
+
+
 @dataclass
 class Estimate:
-    """Rows, and why others are missing."""
+    """Rows, and why others are missing: their methods decline, or would fail."""
 
     rows: list[Row] = field(default_factory=list)
+    declined: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -120,6 +134,8 @@ def estimate(
             say(f"{dataset}/{method}")
             try:
                 found.rows.append(row(runs, machine))
+            except Declined as declined:
+                found.declined.append(f"{dataset}/{method} declines: {declined}")
             except Exception as error:  # of a method's own code too
                 known = isinstance(error, RunError | UserError)
                 reason = str(error) if known else where_in(error, runs[0].job)
@@ -128,11 +144,11 @@ def estimate(
 
 
 def row(runs: list[Left], machine: Machine) -> Row:
-    """The row of runs that differ in their seed. UserError for a method that declines its task."""
+    """The row of runs that differ in their seed. Raises Declined."""
     job = runs[0].job
     data, space = machine.data(job), machine.space(job)
     if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, data))):
-        raise UserError(f"It declines: {reason}")
+        raise Declined(reason)
     pace = None if job.is_control else machine.pace(job)
 
     def seconds(scoring: Scoring) -> float:
@@ -177,14 +193,18 @@ def tell(
     retry_failed: bool = False,
     resample: int = 0,
     at_a_time: int = 1,
-) -> None:
-    """Print on stderr what is left of a suite needs. Raises UserError where `run` would refuse to go on."""
+) -> bool:
+    """Print on stderr what is left of a suite needs; whether all of it could be estimated.
+
+    Raises UserError where `run` would refuse to go on.
+    """
     console = Console(stderr=True, highlight=False)
     pairs = surveyed(suite, results)
     left = work_left(pairs, results, retry_failed, resample)
+    require_precision([each.job for each in left], device)
     if not left:
         console.print("Nothing is left to do.")
-        return
+        return True
     if device == "cuda":
         at_a_time = on_gpus(at_a_time, torch.cuda.device_count(), suite.running.gpus_per_job)
     machine = ThisMachine(root, device)
@@ -192,10 +212,12 @@ def tell(
     with console.status("Measuring ...") as status:
         found = estimate(left, started, machine, lambda what: status.update(f"Measuring {escape(what)} ..."))
     threads = max(each.job.training.threads for each in left)
-    for line in (*table(found.rows), *found.missing, *total(found, threads, device, at_a_time, machine.measured)):
+    summed = total(found, threads, device, at_a_time, machine.measured)
+    for line in (*table(found.rows), *found.declined, *found.missing, *summed):
         console.print(printable(line), markup=False, soft_wrap=True)
     if found.rows and any(each.job.training.seeds_per_batch > 1 for each in left):
         console.print("Seeds that are trained together are counted one after another: on a GPU they take less.")
+    return not found.missing
 
 
 def on_gpus(at_a_time: int, gpus: int, gpus_per_job: float) -> int:
@@ -232,7 +254,7 @@ def total(found: Estimate, threads: int, device: str, at_a_time: int, measured: 
     """The sum, and that it is extrapolated."""
     if not found.rows:
         return []
-    machine = f"this machine ({threads} thread{'s' if threads > 1 else ''}, {device})"
+    machine = f"this machine ({counted(threads, 'thread')}, {device})"
     if at_a_time > 1:
         machine += f" with {at_a_time} runs at a time, if it has {at_a_time * threads} cores for them"
         machine += f" ({duration(found.seconds)} one after another)"

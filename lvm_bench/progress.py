@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from lvm_bench.config import Job
-from lvm_bench.text import printable
+from lvm_bench.text import counted, printable
 
 PLAIN_EVERY = 15.0  # seconds between plain lines, so that a log of hours stays readable
 
@@ -49,14 +49,13 @@ class Progress:
         self.texts: dict[str, str] = {}  # of the runs at work
         self.printed: dict[str, float] = {}
         self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
-        self.total = self.todo = self.finished = 0
+        self.todo = self.finished = 0
 
-    def start(self, total: int, todo: int) -> None:
-        """Say how much there is to do."""
-        self.total, self.todo, self.begun = total, todo, time.monotonic()
-        done = total - todo
-        if done:
-            self.line(f"{done} of {total} runs are finished already.")
+    def start(self, total: int, finished: int, todo: int) -> None:
+        """Say how many of all runs are finished; so many of the others are to be worked on."""
+        self.todo, self.begun = todo, time.monotonic()
+        if finished:
+            self.line(f"{finished} of {counted(total, 'run')} {'is' if finished == 1 else 'are'} finished already.")
         if self.console.is_terminal and todo:
             self.live.start()
 
@@ -66,7 +65,8 @@ class Progress:
         if self.todo == 0:
             self.line("Nothing to do.")
         else:
-            self.line(f"{self.finished} of {self.todo} runs finished in {clock(time.monotonic() - self.begun)}.")
+            runs = counted(self.todo, "run")
+            self.line(f"{self.finished} of {runs} finished in {clock(time.monotonic() - self.begun)}.")
 
     def line(self, text: str) -> None:
         """A line that stays."""
@@ -114,13 +114,13 @@ class Progress:
 
     def waiting(self, count: int, whose: str) -> None:
         """Nothing is left but what other runners are at work on."""
-        self._show_text("", f"{count} runs are at work in other runners ({whose}); waiting for them")
+        self._show_text("", f"{counted(count, 'run')} at work in other runners ({whose}): waiting")
         del self.texts[""]
 
     def stopped(self, reason: str, left: int, total: int) -> None:
         """Asked to stop: everything is saved."""
         self.live.stop()
-        self.line(f"{reason}: everything is saved, {left} of {total} runs are left. The same command goes on.")
+        self.line(f"{reason}: everything is saved, {left} of {counted(total, 'run')} left. The same command goes on.")
 
     def _ended(self, job: Job, how: str) -> None:
         self._forget(job.name)

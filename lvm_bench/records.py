@@ -19,6 +19,7 @@ REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and i
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
 MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
+FINISHED = ("done", "declined")  # status of runs with nothing left to do
 CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
 AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
 COSTS = ("parameters", "updates", "images_encoded", "seconds_training", "seconds_evaluation", "peak_memory")

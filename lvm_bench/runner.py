@@ -47,7 +47,7 @@ from lvm_bench.evaluate import (
 from lvm_bench.features import Extractor, Request
 from lvm_bench.networks import layers
 from lvm_bench.progress import Listener, Progress, Tick
-from lvm_bench.records import CODES, IMAGES, REDRAWING, REDRAWN, TRAINED, WEIGHTS
+from lvm_bench.records import CODES, FINISHED, IMAGES, REDRAWING, REDRAWN, TRAINED, WEIGHTS
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, source_file, where
 from lvm_bench.seeding import derive
 from lvm_bench.stopping import Stop
@@ -104,8 +104,9 @@ def run(
     pairs = surveyed(suite, results)
     todo = [job for job, standing in pairs if is_left(job, standing, results, retry_failed, resample)]
     require_files(todo, root)
-    _require_precision(todo, device)
-    progress.start(len(suite.jobs), sum(not job.is_control for job in todo))
+    require_precision(todo, device)
+    own = [standing.state for job, standing in pairs if not job.is_control]
+    progress.start(len(own), sum(state in FINISHED for state in own), sum(not job.is_control for job in todo))
     for job, file in _of_another_file(pairs):
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
@@ -147,7 +148,7 @@ def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]
     return [(job, Path(source_file(METHODS[job.method_base]))) for job in found.values()]
 
 
-def _require_precision(todo: list[Job], device: str) -> None:
+def require_precision(todo: list[Job], device: str) -> None:
     """UserError for TF32 on a CPU, which has none: runs would be recorded as what they are not."""
     if device == "cpu" and any(job.training.precision == "tf32" for job in todo if not job.is_control):
         raise UserError('precision = "tf32": a CPU has no TF32. Use "float32" or "bf16", or --device cuda.')
@@ -296,7 +297,7 @@ class Worker:
         with claim, fixed_numerics(job.training.threads):
             standing = survey(job, self.results)
             short = missing_redraws(job, standing, self.results, self.resample) > 0
-            if standing.state in ("done", "declined") and not short:
+            if standing.state in FINISHED and not short:
                 self.progress.elsewhere(job)
                 return "done"
             if standing.state == "failed" and standing.record != self.given_up.get(job.name):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from lvm_bench import about, claims, records, store
+from lvm_bench import about, checkpoint, claims, records, store
 from lvm_bench.errors import RunError
 from lvm_bench.records import Key, Run, one_line
 
@@ -43,7 +43,7 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
 
 
 def _state(folder: Path, run: Run | None) -> str:
-    if run and run.status in ("done", "declined"):
+    if run and run.status in records.FINISHED:
         return run.status
     ended = {"trained": "trained", "failed": "failed"}.get(run.status, "interrupted") if run else "interrupted"
     return _unless_at_work(folder, ended)
@@ -68,6 +68,8 @@ def _row(suite: Path, key: Key, run: Run | None, state: str, reason: str = "") -
         row["reason"] = one_line(told)
     if state == "running":
         row |= _doing(suite, key)
+    if state == "interrupted" and run:
+        row["epoch"] = len(checkpoint.history(store.run_folder(suite.parent, suite.name, *key)))
     return row
 
 

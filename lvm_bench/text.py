@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(count: int, what: str) -> str:
+    """A count with its noun: `1 run`, `2,000 runs`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def shortened(value: object, most: int = 80) -> str:
     """How Python writes a value, at most `most` characters of it and three dots."""
     shown = repr(value)

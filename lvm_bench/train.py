@@ -113,7 +113,7 @@ def build(
     device: str = "cpu",
     precision: str = "float32",
 ) -> Method:
-    """A method with freshly drawn weights, which depend on the seed alone (not on method or device).
+    """A method with freshly drawn weights, which depend on the seed and the encoder's heads alone.
 
     `precision` is that of its training, which decides how the weights lie in memory.
     """

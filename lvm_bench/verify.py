@@ -27,6 +27,7 @@ from lvm_bench.records import (
 )
 from lvm_bench.report import noise
 from lvm_bench.report.scores import Scores, read_scores, scores_of
+from lvm_bench.text import counted
 
 PARTIAL = "scores.partial.json"
 CLAIM = (claims.LOCK, claims.LEASE)
@@ -165,7 +166,7 @@ class _Reader:
 
     def unfinished(self, folder: Path, names: set[str], record: dict[str, Any]) -> Iterator[str]:
         """What is wrong with the files that only a run at work needs, or that no run writes."""
-        ended = record["status"] in ("done", "declined")
+        ended = record["status"] in records.FINISHED
         for name in sorted(names - {RECORD, *CLAIM, *record["files"]}):
             file = folder / name
             if name.startswith(store.TEMPORARY) or self.leads_out(file):
@@ -243,7 +244,7 @@ class _Reader:
         for keys, text in ((lacking, "lacks the scores"), (other, "holds other scores than the folders")):
             if keys:
                 names = listed((f"{dataset}/{method}/seed-{seed}" for dataset, method, seed in keys), 3)
-                yield f"{file}: {text} of {len(keys)} run{'' if len(keys) == 1 else 's'} ({names}). {self.again}"
+                yield f"{file}: {text} of {counted(len(keys), 'run')} ({names}). {self.again}"
 
 
 def _is_bare(path: Path) -> bool:

@@ -321,6 +321,7 @@ def test_commands_that_need_no_torch_do_not_import_it(arguments: list[str], tmp_
         (["run", "--suite", "quick", "--methods", "vea"], "unknown method 'vea'. Did you mean 'vae'?"),
         (["run", "--suite", "quick", "--methods", "vea"], "A method of your own comes with --plugin FILE."),
         (["run", "--suite", "quick", "--device", "cpu", "--set", "precision=tf32"], "a CPU has no TF32"),
+        (["run", "--suite", "quick", "--device", "cpu", "--set", "precision=tf32", "--dry-run"], "a CPU has no TF32"),
         (["run", "--suite", "quick", "--datasets", "mnits"], "unknown data set 'mnits'. Did you mean 'mnist'?"),
         (["run", "--suite", "quick", "--set", "batch_size=ten"], "'ten' is not valid: input should be a valid integer"),
         (

@@ -259,3 +259,17 @@ def test_a_precision_that_is_none_is_named(tmp_path: Path) -> None:
     file = write(tmp_path)
     with pytest.raises(UserError, match="'fp8' is not valid: input should be 'float32', 'tf32' or 'bf16'"):
         config.resolve(file, "s", settings=("precision=fp8",))
+
+
+def test_the_example_of_own_images_is_a_data_set_as_it_stands(tmp_path: Path) -> None:
+    before, example, after = PACKAGED.read_text().partition("# [datasets.mine]\n")
+    lines, rest = after.split("\n\n", 1)
+    own = "\n".join(line.removeprefix("# ") for line in lines.splitlines())
+    file = tmp_path / "bench.toml"
+    text = f"{before}[datasets.mine]\n{own}\n\n{rest}"
+    file.write_text(text.replace('packages = ["baselines"]', f'packages = ["{PACKAGED.parent / "baselines"}"]'))
+    jobs = config.resolve(file, "quick", datasets=("mine",), methods=("vae",)).jobs
+    assert example
+    assert {(job.dataset_base, job.options["path"], job.training.network) for job in jobs} == {
+        ("npz", "mine.npz", "mnist")
+    }

@@ -351,11 +351,12 @@ def test_data_of_ones_own_are_estimated_from_their_files(lvm_bench: Call, tmp_pa
         "--set", 'metrics=["mse"]',
     )  # fmt: skip
     missing = lvm_bench(*call)
-    assert missing.exit_code == 0
+    assert missing.exit_code == 1
     assert "mine cannot be estimated" in missing.stderr
     assert "mine.npz: does not exist" in missing.stderr
     np.savez(tmp_path / "mine.npz", images=np.zeros((720, 8, 8), dtype=np.uint8))
     found = lvm_bench(*call)
+    assert found.exit_code == 0
     assert "mine " in found.stderr
     assert next(line for line in found.stderr.splitlines() if line.split()[:2] == ["mine", "vae"]).split()[4] == "10"
 

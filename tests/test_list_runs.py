@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from made import change, make_run
 
+from lvm_bench.checkpoint import Checkpoints
 from lvm_bench.claims import LEASE, Claims
 
 Call = Callable[..., Result]
@@ -64,7 +65,7 @@ def test_a_row_says_epoch_seconds_device_and_reason(rows: Rows) -> None:
         "suite": "small", "dataset": "mnist", "method": "vae", "seed": 0, "state": "done", "epoch": 2, "epochs": 2,
         "seconds": 1.75, "device": "x86_64", "reason": "",
     }  # fmt: skip
-    assert (found["vae-1"]["epoch"], found["vae-1"]["epochs"], found["vae-1"]["seconds"]) == (None, 2, None)
+    assert (found["vae-1"]["epoch"], found["vae-1"]["epochs"], found["vae-1"]["seconds"]) == (0, 2, None)
     assert (found["aae-0"]["epoch"], found["aae-0"]["seconds"]) == (2, 1.25)
     assert found["aae-1"]["reason"] == "line 3: the loss?[31m became NaN"
     assert found["avae-0"]["reason"] == "needs colour"
@@ -89,6 +90,13 @@ def test_a_lease_that_says_nonsense_says_nothing(rows: Rows, results: Path) -> N
         says(claim.folder, epoch="\x1b[31m", epochs=[9])
         row = rows()["vae-1"]
     assert (row["state"], row["epoch"], row["epochs"]) == ("running", None, 2)
+
+
+def test_of_an_interrupted_run_its_checkpoint_says_how_far(rows: Rows, results: Path) -> None:
+    folder = results / "small" / "runs" / "mnist" / "vae" / "seed-1"
+    checkpoints = Checkpoints(folder, "of this run", 0.0, print)
+    checkpoints.save(({}, {"history": [{"epoch": 1.0}]}))
+    assert rows()["vae-1"]["epoch"] == 1
 
 
 def test_a_folder_that_was_claimed_and_left_is_an_interrupted_run(rows: Rows, results: Path) -> None:

@@ -17,7 +17,7 @@ def job() -> config.Job:
 def shown(job: config.Job, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
     lines = Progress(console)
-    lines.start(3, 2)
+    lines.start(3, 1, 2)
     for share in (0.25, 0.5):
         lines.tick(job, Tick(2, 60, share, 1234.5, {"train/loss": 1.25}))
     lines.scoring(job)
@@ -32,7 +32,7 @@ def test_plain_lines_are_rare_and_outcomes_always_shown(job: config.Job, monkeyp
     monkeypatch.setattr(progress, "PLAIN_EVERY", 1e9)
     text = shown(job, terminal=False)
     assert "epoch" not in text
-    assert "1 of 3 runs are finished already." in text
+    assert "1 of 3 runs is finished already." in text
     assert "digits/vae/seed-0  done in 1m15s  (1/2)" in text
     assert "digits/[bold]x  FAILED: it broke" in text
     assert "\x1b" not in text

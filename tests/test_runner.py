@@ -169,10 +169,11 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(lvm_bench: Call, tmp_
     (tmp_path / "mended").touch()
     again = lvm_bench(*command)
     assert again.exit_code == 1
+    assert "1 of 2 runs is finished already." in again.stderr
     assert "not mended (before; --retry-failed tries it again)" in again.stderr
     retried = lvm_bench(*command, "--retry-failed")
     assert retried.exit_code == 0, retried.stderr
-    assert "1 of 1 runs finished" in retried.stderr
+    assert "1 of 1 run finished" in retried.stderr
     assert store.read_record(folder(tmp_path / "results", "flaky") / "job.json")["status"] == "done"
 
 
@@ -199,7 +200,7 @@ def test_a_failure_with_other_settings_is_simply_run(lvm_bench: Call, tmp_path: 
 def test_a_spent_time_budget_is_exit_code_75_and_says_what_is_left(lvm_bench: Call, finished: Path) -> None:
     result = lvm_bench(*RUN, "--methods", "vae", "--methods", "ae", "--results", finished, "--time-budget", "0s")
     assert result.exit_code == 75
-    assert "The time budget is spent: everything is saved, 1 of 2 runs are left." in result.stderr
+    assert "The time budget is spent: everything is saved, 1 of 2 runs left." in result.stderr
 
 
 @pytest.mark.parametrize("budget", ["", "soon", "3", "-1h", "1.5h", "5m3h", "9" * 30 + "s"])

@@ -15,6 +15,7 @@ from made import FACTS, change, make_run, note, weights_file
 
 from lvm_bench import checkpoint, store
 from lvm_bench.claims import Claims
+from lvm_bench.text import counted
 
 Call = Callable[..., Result]
 FACTORS = {"factors": {"names": ["shape"], "sizes": [3]}}
@@ -62,7 +63,7 @@ def problems(lvm_bench: Call, results: Path) -> Callable[[], list[str]]:
         assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
         *sentences, count = result.stdout.splitlines()
         assert result.exit_code == (1 if sentences else 0)
-        assert f"{len(sentences) or 'no'} problems." in count
+        assert count.endswith(f": {counted(len(sentences), 'problem') if sentences else 'no problems'}.")
         assert all(text.endswith(".") for text in sentences)
         return sentences
 
@@ -188,7 +189,7 @@ def test_a_run_at_work_is_passed_over(results: Path, lvm_bench: Call) -> None:
     with claim:
         result = lvm_bench("verify", "--results", results)
     assert "scores.json" not in result.stdout.replace("scores.csv", "")
-    assert "1 folders at which somebody is at work were passed over." in result.stdout
+    assert "Passed over, as somebody is at work: 1 folder." in result.stdout
 
 
 def test_a_link_out_of_the_results_is_named_and_not_followed(

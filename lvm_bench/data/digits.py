@@ -1,4 +1,4 @@
-"""scikit-learn's digits: the test half of UCI's Optical Recognition of Handwritten Digits."""
+"""scikit-learn's digits: the test images of UCI's Optical Recognition of Handwritten Digits."""
 
 from pathlib import Path
 

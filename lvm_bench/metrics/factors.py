@@ -1,7 +1,7 @@
 """Do codes tell the ground-truth factors apart: along the axes, or along directions found for each factor?
 
 `grid_codes` are the codes of every combination of the factors' values, the last factor fastest; `sizes` are
-the factors' numbers of values. Every score is a share in [0, 1].
+the factors' numbers of values. Scores are shares in [0, 1], angles degrees.
 """
 
 import math
@@ -177,7 +177,7 @@ def _binned(codes: Float64[Tensor, "n l"], bins: int) -> Int64[Tensor, "l n"]:
     """The equal-width bin, 0 .. bins - 1, of each code between its dimension's least and largest."""
     axes = codes.T.cpu().contiguous()
     low, high = axes.aminmax(dim=1)
-    # NumPy's edges, to the last bit: those of np.histogram.
+    # NumPy's edges: those of np.histogram, to the last bit where no axis is constant.
     edges = torch.from_numpy(np.linspace(low.numpy(), high.numpy(), bins + 1)[:-1].T.copy())
     return torch.searchsorted(edges, axes, right=True) - 1
 

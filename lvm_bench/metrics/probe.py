@@ -36,7 +36,7 @@ def probe(
     codes: Float[Array, "m l"],
     labels: Int64[Array, " m"],
 ) -> float:
-    """Accuracy of a logistic regression from codes to labels; chance is 1/classes, higher is better (arXiv:1610.01644).
+    """Accuracy of a linear classifier of codes; the largest class is chance, higher is better (arXiv:1610.01644).
 
     Fitted to as many training codes as there are held-out ones.
     """

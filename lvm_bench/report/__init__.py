@@ -19,7 +19,7 @@ from lvm_bench.report.grids import Grid, to_terminal
 from lvm_bench.report.scores import Complain
 from lvm_bench.report.tables import Table
 
-PRINTED = ("ranks", "claims")  # of the tables of words; the others are for an appendix
+PRINTED = ("ranks", "claims")  # of the tables of words, unasked; the others are for an appendix
 
 
 def report(
@@ -130,7 +130,7 @@ def emit(
         written += [folder / "figures" / figures.CAPTIONS] if pictures else []
         ledger.write(folder, listed, written)
     printed = [view for table in built for view in writers.to_terminal(table, width)]
-    printed += [view for grid in words if grid.name in PRINTED for view in to_terminal(grid)]
+    printed += [view for grid in words if names or grid.name in PRINTED for view in to_terminal(grid)]
     remarks = found.remarks
     said = [
         *dict.fromkeys(remarks.left_out.values()),

@@ -114,13 +114,13 @@ def measured_scores(frame: pd.DataFrame) -> Scores:
 
 
 def _score(values: dict[int, float]) -> Score:
-    """Of the values that are numbers, and how many there are with the others."""
+    """Of the values that are numbers."""
     known = {seed: value for seed, value in values.items() if not math.isnan(value)}
     if not known:
-        return Score(math.nan, math.nan, len(values))
+        return Score(math.nan, math.nan, 0)
     array = np.array([*known.values()])
     with np.errstate(invalid="ignore"):
-        return Score(float(array.mean()), float(array.std()), len(values), known)
+        return Score(float(array.mean()), float(array.std()), len(known), known)
 
 
 def judge_published(claim: Claim) -> bool | None:
@@ -194,7 +194,7 @@ def _compared(claim: Claim, scores: Scores, extractor: str, where: tuple[str, st
     count = len(ranked) + (method in COMPARED)
     if count < 2:
         return
-    better = sum(sign * other.mean < sign * own.mean for other in others.values())
+    better = sum(_ahead(sign * other.mean) < _ahead(sign * own.mean) for other in others.values())
     half = -(-count // 2)
     match claim.kind:
         case "best" | "best_or_second" | "better_half":
@@ -205,14 +205,12 @@ def _compared(claim: Claim, scores: Scores, extractor: str, where: tuple[str, st
             rival = ranked[min(half, len(ranked)) - 1]
             yield _against(better >= half, own, others[rival], -sign, f", worse than {label(rival)}")
         case "close":
-            best = min([own, *others.values()], key=lambda score: _ahead(sign * score.mean))
-            name = next((label(rival) for rival in ranked if others[rival] is best), "itself")
-            bound = best.mean * (CLOSE if sign == 1 else 1 / CLOSE)
-            scaled = replace(
-                best, values={s: v * bound / best.mean for s, v in best.values.items()} if best.mean else {}
+            best, factor = others[ranked[0]], CLOSE if sign == 1 else 1 / CLOSE
+            bound = replace(
+                best, mean=factor * best.mean, values={seed: factor * value for seed, value in best.values.items()}
             )
-            holds = sign * own.mean <= sign * bound
-            yield _against(holds, own, replace(scaled, mean=bound), sign, f", within a third of {name}")
+            holds = sign * own.mean <= sign * bound.mean
+            yield _against(holds, own, bound, sign, f", within a third of {label(ranked[0])}")
         case "correlation":
             seen = _correlated(claim, scores, dataset, key, local(claim.than["metrics"][0], extractor))
             if seen:
@@ -235,9 +233,15 @@ def _better_than(
                 other = scores.get((d, m, local(k, extractor)))
                 if other is None:
                     continue
-                least = 2 * _standard_error(own, other) if claim.significant else 0
-                holds = claim.sign * (other.mean - own.mean) > least
-                yield _against(holds, own, other, claim.sign, f", against {label(m)} on {d} by {local(k, extractor)}")
+                effect = claim.sign * (other.mean - own.mean)
+                what = f", against {label(m)} on {d} by {local(k, extractor)}"
+                seen = _against(effect > 0, own, other, claim.sign, what)
+                if claim.significant:
+                    # Of published numbers there are means alone, whose differences are no pairs.
+                    unpaired = effect > 2 * _standard_error(own, other)
+                    settled = unpaired if math.isnan(seen.p) else seen.p < statistics.LEVEL
+                    seen = replace(seen, holds=seen.holds and settled)
+                yield seen
 
 
 def _against(holds: bool, own: Score, other: Score, sign: int, what: str) -> Seen:
@@ -297,7 +301,7 @@ def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None
             continue
         seen = list(comparisons(claim, scores, extractor, claim.methods))
         here = judge(claim, scores, extractor)
-        why, deciding = _why(claim, scores, extractor, places, seen), _deciding(seen)
+        why, deciding = _why(claim, scores, extractor, places, seen), _deciding(seen, here)
         on: list[str] = [name for name in claim.datasets if name in present] if seen else []
         compared = [sum((name, method) in places for method in COMPARED) for name in on]
         numbers = "; ".join(_numbers(claim, scores, extractor)) if seen else ""
@@ -317,13 +321,17 @@ def _bandwidth_verdict(claim: Claim, file: Path | None) -> list[Any]:
         return [None, f"{file.name} cannot be read: lvm-bench report --tables bandwidth writes it again", ""]
 
 
-def _deciding(seen: list[Seen]) -> Seen:
-    """The comparison with which a claim stands or falls: the weakest of those that fail, else of all."""
-    failing = [one for one in seen if not one.holds] or seen
-    # Comparisons by several scores have several units: the least certain decides, then the least effect.
-    return min(
-        failing, key=lambda one: (-1 if math.isnan(one.p) else -one.p, one.effect), default=Seen(False, math.nan)
-    )
+def _deciding(seen: list[Seen], here: bool | None) -> Seen:
+    """The comparison with which a claim stands or falls: the least certain of those that all hold, the most certain
+    of those that fail, its p times the number of all (Bonferroni)."""
+    failing = [one for one in seen if not one.holds]
+    # Comparisons by several scores have several units: certainty decides, then the least effect.
+    if failing:
+        one = min(failing, key=lambda one: (2 if math.isnan(one.p) else one.p, one.effect))
+        return replace(one, p=min(1.0, len(seen) * one.p) if one.p == one.p else one.p)
+    if here is False or not seen:  # what others do too decides
+        return Seen(False, math.nan)
+    return min(seen, key=lambda one: (-1 if math.isnan(one.p) else -one.p, one.effect))
 
 
 def _why(claim: Claim, scores: Scores, extractor: str, places: set[tuple[str, str]], seen: list[Seen]) -> str:
@@ -372,13 +380,18 @@ def grid(found: pd.DataFrame) -> Grid:
     for why in found[found["here"].isna()]["why"]:
         reasons[why] = reasons.get(why, 0) + 1
     holding = sum(bool(row["here"]) for row in tested)
-    told = [f"Of the {len(found)} claims of the paper {holding} hold here and {len(tested) - holding} do not."]
+    settled = [bool(row["here"]) for row in tested if row["p"] < statistics.LEVEL]
+    told = [
+        f"Of the {len(found)} claims of the paper {holding} hold here ({sum(settled)} of them with p below "
+        f"{statistics.LEVEL:g}) and {len(tested) - holding} do not ({len(settled) - sum(settled)})."
+    ]
     if reasons:
         rest = ", ".join(f"{count} ({why})" for why, count in sorted(reasons.items(), key=lambda item: -item[1]))
         told.append(f"Not testable here: {rest}.")
     told.append(
         "Effect: how far the deciding comparison goes the claim's way, in units of its score, with its 95 % interval "
-        "(t, over common seeds) and p. A claim is about every method, score and data set that it names."
+        "(t, over common seeds) and p; where several fail, the clearest decides, its p times the number of all. A "
+        "claim is about every method, score and data set that it names."
     )
     header = [
         "claim",

@@ -9,6 +9,7 @@ from lvm_bench import store
 from lvm_bench.errors import RunError
 from lvm_bench.records import Run, listed, one_line, without
 from lvm_bench.report.tables import DATASETS, Place, Remarks, label
+from lvm_bench.text import counted
 
 LONGEST = 80  # characters of a setting that are shown
 SHORT = 10  # characters of a checksum that are shown
@@ -227,7 +228,7 @@ def _then(values: Iterable[str]) -> str:
 def _counted(values: Counter[str]) -> str:
     """`2.11.0 in 3 runs, 2.15.0 in 12`."""
     (first, count), *rest = sorted(values.items())
-    return listed([f"{first} in {count} run{'' if count == 1 else 's'}", *(f"{value} in {n}" for value, n in rest)], 4)
+    return listed([f"{first} in {counted(count, 'run')}", *(f"{value} in {n}" for value, n in rest)], 4)
 
 
 def _made(away: list[Run], here: Container[Place]) -> str:
@@ -252,4 +253,4 @@ def _described(environment: dict[str, Any]) -> str:
         f"{name} {version}" for name, version in sorted(without(environment["versions"], "method").items())
     )
     threads = environment["threads"]
-    return f"{versions} on {environment['device']} ({threads} thread{'' if threads == 1 else 's'})"
+    return f"{versions} on {environment['device']} ({counted(threads, 'thread')})"

@@ -158,7 +158,8 @@
     if (origin?.hash === location.hash) group.before(from);
     else from.hidden = true;
     (from.hidden ? found : from).scrollIntoView();
-    found.focus({ preventScroll: true });
+    // The browser has focused it before this event: whoever was quick with Tab is inside by now.
+    if (!found.contains(document.activeElement)) found.focus({ preventScroll: true });
   };
   addEventListener("hashchange", () => {
     if (origin && location.hash === before) {

@@ -16,7 +16,7 @@ from lvm_bench.report.tables import DATASETS, LAYOUTS, PLAIN, Column, badness, l
 HEADLINES = (
     ("frechet", "REC"), ("frechet", "N"), ("precision-recall", "precision"), ("precision-recall", "recall"),
     ("kl", "to target"), ("entropy", "gap"), ("reconstruction", "SSE held-out"), ("factors", "PCA MIG"),
-    ("factors", "PCA FactorVAE"), ("factors", "DCI disentanglement"), ("factors", "SSE"),
+    ("factors", "PCA FactorVAE"), ("factors", "DCI disentanglement"),
 )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ class Ranking:
     blocks: list[str]  # data set and score
     ranks: Float64[np.ndarray, "n k"]
     left_out: list[str]  # methods that lack a score
+    blocks_left_out: list[str]  # that fewer methods have
 
     @property
     def average(self) -> Float64[np.ndarray, " k"]:
@@ -58,12 +59,13 @@ def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
     for name, column in headlines(about.get("extractor") or ""):
         found = means(frame, column)
         for dataset in about.get("datasets", {}):
-            finite = (method for method in methods if np.isfinite(found.get((dataset, method), np.nan)))
-            own = {method: badness(found[dataset, method], column.better) for method in finite}
+            known = (method for method in methods if not np.isnan(found.get((dataset, method), np.nan)))
+            own = {method: badness(found[dataset, method], column.better) for method in known}
             if len(own) > 1:
                 blocks[f"{DATASETS.get(dataset, dataset)}: {name} {column.label}"] = own
     # A method that was not run on a data set would leave its blocks out: the most methods first, then their blocks.
     most = max((len(own) for own in blocks.values()), default=0)
+    fewer = [name for name, own in blocks.items() if len(own) < most]
     blocks = {name: own for name, own in blocks.items() if len(own) == most}
     chosen = [name for name in methods if all(name in own for own in blocks.values())]
     if len(chosen) < 2 or len(blocks) < 2:
@@ -71,7 +73,7 @@ def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
     table = np.array([statistics.ranks(np.array([own[name] for name in chosen])) for own in blocks.values()])
     order = np.argsort(table.mean(0), kind="stable")
     left_out = [name for name in methods if name not in chosen]
-    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out)
+    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer)
 
 
 def grid(found: Ranking) -> Grid:
@@ -93,6 +95,8 @@ def grid(found: Ranking) -> Grid:
     text.append("Scores of one data set depend on each other, so that the test is too sure of itself.")
     if found.left_out:
         text.append(f"Without {', '.join(map(label, found.left_out))}: not all scores are there.")
+    if found.blocks_left_out:
+        text.append(f"Without what fewer methods have: {listed(found.blocks_left_out, 4)}.")
     rows = [[name, f"{mean:.2f}", *(f"{rank:g}" for rank in ranks)]
             for name, mean, ranks in zip(names, average, found.ranks.T, strict=True)]  # fmt: skip
     return Grid("ranks", "Average ranks", " ".join(text), ["method", "average", *found.blocks], rows, 2)

@@ -17,7 +17,7 @@ Values = Float64[np.ndarray, " n"]
 def paired_t(differences: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, " m"]:
     """Two-sided p of a t-test of each row's mean against 0; NaN from fewer than two values or where one is not finite.
 
-    Rows without spread: 1 where all are 0, else 0.
+    Rows without spread: 1 where all are 0, else NaN: nothing tells how far such counts would differ over other seeds.
     """
     from scipy.special import stdtr
 
@@ -27,8 +27,9 @@ def paired_t(differences: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, " m
     with np.errstate(invalid="ignore", divide="ignore"):
         t = differences.mean(1) / (differences.std(1, ddof=1) / math.sqrt(n))
         p = 2 * stdtr(n - 1, -np.abs(t))
+        without_spread = np.ptp(differences, axis=1) == 0
+    p[~np.isfinite(differences).all(1) | without_spread] = math.nan
     p[(differences == 0).all(1)] = 1.0
-    p[~np.isfinite(differences).all(1)] = math.nan
     return p
 
 

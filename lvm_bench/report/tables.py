@@ -13,6 +13,7 @@ import pandas as pd
 from lvm_bench import registry
 from lvm_bench.records import CONTROLS
 from lvm_bench.report import published, statistics
+from lvm_bench.text import counted
 
 METHODS = {
     "vae": "VAE",
@@ -272,9 +273,9 @@ LAYOUTS = {
         Layout(
             "latent",
             "",
-            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD to N(0, I) and to the "
-            "own target; for Gaussian encoders also measures of codes drawn from the posterior, and mutual "
-            "information (MI), total correlation (TC) and dimension-wise KL (DWKL) in nats",
+            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD of at most 2,000 codes to "
+            "N(0, I) and to the own target; for Gaussian encoders also measures of codes drawn from the posterior, and "
+            "mutual information (MI), total correlation (TC) and dimension-wise KL (DWKL) in nats, of as many",
             (
                 Column("collapsed (variance)", "collapsed_variance.mean"),
                 Column("collapsed (KL)", "collapsed_kl.mean"),
@@ -299,9 +300,9 @@ LAYOUTS = {
             "",
             "Codes against prior draws: accuracy of a classifier (C2ST) in telling them apart (0.5 is chance, lower "
             "is better) and share of draws near a code (k-NN coverage; 1 - 2^-k if equal, less for holes); distance of "
-            "samples to the nearest training image over that of held-out images (0 are copies, 1 is as real); accuracy "
-            "of a linear probe of the labels; AUROC of telling images of another data set by reconstruction and by the "
-            "density of their codes (0.5 is chance, higher is better)",
+            "at most 2,000 samples to the nearest training image over that of held-out images (0 are copies, 1 is as "
+            "real); accuracy of a linear probe of the labels; AUROC of telling images of another data set by "
+            "reconstruction and by the density of their codes (0.5 is chance, higher is better)",
             (
                 Column("C2ST", "two_sample.mean"),
                 Column("coverage", "code_coverage.mean"),
@@ -589,7 +590,7 @@ def _marks(
             if column.better == "none" or len({*rated.values()}) < 2:
                 continue
             best = min(rated, key=rated.__getitem__)
-            tests = _against_best({key: cells[key] for key in rated}, best, column.better)
+            tests = _against_best({key: cells[key] for key in rated}, best, column.better == "zero")
             for key, own in rated.items():
                 ahead = sum(other < own for other in rated.values())
                 p, tied = tests.get(key, (math.nan, False))
@@ -598,19 +599,23 @@ def _marks(
     return marked
 
 
-def _against_best(cells: dict[CellKey, Cell], best: CellKey, better: str) -> dict[CellKey, tuple[float, bool]]:
-    """(p, not distinguishable) of each other method of the best one's column, by paired t-tests over common seeds."""
+def _against_best(cells: dict[CellKey, Cell], best: CellKey, to_zero: bool) -> dict[CellKey, tuple[float, bool]]:
+    """(p, not distinguishable) of each other method of the best one's column, by paired t-tests over common seeds.
+
+    `to_zero`: the nearer a mean is to 0 the better, and the distances of means are compared.
+    """
+    if to_zero:
+        cells = {key: replace(cell, values=cell.values * math.copysign(1, cell.mean)) for key, cell in cells.items()}
     first = cells[best]
-    signed = np.abs if better == "zero" else np.asarray
     column = {key: cell for key, cell in cells.items() if key != best}
     p = dict.fromkeys(column, math.nan)
     alike = [key for key, cell in column.items() if np.array_equal(cell.seeds, first.seeds)]
     if alike:  # as a rule: tested all at once
-        differences = np.stack([signed(column[key].values) for key in alike]) - signed(first.values)
+        differences = np.stack([column[key].values for key in alike]) - first.values
         p |= zip(alike, statistics.paired_t(differences).tolist(), strict=True)
     for key in column.keys() - {*alike}:
         _, own, other = np.intersect1d(column[key].seeds, first.seeds, return_indices=True)
-        differences = signed(column[key].values[own]) - signed(first.values[other])
+        differences = column[key].values[own] - first.values[other]
         p[key] = float(statistics.paired_t(differences[None])[0])
     adjusted = statistics.holm(np.array([*p.values()])).tolist()
     return {key: (own, own > statistics.LEVEL) for key, own in zip(p, adjusted, strict=True)}
@@ -753,8 +758,7 @@ def _caption(
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
         f"{layout.title.format(distance=distance)}{paper}.",
-        f"Suite {about.get('suite', '')}: {_SPREAD_WORDS[spread]} over {len(seeds)} "
-        f"seed{'' if len(seeds) == 1 else 's'}.",
+        f"Suite {about.get('suite', '')}: {_SPREAD_WORDS[spread]} over {counted(len(seeds), 'seed')}.",
     ]
     if spread == "ci95" and len(seeds) < statistics.FEWEST:
         text.append(f"No interval can be made of fewer than {statistics.FEWEST} seeds.")
@@ -762,7 +766,7 @@ def _caption(
         facts = about.get("datasets", {}).get(dataset, {})
         if "samples" in facts:
             own = len(_seeds(dataset, about))
-            over = "" if own == len(seeds) else f"{own} seed{'' if own == 1 else 's'}, "
+            over = "" if own == len(seeds) else f"{counted(own, 'seed')}, "
             text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
     if against:
         text += _comparison(against, extractor, datasets, columns, featured)
@@ -782,14 +786,23 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     if featured and facts.get("extractor_note"):
         parts.append(f"features of {facts['extractor_note']}")
     if featured:
-        parts.append(f"reference {facts['reference']:,} images of the {facts['reference_split']}")
+        # PRD and k-NN shares compare sets of one size.
+        matched = {column.key.startswith(("prd_", "knn_")) for column in layout.columns if "@" in column.key}
+        reference = facts["reference"] if False in matched else min(facts["reference"], facts["samples"])
+        parts.append(f"reference {reference:,} images of the {facts['reference_split']}")
+        if len(matched) == 2 and facts["samples"] < reference:
+            parts.append(f"{facts['samples']:,} of them for k-NN shares")
     parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
     if featured:
         parts.append(f"{facts['samples']:,} samples")
     if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
         parts.append(f"images of another data set: test split of {DATASETS.get(facts['novel'], facts['novel'])}")
     if any(column.key.startswith("kid.") for column in layout.columns):
-        parts.append(f"KID from {facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}")
+        every = " (each holds all samples: KID std is that of the reference alone)"
+        small = facts["kid_subset_size"] < facts["samples"]
+        subsets = f"{facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}"
+        parts.append(f"KID from {subsets}{'' if small else every}")
+    if any(column.key.startswith(("knn_", "code_coverage")) for column in layout.columns):
         parts.append(f"k = {facts.get('neighbours', 5)} neighbours")
     return ", ".join(parts)
 

@@ -249,6 +249,16 @@ def test_beta_rules(made):
         assert method.beta.item() == pytest.approx(beta)
 
 
+@pytest.mark.parametrize("rule", ["rms_log10", "mean_norm"])
+def test_beta_is_of_the_norms_whatever_part_of_the_squared_error_is_minimised(made, x, rule):
+    whole, half = (made(beta_rule=rule, likelihood=likelihood) for likelihood in ("sse", "gaussian_unit"))
+    for method in (whole, half):
+        method.validated({name: value.item() for name, value in method.losses(x).items()})
+    # SSE + beta KL and (SSE + beta KL) / 2 have one minimum; eq. 9 knows no half.
+    share = 0.5 if rule == "rms_log10" else 1.0
+    assert half.beta.item() == pytest.approx(share * whole.beta.item(), rel=1e-6)
+
+
 def test_the_monitored_loss_does_not_know_beta(made, x):
     method = made()
     first = method.losses(x)[method.monitor].item()

@@ -409,7 +409,7 @@ def installed(value: str, package: str) -> Told:
 
 CASES += [
     Case("a plug-in that is only listed", listed_is_not_run, "theirs +Theirs", (0,)),
-    Case("a plug-in of the packages that no suite names", unnamed_is_not_run, "1 runs", (0,)),
+    Case("a plug-in of the packages that no suite names", unnamed_is_not_run, "1 run.", (0,)),
     Case("a plug-in inside a package", partial(installed, "theirs_pkg.inner", SPRING), "theirs +Theirs", (0,)),
     Case("an entry point that is a path", partial(installed, "../../evil", ""), "there is no such module"),
     Case("an entry point that is missing", partial(installed, "theirs_pkg.gone", SPRING), "there is no such module"),

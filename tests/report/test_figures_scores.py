@@ -25,7 +25,7 @@ def test_a_point_needs_both_scores_of_a_run_and_controls_have_none(scored: Score
     }  # fmt: skip
     assert trade_off.finite(found["vae"])
     assert not trade_off.finite(found["aae"])
-    assert trade_off._missing(found) == " 1 runs are missing: a score of theirs is not finite."
+    assert trade_off._missing(found) == " Left out, as a score is not finite: 1 run."
 
 
 def relations(scored: Scored, kl: dict[str, list[float]], distance: dict[str, list[float]]) -> list[trade_off.Relation]:

@@ -81,6 +81,20 @@ def test_a_method_that_lacks_a_score_is_left_out_and_named(about: dict[str, Any]
     found = ranking.ranking(frame, about)
     assert found is not None
     assert len(found.blocks) == 2
+    assert "Without what fewer methods have: MNIST: kl to target." in ranking.grid(found).text
+
+
+def test_an_infinite_score_is_the_last_rank_and_takes_no_score_from_the_others(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [
+            scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "sse.heldout"),
+            scored({"vae": [3.0], "aae": [math.inf], "avae": [2.0]}, "gaussian_kl_target.mean"),
+        ]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert found.ranks[found.blocks.index("MNIST: kl to target")].tolist() == [1, 2, 3]
+    assert found.methods == ["avae", "vae", "aae"]
 
 
 # Claims
@@ -129,6 +143,38 @@ def test_a_verdict_has_the_sign_of_its_effect(kind: str, better: str) -> None:
         assert seen.low - 1e-9 <= seen.effect <= seen.high + 1e-9
 
 
+def test_the_best_is_held_against_the_best_of_the_others() -> None:
+    scores = _scores(avae=[3.0, 3.2], vae=[6.0, 6.3])
+    (seen,) = comparisons(_claim("close"), scores, "", ("avae",))
+    assert seen.what.endswith("within a third of VAE")
+    assert (seen.holds, seen.effect) == (True, pytest.approx(4 / 3 * 6.15 - 3.1))
+    (worse,) = comparisons(_claim("close"), scores, "", ("vae",))
+    assert (worse.holds, worse.effect) == (False, pytest.approx(4 / 3 * 3.1 - 6.15))
+
+
+def test_a_score_that_is_no_number_is_the_worst() -> None:
+    scores = _scores(avae=[math.nan, math.nan], vae=[6.0, 6.3], aae=[7.0, 7.1])
+    for kind in ("best", "best_or_second", "better_half", "close"):
+        assert claims.judge(_claim(kind), scores) is False
+    assert claims.judge(_claim("worse_half"), scores) is True
+
+
+def test_a_difference_called_significant_is_so_by_the_p_beside_it() -> None:
+    claim = _claim("better_than", than={"methods": ("vae",)}, significant=True)
+    for rival, holds in (([2.0, 2.1, 2.2], True), ([2.0, 1.0, 9.0], False), ([0.5, 0.7, 0.6], False)):
+        (seen,) = comparisons(claim, _scores(avae=[1.0, 1.2, 1.1], vae=rival), "", ("avae",))
+        assert seen.holds == holds == (seen.effect > 0 and seen.p < 0.05)
+
+
+def test_of_claims_that_fail_the_clearest_failure_decides() -> None:
+    clear, unclear = claims.Seen(False, -3.0, -4.0, -2.0, 0.01), claims.Seen(False, -1.0, -9.0, 7.0, 0.7)
+    kept = claims.Seen(True, 2.0, 1.0, 3.0, 0.02)
+    assert claims._deciding([unclear, kept, clear], False) == replace(clear, p=0.03)
+    assert claims._deciding([kept, replace(kept, p=0.4)], True) == replace(kept, p=0.4)
+    # Others do what a claim says of one method alone: no comparison speaks against it.
+    assert math.isnan(claims._deciding([kept], False).effect)
+
+
 def test_what_cannot_be_tested_says_why() -> None:
     found = verdicts(scored({"vae": [1.0], "avae": [2.0]}, "mse.heldout"), "classifier").set_index("id")
     assert found.loc["avae-samples-best", "why"] == "needs the score frechet.fake@classifier"
@@ -153,13 +199,19 @@ def test_bandwidth_claims_are_held_against_the_computed_tables(tmp_path: Any) ->
     assert "cannot be read" in verdicts(frame, "", file).set_index("id").loc["bandwidth-grows-with-l", "why"]
 
 
-def test_a_claim_grid_counts_verdicts() -> None:
+def test_a_claim_grid_counts_verdicts_and_those_beyond_noise() -> None:
     values = {"vae": [6.0, 6.5], "rae-l2": [4.0, 4.1], "avae": [1.0, 1.2]}
     found = claims.grid(verdicts(scored(values, "frechet.fake@classifier"), "classifier"))
     row = next(row for row in found.rows if row[0] == "avae-samples-best")
     assert row[2:4] == ["holds", "holds"]
     assert row[4].startswith("+2.95 [")
-    assert "do not." in found.text
+    for verdict, words in (
+        ("holds", "{} hold here ({} of them with p below 0.05)"),
+        ("does not hold", "{} do not ({})"),
+    ):
+        told = [row for row in found.rows if row[3] == verdict]
+        settled = [row for row in told if row[5] and float(row[5]) < 0.05]
+        assert words.format(len(told), len(settled)) in found.text
 
 
 # Settings

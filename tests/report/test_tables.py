@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import scipy.stats
+from made import FACTS
 
 from lvm_bench.report import tables
 from lvm_bench.report.tables import CONTROLS, LAYOUTS, Table, build, direction
@@ -104,6 +106,30 @@ def test_best_and_second_follow_the_direction(
     assert not any(marks.values())
 
 
+def test_towards_zero_the_distances_of_means_are_tested(scored: Scored, about: dict[str, Any]) -> None:
+    gaps = {"vae": [0.1, -0.1, 0.03], "aae": [-0.50, -0.52, -0.47], "avae": [0.02, 0.021, 0.022]}
+    table = build("entropy", scored(gaps, "entropy_gap.mean"), about)
+    cells = {name: table.cells[name, "mnist", "entropy_gap.mean"] for name in gaps}
+    assert [cell.mark for cell in cells.values()] == ["best", "", "second"]
+    p = {
+        "aae": scipy.stats.ttest_rel([0.50, 0.52, 0.47], gaps["vae"]).pvalue,
+        "avae": scipy.stats.ttest_rel(gaps["avae"], gaps["vae"]).pvalue,
+    }
+    assert p["aae"] < p["avae"]
+    assert cells["aae"].p == pytest.approx(2 * p["aae"])  # Holm's first of two
+    assert cells["avae"].p == pytest.approx(p["avae"])
+    assert cells["avae"].tied
+
+
+def test_counts_without_spread_are_not_tested(scored: Scored, about: dict[str, Any]) -> None:
+    counts = {"vae": [3.0, 3.0, 3.0], "avae": [0.0, 0.0, 0.0]}
+    cell = build("latent", scored(counts, "collapsed_variance.mean"), about).cells[
+        "vae", "mnist", "collapsed_variance.mean"
+    ]
+    assert math.isnan(cell.p)
+    assert not cell.tied
+
+
 def test_ties_share_the_first_place(scored: Scored, about: dict[str, Any]) -> None:
     frame = scored({"vae": [1.0], "aae": [1.0], "avae": [2.0]})
     marks = _marks(build("reconstruction", frame, about), "mse.train")
@@ -163,8 +189,20 @@ def test_captions_name_what_was_measured_and_how(scored: Scored, about: dict[str
         "12,000 images of the training split",
         "10,000 of 10,000 images of the official test split",
         "100 subsets of 1,000",
+        "10,000 of them for k-NN shares",
+        "k = 5 neighbours",
     ):
         assert words in text
+
+
+def test_captions_say_how_many_images_a_score_takes(scored: Scored, about: dict[str, Any]) -> None:
+    text = " ".join(build("precision-recall", scored({"vae": [1.0]}, "prd_recall.fake@classifier"), about).caption)
+    assert "reference 10,000 images of the training split" in text
+    reviewers = " ".join(build("reviewers", scored({"vae": [1.0]}, "code_coverage.mean"), about).caption)
+    assert "k = 5 neighbours" in reviewers
+    few = about | {"datasets": {"mnist": FACTS | {"samples": 1000}}}
+    fidelity = " ".join(build("fidelity", scored({"vae": [1.0]}, "kid.fake@classifier"), few).caption)
+    assert "each holds all samples" in fidelity
 
 
 def test_only_inceptions_distance_is_called_fid(scored: Scored, about: dict[str, Any]) -> None:

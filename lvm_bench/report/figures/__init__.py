@@ -62,7 +62,9 @@ def write_all(
     told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
     left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
     anew = {picture.file.name for picture in pictures}
-    pictures = _kept(place, {name: before[name] for name in before if name in left - anew}, listed, complain) + pictures
+    pictures += _kept(place, {name: before[name] for name in before if name in left - anew}, listed, complain)
+    # One order, whether they were drawn now or stand from before.
+    pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
     captions = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
     if captions:
         store.write_record(place / CAPTIONS, {name: caption.model_dump() for name, caption in captions.items()})

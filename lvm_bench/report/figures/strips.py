@@ -12,6 +12,7 @@ from lvm_bench.records import IMAGES, Run
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
 from lvm_bench.report.figures.style import Picture, dataset_name, look, name, plain
 from lvm_bench.report.scores import Complain
+from lvm_bench.text import counted
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
 GAP = 2  # white pixels between images, after enlargement
@@ -42,7 +43,7 @@ def write(
             file = write_strips(folder / f"{dataset}-{method}-images.png", title, strips)
             pictures.append(Picture(file, title, _TEXT, dataset, method))
         if found and f"{dataset}.png" not in standing:
-            title = f"{len(found)} method{'s' if len(found) > 1 else ''} {place}, {_seeds(found)}"
+            title = f"{counted(len(found), 'method')} {place}, {_seeds(found)}"
             file = write_strips(folder / f"{dataset}.png", title, _combined(found))
             pictures.append(Picture(file, f"Images of {title}", f"{_TEXT} {_SAME}", dataset))
         paths = {method: both for method, both in found.items() if "path" in both[1]}

@@ -27,6 +27,7 @@ from lvm_bench.report.figures.style import (
 )
 from lvm_bench.report.statistics import spearman
 from lvm_bench.report.tables import PLAIN
+from lvm_bench.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,7 @@ def finite(points: Float64[np.ndarray, "n 2"]) -> bool:
 
 def _missing(found: Points) -> str:
     count = sum(int((~np.isfinite(points).all(1)).sum()) for points in found.values())
-    return f" {count} runs are missing: a score of theirs is not finite." if count else ""
+    return f" Left out, as a score is not finite: {counted(count, 'run')}." if count else ""
 
 
 def draw(found: Points, x: str, y: str, real: float, about: dict[str, Any], title: str) -> "Figure":
