@@ -255,7 +255,7 @@ def profiled(job: config.Job, method: Method, images: Tensor) -> str:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         train(method, images, images[:2], job.training, 0)
     events, steps = profile.key_averages(), len(images) / BATCH
-    kinds = ("convolution", "aten::mm", "aten::addmm", "im2col", "col2im")
+    kinds = ("convolution", "aten::mm", "aten::addmm", "_ToSmall", "_ToLarge", "_ToKernel")
     inside = sum(e.self_cpu_time_total for e in events if any(kind in e.key for kind in kinds)) / steps / 1e3
     rest = sum(event.self_cpu_time_total for event in events) / steps / 1e3 - inside
     return f"{inside:.0f} ms (all else {rest:.0f})"

@@ -10,17 +10,17 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lvm_bench.contract import Spec
 from lvm_bench.errors import UserError
 from lvm_bench.registry import NETWORKS
+from lvm_bench.strided import to_large, to_small
 
 Shape = tuple[int, int, int]
 Pair = tuple[nn.Module, nn.Module]
 Network = Callable[[Shape, int, int, float], Pair]
-_FEW = 4  # pixels of the smaller image, up to which a layer may be a product
-_LARGE = 2**21  # numbers in a kernel, from which on it is one
+_FEW = 4  # pixels of the smaller image, up to which a kernel may be used in products
+_LARGE = 2**21  # numbers in a kernel, from which on it is
 
 
 def network(name: str) -> Callable[[Network], Network]:
@@ -35,44 +35,56 @@ class Centre(nn.Module):
         return 2 * x - 1
 
 
-def _is_product(x: Tensor, weight: Tensor, positions: int) -> bool:
-    """Whether a convolution is computed as a product of matrices.
+def are_products(size: int, kernel: Tensor) -> bool:
+    """Whether, on a CPU, a kernel between an image of `size` x `size` and one of twice that is used in products.
 
-    With many channels and few places to put them oneDNN spends most of a convolution on moving the weights: the last
-    layer of `mnist` takes half the time as a product, of `cifar10` two fifths.
+    With many channels and few places to put them oneDNN spends much of a convolution on moving the weights, and half
+    of it on padding.
     """
-    return x.device.type == "cpu" and positions <= _FEW and weight.numel() >= _LARGE
+    return size**2 <= _FEW and kernel.numel() >= _LARGE
 
 
 class Halving(nn.Conv2d):
-    """A 4x4 convolution of stride 2 that halves h and w."""
+    """A 4x4 convolution of stride 2 that halves h and w, to `size`."""
 
-    def __init__(self, channels_in: int, channels_out: int):
+    def __init__(self, channels_in: int, channels_out: int, size: int):
         super().__init__(channels_in, channels_out, 4, 2, 1)
+        self.in_products = are_products(size, self.weight)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d u v"]:
-        b, _, h, w = x.shape
-        if not _is_product(x, self.weight, h * w // 4):
-            return super().forward(x)
-        patches = functional.unfold(x, 4, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
-        out = functional.linear(patches, self.weight.flatten(1), self.bias)
-        return out.unflatten(0, (b, h // 2, w // 2)).permute(0, 3, 1, 2)
+        if self.in_products and x.device.type == "cpu":
+            return _as_products(to_small, x, self.weight, self.bias)
+        return super().forward(x)
 
 
 class Doubling(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2 that doubles h and w."""
+    """A 4x4 transposed convolution of stride 2 that doubles h and w, from `size`."""
 
-    def __init__(self, channels_in: int, channels_out: int):
+    def __init__(self, channels_in: int, channels_out: int, size: int):
         super().__init__(channels_in, channels_out, 4, 2, 1)
+        self.in_products = are_products(size, self.weight)
 
     def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b d u v"]:
-        b, _, h, w = x.shape
-        if not _is_product(x, self.weight, h * w):
-            return super().forward(x, output_size)
-        patches = x.permute(0, 2, 3, 1).flatten(0, 2) @ self.weight.flatten(1)
-        patches = patches.unflatten(0, (b, h * w)).transpose(1, 2)
-        assert self.bias is not None
-        return functional.fold(patches, (2 * h, 2 * w), 4, padding=1, stride=2) + self.bias[:, None, None]
+        if self.in_products and x.device.type == "cpu":
+            return _as_products(to_large, x, self.weight, self.bias)
+        return super().forward(x, output_size)
+
+
+def _as_products(
+    product: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
+) -> Float[Tensor, "b d u v"]:
+    if torch.is_autocast_enabled("cpu"):
+        x, weight = (each.to(torch.get_autocast_dtype("cpu")) for each in (x, weight))
+    out = product(x.permute(2, 3, 0, 1).contiguous(), weight)
+    return (out if bias is None else out + bias.to(out.dtype)).permute(2, 3, 0, 1)
+
+
+def lay_out(net: nn.Module, memory_format: torch.memory_format) -> None:
+    """Let the weights of convolutions lie in memory so; those that are used in products have their channels last."""
+    net.to(memory_format=memory_format)
+    for layer in net.modules():
+        if isinstance(layer, Halving | Doubling) and layer.in_products:
+            layer.to(memory_format=torch.channels_last)
 
 
 class SameSizeTransposed(nn.ConvTranspose2d):
@@ -92,16 +104,18 @@ def scaled(width: float, *channels: int) -> list[int]:
     return [max(1, round(width * count)) for count in channels]
 
 
-def downs(*channels: int) -> list[nn.Module]:
-    """For each step between channel counts: a convolution halving h and w, batch norm, ReLU."""
-    return [layer for a, b in pairwise(channels) for layer in (Halving(a, b), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
+def downs(size: int, *channels: int) -> list[nn.Module]:
+    """For each step between channel counts: a convolution halving h and w, which are `size`, batch norm, ReLU."""
+    sizes = (size >> step for step in range(1, len(channels)))
+    steps = zip(pairwise(channels), sizes, strict=True)
+    return [layer for (a, b), to in steps for layer in (Halving(a, b, to), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
 
 
-def ups(*channels: int) -> list[nn.Module]:
+def ups(size: int, *channels: int) -> list[nn.Module]:
     """For each step between channel counts: a transposed convolution doubling h and w, batch norm, ReLU."""
-    return [
-        layer for a, b in pairwise(channels) for layer in (Doubling(a, b), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
-    ]
+    sizes = (size << step for step in range(len(channels) - 1))
+    steps = zip(pairwise(channels), sizes, strict=True)
+    return [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
 
 
 def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
@@ -118,12 +132,12 @@ def mnist(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, MNIST: 64-128-256-512 down to 2x2 and back to 32x32, inputs in [0, 1]."""
     _expect_size("mnist", shape, 32)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
-    encoder = nn.Sequential(Centre(), *downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
+    encoder = nn.Sequential(Centre(), *downs(32, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
     decoder = nn.Sequential(
         nn.Linear(latent, e * 4),
         nn.Unflatten(1, (e, 2, 2)),
-        *ups(e, d, b, a),
-        Doubling(a, c),
+        *ups(2, e, d, b, a),
+        Doubling(a, c, 16),
     )
     return encoder, decoder
 
@@ -134,7 +148,7 @@ def celeba(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     _expect_size("celeba", shape, 64)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
     # The authors' code maps x to 2x - 1 here too, although CelebA is in [-1, 1] already: left out.
-    encoder = nn.Sequential(*downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 16, heads * latent))
+    encoder = nn.Sequential(*downs(64, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 16, heads * latent))
     return encoder, _from_8x8(c, latent, e, d, b, a)
 
 
@@ -143,7 +157,7 @@ def cifar10(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, CIFAR10: 128-256-512-1024 down to 2x2, from 8x8 back to 32x32, inputs in [0, 1]."""
     _expect_size("cifar10", shape, 32)
     c, (a, b, d, e) = shape[0], scaled(width, 128, 256, 512, 1024)
-    encoder = nn.Sequential(Centre(), *downs(c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
+    encoder = nn.Sequential(Centre(), *downs(32, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
     return encoder, _from_8x8(c, latent, e, d, b)
 
 
@@ -152,7 +166,7 @@ def _from_8x8(c: int, latent: int, *channels: int) -> nn.Module:
     return nn.Sequential(
         nn.Linear(latent, channels[0] * 64),
         nn.Unflatten(1, (channels[0], 8, 8)),
-        *ups(*channels),
+        *ups(8, *channels),
         SameSizeTransposed(channels[-1], c),
     )
 
@@ -162,8 +176,8 @@ def digits(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """A small pair for 8x8 images in [0, 1]: 32-64 down to 2x2 and back, 7e4 parameters at latent 8."""
     _expect_size("digits", shape, 8)
     c, (a, b) = shape[0], scaled(width, 32, 64)
-    encoder = nn.Sequential(Centre(), *downs(c, a, b), nn.Flatten(), nn.Linear(b * 4, heads * latent))
-    decoder = nn.Sequential(nn.Linear(latent, b * 4), nn.Unflatten(1, (b, 2, 2)), *ups(b, a), Doubling(a, c))
+    encoder = nn.Sequential(Centre(), *downs(8, c, a, b), nn.Flatten(), nn.Linear(b * 4, heads * latent))
+    decoder = nn.Sequential(nn.Linear(latent, b * 4), nn.Unflatten(1, (b, 2, 2)), *ups(2, b, a), Doubling(a, c, 4))
     return encoder, decoder
 
 
@@ -189,17 +203,20 @@ def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, de
     layers = 4 if size == 64 else 3
     channels = [shape[0], *scaled(width, 32, 32, 64, 64)[-layers:]]
     flat = channels[-1] * 16
-    down = [layer for a, b in pairwise(channels) for layer in (Halving(a, b), nn.ReLU(inplace=True))]
+    sizes = [4 << step for step in range(layers)]  # of the smaller image of each layer
+    steps = zip(pairwise(channels), reversed(sizes), strict=True)
+    down = [layer for (a, b), to in steps for layer in (Halving(a, b, to), nn.ReLU(inplace=True))]
     encoder = nn.Sequential(*down, nn.Flatten(), *_dense(flat, *dense), nn.Linear([flat, *dense][-1], heads * latent))
     # The decoder's channels are 64-32-32-c: not the encoder's in reverse, which would be 64-64-32-32-c.
     channels = [channels[-1], *scaled(width, 64, 32, 32)[: layers - 1]]
-    up = [layer for a, b in pairwise(channels) for layer in (Doubling(a, b), nn.ReLU(inplace=True))]
+    steps = zip(pairwise(channels), sizes[:-1], strict=True)
+    up = [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.ReLU(inplace=True))]
     # The ReLU after FC 4*4*64 is not printed either.
     decoder = nn.Sequential(
         *_dense(latent, *dense, flat),
         nn.Unflatten(1, (channels[0], 4, 4)),
         *up,
-        Doubling(channels[-1], shape[0]),
+        Doubling(channels[-1], shape[0], sizes[-1]),
     )
     return encoder, decoder
 

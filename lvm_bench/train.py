@@ -122,7 +122,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
-    method = method.to(device).to(memory_format=memory_format(method, device, precision))
+    method = method.to(device)
+    networks.lay_out(method, memory_format(method, device, precision))
     method.generator = generator(seed, "noise", device=device)
     return method
 

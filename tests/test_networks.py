@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.networks import Doubling, Halving, SameSizeTransposed, build, discriminator
 from lvm_bench.registry import NETWORKS
 from lvm_bench.seeding import generator
+from lvm_bench.strided import to_large, to_small
 
 # Weights and biases of the encoder (one head), its batch norm, the decoder and its batch norm.
 TABLE_VIII = {
@@ -209,39 +211,79 @@ def test_discriminator():
     assert net[2].weight.abs().max().item() == pytest.approx(math.sqrt(6 / 200), rel=0.02)
 
 
-@pytest.mark.parametrize("size", [(2, 2), (4, 2), (4, 4)])
+SIZES = [(1, 1), (2, 2), (4, 2), (3, 5)]  # of the smaller image
+
+
+def places_last(x):
+    return x.permute(2, 3, 0, 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_products_are_the_convolutions(size):
+    stream = generator(0, "x")
+    small = torch.randn(7, 3, *size, dtype=torch.float64, generator=stream)
+    large = torch.randn(7, 5, *(2 * side for side in size), dtype=torch.float64, generator=stream)
+    kernel = torch.randn(3, 5, 4, 4, dtype=torch.float64, generator=stream)
+    down, up = functional.conv2d(large, kernel, None, 2, 1), functional.conv_transpose2d(small, kernel, None, 2, 1)
+    close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
+    close(to_small(places_last(large), kernel), places_last(down))
+    close(to_large(places_last(small), kernel), places_last(up))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize("product", [to_small, to_large])
+def test_products_have_their_derivatives_and_these_have_theirs(product, size):
+    stream = generator(0, "x")
+    shape = (*((2 * side for side in size) if product is to_small else size), 2, 3 if product is to_large else 2)
+    x, kernel = (torch.randn(shape, dtype=torch.float64, generator=stream) for shape in (shape, (3, 2, 4, 4)))
+    both = (x.requires_grad_(), kernel.requires_grad_())
+    assert torch.autograd.gradcheck(product, both)
+    assert torch.autograd.gradgradcheck(product, both)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("kind", [Halving, Doubling])
-def test_a_layer_computed_as_a_product_is_the_convolution(monkeypatch, kind, size):
-    monkeypatch.setattr(networks, "_FEW", 16)
-    layer, stream = kind(5, 3).double(), generator(0, "x")
-    x = torch.randn(7, 5, *size, dtype=torch.float64, generator=stream)
+def test_a_layer_in_products_is_the_convolution(monkeypatch, kind, precision):
+    monkeypatch.setattr(networks, "_LARGE", 0)
+    layer, stream = kind(64, 32, 2), generator(0, "x")
+    x = torch.randn(7, 64, 4 if kind is Halving else 2, 4 if kind is Halving else 2, generator=stream)
+    assert layer.in_products
     found = []
-    for least in (math.inf, 0):
-        monkeypatch.setattr(networks, "_LARGE", least)
+    for layer.in_products in (False, True):
         given = x.clone().requires_grad_()
-        out = layer(given)
-        weights = torch.randn(out.shape, dtype=torch.float64, generator=generator(0, "weights"))
-        gradients = torch.autograd.grad((out * weights).sum(), [given, layer.weight, layer.bias])
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            out = layer(given)
+        gradients = torch.autograd.grad(out.float().square().sum(), [given, layer.weight, layer.bias])
         found.append([out, *gradients])
     for convolved, multiplied in zip(*found, strict=True):
-        torch.testing.assert_close(multiplied, convolved, rtol=1e-12, atol=1e-12)
+        assert multiplied.dtype == convolved.dtype
+        close = 1e-5 if precision == "float32" else 0.02
+        assert (multiplied - convolved).abs().max() <= close * convolved.abs().max()
 
 
-@pytest.mark.parametrize(("width", "expected"), [(1.0, 1), (0.25, 0)])
-def test_the_last_layer_of_the_papers_mnist_network_is_a_product(monkeypatch, width, expected):
-    products = []
-    monkeypatch.setattr(
-        functional, "unfold", lambda *args, real=functional.unfold, **named: products.append(1) or real(*args, **named)
-    )
-    encoder, _ = pair("mnist", (1, 32, 32), width=width)
-    encoder(torch.zeros(2, 1, 32, 32))
-    assert len(products) == expected
+def test_the_inner_layers_of_the_papers_networks_are_in_products():
+    for name, expected in {"mnist": [512, 256], "cifar10": [1024]}.items():
+        channels = 1 if name == "mnist" else 3
+        both = pair(name, (channels, 32, 32), width=1.0)
+        inside = [layer for net in both for layer in net if getattr(layer, "in_products", False)]
+        assert [layer.out_channels for layer in inside] == expected
+        networks.lay_out(both[0], torch.contiguous_format)
+        formats = {layer.weight.is_contiguous() for layer in both[0] if isinstance(layer, Halving)}
+        assert formats == {True, False}
+        narrow = pair(name, (channels, 32, 32), width=0.25)
+        assert not any(getattr(layer, "in_products", False) for net in narrow for layer in net)
 
 
 @pytest.mark.parametrize("kind", [Halving, Doubling])
 def test_products_of_several_seeds_are_those_of_each(monkeypatch, kind):
     monkeypatch.setattr(networks, "_LARGE", 0)
-    layers, x = [kind(5, 3) for _ in range(2)], torch.randn(2, 7, 5, 2, 2, generator=generator(0, "x"))
+    size = 4 if kind is Halving else 2
+    layers, x = [kind(5, 3, 2) for _ in range(2)], torch.randn(2, 7, 5, size, size, generator=generator(0, "x"))
     weights, _ = torch.func.stack_module_state(layers)
     together = torch.func.vmap(lambda own, x: torch.func.functional_call(layers[0], own, (x,)))(weights, x)
-    torch.testing.assert_close(together, torch.stack([layer(own) for layer, own in zip(layers, x, strict=True)]))
+    alone = torch.stack([layer(own) for layer, own in zip(layers, x, strict=True)])
+    torch.testing.assert_close(together, alone)
+    together.square().sum().backward()
+    alone.square().sum().backward()
+    for name, stacked in weights.items():
+        torch.testing.assert_close(stacked.grad, torch.stack([layer.get_parameter(name).grad for layer in layers]))
