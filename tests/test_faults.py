@@ -11,8 +11,8 @@ from faults.runners import runners
 
 ITEMS = {
     "kills": lambda make: kills(make, 1, 1, ("aae",)),
-    "crashes": lambda make: crashes(make, 1, 3),
-    "mutations": lambda make: mutations(make, 1, 6),
+    "crashes": lambda make: crashes(make, 1, 2),
+    "mutations": lambda make: mutations(make, 1, 4),
     "runners": lambda make: runners(make, 1, counts=(2,), kills=(1,)),
     "disks": lambda make: full(make, 1, every=16),
     "read-only": lambda make: read_only(make, 1),

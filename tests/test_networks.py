@@ -230,12 +230,10 @@ def test_products_are_the_convolutions(size):
     close(to_large(places_last(small), kernel), places_last(up))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 3)])
-@pytest.mark.parametrize("product", [to_small, to_large])
-def test_products_have_their_derivatives_and_these_have_theirs(product, size):
+@pytest.mark.parametrize(("product", "shape"), [(to_small, (4, 2, 1, 1)), (to_large, (2, 1, 1, 2))])
+def test_products_have_their_derivatives_and_these_have_theirs(product, shape):
     stream = generator(0, "x")
-    shape = (*((2 * side for side in size) if product is to_small else size), 2, 3 if product is to_large else 2)
-    x, kernel = (torch.randn(shape, dtype=torch.float64, generator=stream) for shape in (shape, (3, 2, 4, 4)))
+    x, kernel = (torch.randn(shape, dtype=torch.float64, generator=stream) for shape in (shape, (2, 1, 4, 4)))
     both = (x.requires_grad_(), kernel.requires_grad_())
     assert torch.autograd.gradcheck(product, both)
     assert torch.autograd.gradgradcheck(product, both)

@@ -1,13 +1,15 @@
 """Every figure of a suite drawn without a warning, whatever the suite looks like, as PNG and PDF."""
 
 import math
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from made import note
+from made import make_run, note
 from PIL import Image
 
 from lvm_bench import store
@@ -27,22 +29,37 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def put(put_run: Put) -> Callable[..., None]:
+def put_into(suite: Path, method: str, seed: int = 0, values: float = 1.0, target: float = 0.5) -> None:
     """A run that left all that figures are drawn from."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (11, 1, 8, 8), dtype=np.uint8)
+    drawn = np.random.default_rng(seed).standard_normal((12, 2)).astype(np.float32)
+    aggregate = {"codes": drawn, "spectrum": np.array([1.5, 0.5]), "target_variance": np.float64(target)}
+    given = {key: value * values + seed for key, value in SCORES.items()}
+    arrays = {"images.npz": {"path": pixels}, "codes.npz": aggregate}
+    folder = make_run(suite, "mnist", method, seed, given, arrays=arrays)
+    rows = [[epoch + 1, 0.1, *[values * (seed + 1) / (epoch + 1)] * 5, 0.5] for epoch in range(3)]
+    lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in rows)]
+    store.write_text(folder / "history.csv", "\n".join(lines) + "\n")
+    note(folder, "history.csv")
 
-    def make(method: str, seed: int = 0, values: float = 1.0, target: float = 0.5) -> None:
-        pixels = np.random.default_rng(seed).integers(0, 256, (11, 1, 8, 8), dtype=np.uint8)
-        drawn = np.random.default_rng(seed).standard_normal((12, 2)).astype(np.float32)
-        aggregate = {"codes": drawn, "spectrum": np.array([1.5, 0.5]), "target_variance": np.float64(target)}
-        given = {key: value * values + seed for key, value in SCORES.items()}
-        folder = put_run("mnist", method, seed, given, arrays={"images.npz": {"path": pixels}, "codes.npz": aggregate})
-        rows = [[epoch + 1, 0.1, *[values * (seed + 1) / (epoch + 1)] * 5, 0.5] for epoch in range(3)]
-        lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in rows)]
-        store.write_text(folder / "history.csv", "\n".join(lines) + "\n")
-        note(folder, "history.csv")
 
-    return make
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., None]:
+    return partial(put_into, tmp_path / "small")
+
+
+@pytest.fixture(scope="module")
+def _one_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    suite = tmp_path_factory.mktemp("drawn") / "small"
+    put_into(suite, "vae")
+    drawn(suite)
+    return suite
+
+
+@pytest.fixture
+def one_run(_one_run: Path, tmp_path: Path) -> Path:
+    """A suite of one run, drawn."""
+    return Path(shutil.copytree(_one_run, tmp_path / "small"))
 
 
 def drawn(folder: Path) -> set[str]:
@@ -61,10 +78,9 @@ def both(dataset: str = "mnist") -> set[str]:
 
 
 def test_one_run_and_the_same_figures_again_and_those_of_numbers_without_its_folder(
-    put: Callable[..., None], tmp_path: Path
+    one_run: Path, tmp_path: Path
 ) -> None:
-    put("vae")
-    before = drawn(tmp_path / "small")
+    before = {file.name for file in (one_run / "figures").iterdir()} - {figures.CAPTIONS}
     assert before == both() | {"mnist.png", "mnist-vae-images.png", "mnist-interpolations.png"}
     first = {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before}
     assert drawn(tmp_path / "small") == before
@@ -80,11 +96,9 @@ def test_one_run_and_the_same_figures_again_and_those_of_numbers_without_its_fol
 
 @pytest.mark.parametrize(("file", "told"), [("captions.json", "captions.json: damaged"), ("mnist.png", "mnist.png")])
 def test_figures_of_before_that_are_damaged_are_left_out_with_a_sentence(
-    file: str, told: str, put: Callable[..., None], tmp_path: Path
+    file: str, told: str, one_run: Path, tmp_path: Path
 ) -> None:
-    put("vae")
-    drawn(tmp_path / "small")
-    (tmp_path / "small" / "runs").rename(tmp_path / "elsewhere")
+    (one_run / "runs").rename(tmp_path / "elsewhere")
     damaged = tmp_path / "small" / "figures" / file
     damaged.write_bytes(damaged.read_bytes()[:-1])
     said: list[str] = []
@@ -94,13 +108,9 @@ def test_figures_of_before_that_are_damaged_are_left_out_with_a_sentence(
     assert "mnist.png" not in {picture.file.name for picture in emitted.pictures}
 
 
-def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(
-    put: Callable[..., None], put_run: Put, tmp_path: Path
-) -> None:
-    put("vae")
-    drawn(tmp_path / "small")
+def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_run: Path, put_run: Put) -> None:
     put_run("mnist", "vae", 0, SCORES)  # anew, without codes
-    assert "mnist-codes-mds.png" not in drawn(tmp_path / "small")
+    assert "mnist-codes-mds.png" not in drawn(one_run)
 
 
 def test_forty_methods_with_long_names() -> None:
