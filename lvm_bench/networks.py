@@ -38,8 +38,8 @@ class Centre(nn.Module):
 def are_products(size: int, kernel: Tensor) -> bool:
     """Whether, on a CPU, a kernel between an image of `size` x `size` and one of twice that is used in products.
 
-    With many channels and few places to put them oneDNN spends much of a convolution on moving the weights, and half
-    of it on padding.
+    With many channels and few places to put them oneDNN spends much of a convolution on moving the weights and on
+    padding: the last layer of `mnist` takes three fifths of the time in products, of `cifar10` a quarter.
     """
     return size**2 <= _FEW and kernel.numel() >= _LARGE
 
