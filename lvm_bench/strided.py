@@ -48,7 +48,23 @@ def _rows(places: Float[Tensor, "u v b c"]) -> Float[Tensor, "n c"]:
     return places.reshape(-1, places.shape[-1])
 
 
-class _ToSmall(torch.autograd.Function):
+class _Derivative(torch.autograd.Function):
+    """Keeps its two inputs; of several seeds, in torch.func.vmap, each is computed by itself, as it is large enough."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, int | None], *inputs: Tensor) -> tuple[Tensor, int]:
+        singles = (
+            [each if dim is None else each.select(dim, i) for each, dim in zip(inputs, in_dims, strict=True)]
+            for i in range(info.batch_size)
+        )
+        return torch.stack([cls.apply(*single) for single in singles]), 0
+
+
+class _ToSmall(_Derivative):
     @staticmethod
     def forward(large: Tensor, kernel: Tensor) -> Tensor:
         h, w, b, _ = large.shape
@@ -60,20 +76,12 @@ class _ToSmall(torch.autograd.Function):
         return small.to(large.dtype)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         large, kernel = ctx.saved_tensors
         return _wanted(ctx, lambda: to_large(gradient, kernel), lambda: _ToKernel.apply(gradient, large))
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Tensor) -> tuple[Tensor, int]:
-        return _one_by_one(_ToSmall, info, in_dims, inputs)
 
-
-class _ToLarge(torch.autograd.Function):
+class _ToLarge(_Derivative):
     @staticmethod
     def forward(small: Tensor, kernel: Tensor) -> Tensor:
         h, w, b, _ = small.shape
@@ -85,20 +93,12 @@ class _ToLarge(torch.autograd.Function):
         return large.to(small.dtype)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         small, kernel = ctx.saved_tensors
         return _wanted(ctx, lambda: to_small(gradient, kernel), lambda: _ToKernel.apply(small, gradient))
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Tensor) -> tuple[Tensor, int]:
-        return _one_by_one(_ToLarge, info, in_dims, inputs)
 
-
-class _ToKernel(torch.autograd.Function):
+class _ToKernel(_Derivative):
     @staticmethod
     def forward(small: Tensor, large: Tensor) -> Tensor:
         h, w, _, s = small.shape
@@ -109,17 +109,9 @@ class _ToKernel(torch.autograd.Function):
         return kernel
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         small, large = ctx.saved_tensors
         return _wanted(ctx, lambda: to_small(large, gradient), lambda: to_large(small, gradient))
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Tensor) -> tuple[Tensor, int]:
-        return _one_by_one(_ToKernel, info, in_dims, inputs)
 
 
 def _is_low(tensor: Tensor) -> bool:
@@ -130,14 +122,3 @@ def _is_low(tensor: Tensor) -> bool:
 def _wanted(ctx: Any, *gradients: Callable[[], Tensor]) -> tuple[Tensor | None, ...]:
     """Those gradients that somebody needs."""
     return tuple(make() if needed else None for make, needed in zip(gradients, ctx.needs_input_grad, strict=True))
-
-
-def _one_by_one(
-    function: type[torch.autograd.Function], info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...]
-) -> tuple[Tensor, int]:
-    """Under torch.func.vmap: one after another, each of them is large enough."""
-    singles = (
-        [each if dim is None else each.select(dim, i) for each, dim in zip(inputs, in_dims, strict=True)]
-        for i in range(info.batch_size)
-    )
-    return torch.stack([function.apply(*single) for single in singles]), 0
