@@ -197,8 +197,12 @@ def _compared(claim: Claim, scores: Scores, extractor: str, where: tuple[str, st
     better = sum(_ahead(sign * other.mean) < _ahead(sign * own.mean) for other in others.values())
     half = -(-count // 2)
     match claim.kind:
-        case "best" | "best_or_second" | "better_half":
-            allowed = {"best": 0, "best_or_second": 1, "better_half": half - 1}[claim.kind]
+        case "best":
+            for rival in ranked:
+                behind = _ahead(sign * others[rival].mean) >= _ahead(sign * own.mean)
+                yield _against(behind, own, others[rival], sign, f", against {label(rival)}")
+        case "best_or_second" | "better_half":
+            allowed = {"best_or_second": 1, "better_half": half - 1}[claim.kind]
             rival = ranked[min(allowed, len(ranked) - 1)]
             yield _against(better <= allowed, own, others[rival], sign, f", against {label(rival)}")
         case "worse_half":
@@ -383,15 +387,16 @@ def grid(found: pd.DataFrame) -> Grid:
     settled = [bool(row["here"]) for row in tested if row["p"] < statistics.LEVEL]
     told = [
         f"Of the {len(found)} claims of the paper {holding} hold here ({sum(settled)} of them with p below "
-        f"{statistics.LEVEL:g}) and {len(tested) - holding} do not ({len(settled) - sum(settled)})."
+        f"{statistics.LEVEL:g}) and {len(tested) - holding} do not ({len(settled) - sum(settled)} of them so)."
     ]
     if reasons:
         rest = ", ".join(f"{count} ({why})" for why, count in sorted(reasons.items(), key=lambda item: -item[1]))
         told.append(f"Not testable here: {rest}.")
     told.append(
         "Effect: how far the deciding comparison goes the claim's way, in units of its score, with its 95 % interval "
-        "(t, over common seeds) and p; where several fail, the clearest decides, its p times the number of all. A "
-        "claim is about every method, score and data set that it names."
+        "(t, over common seeds; of a rank correlation Fisher's z, over methods) and p. A claim is about every method, "
+        "score and data set that it names: of its comparisons the least certain decides where all hold, else the "
+        "clearest of those that fail, whose p is that times their number."
     )
     header = [
         "claim",

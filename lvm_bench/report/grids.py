@@ -64,8 +64,8 @@ def to_markdown(grid: Grid) -> str:
 
 
 def to_terminal(grid: Grid) -> list[Text]:
-    """The title, the text and the first columns of the rows."""
-    lines = [[one_line(cell) for cell in row[: grid.brief]] for row in (grid.header, *grid.rows)]
+    """The title, the text and the first columns of the rows, all where no number of them is given."""
+    lines = [[one_line(cell) for cell in row[: grid.brief or None]] for row in (grid.header, *grid.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     view = Text(overflow="ignore", no_wrap=True)
     for number, line in enumerate(lines):

@@ -29,6 +29,7 @@ class Ranking:
     ranks: Float64[np.ndarray, "n k"]
     left_out: list[str]  # methods that lack a score
     blocks_left_out: list[str]  # that fewer methods have
+    fewer_seeds: list[str]  # methods
 
     @property
     def average(self) -> Float64[np.ndarray, " k"]:
@@ -73,7 +74,9 @@ def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
     table = np.array([statistics.ranks(np.array([own[name] for name in chosen])) for own in blocks.values()])
     order = np.argsort(table.mean(0), kind="stable")
     left_out = [name for name in methods if name not in chosen]
-    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer)
+    seeds = frame.groupby("method")["seed"].nunique()
+    short = [name for name in chosen if seeds[name] < seeds[chosen].max()]
+    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer, short)
 
 
 def grid(found: Ranking) -> Grid:
@@ -95,6 +98,8 @@ def grid(found: Ranking) -> Grid:
     text.append("Scores of one data set depend on each other, so that the test is too sure of itself.")
     if found.left_out:
         text.append(f"Without {', '.join(map(label, found.left_out))}: not all scores are there.")
+    if found.fewer_seeds:
+        text.append(f"Of fewer seeds than the others: {', '.join(map(label, found.fewer_seeds))}.")
     if found.blocks_left_out:
         text.append(f"Without what fewer methods have: {listed(found.blocks_left_out, 4)}.")
     rows = [[name, f"{mean:.2f}", *(f"{rank:g}" for rank in ranks)]

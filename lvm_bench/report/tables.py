@@ -405,14 +405,15 @@ def build(
     cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
     repeated = {(row.name, key) for row in layout.others for key, own in row.keys.items() if key == own}
     rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
-    cells |= _marks(rated, columns, names, [row.name for row in rows if not row.control])
+    marked = _marks(rated, columns, names, [row.name for row in rows if not row.control])
+    cells |= marked
     cells |= _beside(cells, layout, columns, names, rows, against, extractor)
     rows, footnotes = _footnotes(rows, names, cells, columns, about)
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
     return Table(
         layout.name,
-        [*_caption(layout, about, frame, names, columns, against, spread), *_testing(cells), *remarks.warnings],
+        [*_caption(layout, about, frame, names, columns, against, spread), *_testing(marked), *remarks.warnings],
         {dataset: _heading(dataset, about) for dataset in names},
         columns,
         rows,
@@ -622,7 +623,7 @@ def _against_best(cells: dict[CellKey, Cell], best: CellKey, to_zero: bool) -> d
 
 
 def _testing(cells: dict[CellKey, Cell]) -> list[str]:
-    """What the tests of a table's cells can show."""
+    """What the tests of a table's rated cells can show."""
     tested = [cell.n for cell in cells.values() if not math.isnan(cell.p)]
     if not tested:
         return (
@@ -634,6 +635,8 @@ def _testing(cells: dict[CellKey, Cell]) -> list[str]:
         f"{TIED} not distinguishable from the best (paired t-tests over common seeds, Holm's correction, "
         f"{statistics.LEVEL:.0%})."
     ]
+    if any(math.isnan(cell.p) and cell.mark != "best" for cell in cells.values()):
+        text.append("Not tested: cells without spread, or with fewer than two seeds in common with the best.")
     least = statistics.smallest_wilcoxon_p(min(tested))
     if least > statistics.LEVEL:
         text.append(

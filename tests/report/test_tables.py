@@ -128,6 +128,9 @@ def test_counts_without_spread_are_not_tested(scored: Scored, about: dict[str, A
     ]
     assert math.isnan(cell.p)
     assert not cell.tied
+    counts["aae"] = [9.0, 7.0, 5.0]
+    text = " ".join(build("latent", scored(counts, "collapsed_variance.mean"), about).caption)
+    assert "Not tested: cells without spread" in text
 
 
 def test_ties_share_the_first_place(scored: Scored, about: dict[str, Any]) -> None:
