@@ -26,7 +26,7 @@ for module in (
 
 def measure(name: str, small: bool, folder: Path) -> None:
     """Measure a row in this process and leave what it found."""
-    from lvm_bench.train import fixed_numerics
+    from lvm_bench.training.numerics import fixed_numerics
 
     row = ROWS[name]
     peer, measured, reason = row.package or "–", None, ""

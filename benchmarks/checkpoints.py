@@ -13,12 +13,15 @@ from pathlib import Path
 
 import torch
 
-from lvm_bench import config, store
-from lvm_bench.checkpoint import NAMES, SHARE, Checkpoints
-from lvm_bench.contract import Spec
+from lvm_bench import disk
 from lvm_bench.errors import Stopped
+from lvm_bench.modelling.contract import Spec
 from lvm_bench.registry import METHODS
-from lvm_bench.train import build, train
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.resolve import resolve
+from lvm_bench.training.build import build
+from lvm_bench.training.checkpoint import NAMES, SHARE, Checkpoints
+from lvm_bench.training.loop import train
 
 SHAPES = {"mnist": (1, 32, 32), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
 REPEATS = 3
@@ -26,7 +29,7 @@ REPEATS = 3
 
 def cost(dataset: str) -> tuple[float, float]:
     """Seconds (the median) and megabytes of a checkpoint after one step."""
-    (job,) = config.resolve(config.config_file(None), "paper", methods=("aae",), datasets=(dataset,), seeds=(0,)).jobs
+    (job,) = resolve(bench_toml.config_file(None), "paper", methods=("aae",), datasets=(dataset,), seeds=(0,)).jobs
     settings = job.training
     spec = Spec(SHAPES[dataset], (0, 1), settings.latent, 1000, settings.batch_size, settings.likelihood)
     images = torch.zeros(20, *spec.shape, dtype=torch.uint8)
@@ -44,14 +47,14 @@ def cost(dataset: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    pause = config.resolve(config.config_file(None), "paper").running.checkpoint_seconds
+    pause = resolve(bench_toml.config_file(None), "paper").running.checkpoint_seconds
     print("| what | one checkpoint | size | share of the training | goal |\n|---|---|---|---|---|")
     for dataset in SHAPES:
         seconds, size = cost(dataset)
         share = seconds / max(pause, seconds / SHARE)
         print(f"| AAE, network {dataset} | {seconds:.2f} s | {size:.0f} MB | {share:.2%} | 2 % |")
     for folder in map(Path, sys.argv[1:]):
-        records = [store.read_record(file) for file in sorted(folder.glob("runs/*/*/*/job.json"))]
+        records = [disk.read_record(file) for file in sorted(folder.glob("runs/*/*/*/job.json"))]
         records = [record for record in records if "seconds_checkpoints" in record]
         all_of_them, training = (sum(r[key] for r in records) for key in ("seconds_checkpoints", "seconds_training"))
         share = all_of_them / training

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.measure import peak_memory, relative, taking_turns, threads, timed
 from benchmarks.rows import Equality, Goal, Measured, Row, add, row
-from lvm_bench.kde import bandwidth_trials, leave_one_out_log_density, log_density
-from lvm_bench.report.bandwidth import LATENTS, POINTS
+from lvm_bench.modelling.kde import bandwidth_trials, leave_one_out_log_density, log_density
+from lvm_bench.report.tables.bandwidth import LATENTS, POINTS
 
 BATCH, CENTRES, BANDWIDTH = 100, 10_000, 0.8
 Density = Callable[[Tensor, Tensor, float], Tensor]

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from benchmarks.measure import quiet, relative, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, Row, add, row
-from lvm_bench import features
 from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
-from lvm_bench.features import Extractor, Request
+from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.metrics import fidelity, frechet_distance, kernel_distance, kernel_distances, knn, prd
 from lvm_bench.registry import EXTRACTORS
 
@@ -283,7 +282,7 @@ def inception_weights() -> Iterator[tuple[Path, str]]:
 def our_inception(file: Path, device: str = "cpu") -> Extractor:
     """Our extractor with the weights of a file, which may be random."""
     request = Request(None, data_root(), device, 0)  # type: ignore[arg-type]  # it needs no data
-    with mock.patch.object(features, "require", return_value=[file]):
+    with mock.patch("lvm_bench.evaluation.features.require", return_value=[file]):
         return EXTRACTORS["inception"](request)
 
 

@@ -12,12 +12,14 @@ from benchmarks.distances import feature_sets, inception_weights, our_inception,
 from benchmarks.measure import relative, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
 from benchmarks.training import BATCH, RANGE, SHAPE, pixels, task
-from lvm_bench.contract import Method, Spec
-from lvm_bench.kde import leave_one_out_log_density
 from lvm_bench.metrics import frechet_distance, kernel_distance, knn, prd
+from lvm_bench.modelling.contract import Method, Spec
+from lvm_bench.modelling.kde import leave_one_out_log_density
 from lvm_bench.registry import METHODS
-from lvm_bench.together import train_together
-from lvm_bench.train import Trained, Training, build, train
+from lvm_bench.training.build import build
+from lvm_bench.training.loop import train
+from lvm_bench.training.state import Trained, Training
+from lvm_bench.training.together import train_together
 
 SEEDS, REPEATS = 5, 3
 

@@ -65,7 +65,7 @@ def peak_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) -
 
 
 def _growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
-    from lvm_bench import memory
+    from lvm_bench.training import memory
 
     action = prepare(*arguments)
     memory.forget_peak("cpu")  # not ru_maxrss: a new process inherits that of the one which started it

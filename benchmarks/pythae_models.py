@@ -31,7 +31,7 @@ from pythae.trainers import (
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch import Tensor, nn
 
-from lvm_bench.contract import Method
+from lvm_bench.modelling.contract import Method
 
 
 class Encoder(BaseEncoder):

@@ -23,7 +23,6 @@ from benchmarks.codes import BANDWIDTH, WIDE
 from benchmarks.distances import feature_sets
 from benchmarks.measure import threads, timed
 from benchmarks.results import HERE, KEPT, processor, quantity, table
-from lvm_bench.kde import leave_one_out_log_density, log_density
 from lvm_bench.metrics import (
     dci,
     factor_vae_score,
@@ -42,6 +41,7 @@ from lvm_bench.metrics import (
     total_correlation,
     two_sample_test,
 )
+from lvm_bench.modelling.kde import leave_one_out_log_density, log_density
 
 SAMPLES = (1_000, 5_000, 10_000, 20_000, 50_000)
 DIMENSIONS = (64, 256, 1024, 2048)
@@ -225,7 +225,7 @@ def series() -> list[Series]:
 
 def measured(place: int, value: int) -> Point:
     """A point, in this process: the quicker of two calls where one is short."""
-    from lvm_bench import memory
+    from lvm_bench.training import memory
 
     torch.set_num_threads(threads())
     each = series()[place]

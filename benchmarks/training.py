@@ -14,22 +14,26 @@ from torch import Tensor, nn
 
 from benchmarks.measure import relative, taking_turns
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, Row, add, row
-from lvm_bench import config
-from lvm_bench.contract import Method, Spec, to_float
-from lvm_bench.kde import log_density
-from lvm_bench.networks import Doubling, Halving
+from lvm_bench.modelling.contract import Method, Spec, to_float
+from lvm_bench.modelling.kde import log_density
+from lvm_bench.modelling.networks import Doubling, Halving
 from lvm_bench.registry import METHODS
-from lvm_bench.train import build, encode, train
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.job import Job
+from lvm_bench.suites.resolve import resolve
+from lvm_bench.training.batches import encode
+from lvm_bench.training.build import build
+from lvm_bench.training.loop import train
 
 SHAPE, RANGE, BATCH = (1, 32, 32), (0.0, 1.0), 100
 STEPS, REPEATS = 13, 7  # the first step of each repeat is not counted: it makes the optimiser's moments
 
 
-def task(method: str, small: bool, *settings: str) -> config.Job:
+def task(method: str, small: bool, *settings: str) -> Job:
     """A method on MNIST as the suite `paper` has it, one epoch; `small`: a quarter of the channels."""
     changed = ("epochs=1", *(["width=0.25"] if small else []), *settings)
-    file = config.defaults_folder() / "bench.toml"
-    return config.resolve(file, "paper", methods=(method,), datasets=("mnist",), seeds=(0,), settings=changed).jobs[0]
+    file = bench_toml.defaults_folder() / "bench.toml"
+    return resolve(file, "paper", methods=(method,), datasets=("mnist",), seeds=(0,), settings=changed).jobs[0]
 
 
 def pixels(n: int) -> Tensor:
@@ -37,7 +41,7 @@ def pixels(n: int) -> Tensor:
     return torch.randint(256, (n, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def made(job: config.Job, n: int, likelihood: Any = "sse", **arguments: Any) -> Method:
+def made(job: Job, n: int, likelihood: Any = "sse", **arguments: Any) -> Method:
     """A method with its first weights."""
     spec = Spec(SHAPE, RANGE, job.training.latent, n, BATCH, likelihood)
     cls = METHODS[job.method_base]
@@ -71,7 +75,7 @@ class Clock:
         return statistics.median(b - a for a, b in zip(self.ends, self.ends[1:], strict=False))
 
 
-def our_step(job: config.Job, method: Method, images: Tensor) -> float:
+def our_step(job: Job, method: Method, images: Tensor) -> float:
     """Seconds of a step in our loop."""
     clock = Clock()
     return clock.step(lambda: train(method, images, images[:2], job.training, 0, stop=clock))
@@ -250,7 +254,7 @@ def bf16(small: bool) -> Measured:
     return Measured(mine, others, equality, note=note)
 
 
-def profiled(job: config.Job, method: Method, images: Tensor) -> str:
+def profiled(job: Job, method: Method, images: Tensor) -> str:
     """The milliseconds of convolutions, whether or not as products, in a step, and those of all else."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         train(method, images, images[:2], job.training, 0)

@@ -17,15 +17,18 @@ from benchmarks.codes import scipy_leave_one_out
 from benchmarks.distances import by_prdc, published_prd, pytorch_fid_distance, torch_fidelity_kid
 from benchmarks.measure import quiet, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
-from lvm_bench import config
 from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
-from lvm_bench.evaluate import ModelEvidence, evaluate
-from lvm_bench.features import Request
-from lvm_bench.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
+from lvm_bench.evaluation.evidence import ModelEvidence
+from lvm_bench.evaluation.features import Request
+from lvm_bench.evaluation.score import evaluate
+from lvm_bench.execution.task import load_data, spec_of
+from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
 from lvm_bench.registry import EXTRACTORS, METHODS
-from lvm_bench.runner import load_data, spec_of
-from lvm_bench.train import build, train
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.resolve import resolve
+from lvm_bench.training.build import build
+from lvm_bench.training.loop import train
 
 METRICS = ("frechet", "kid", "prd", "knn", "entropy")  # those that peers have
 DECODED = ("recon", "interpolated", "fake", "expost")
@@ -36,8 +39,8 @@ def trained_run(metrics: tuple[str, ...], small: bool) -> Callable[[], ModelEvid
     chosen = [f"metrics={list(metrics)}".replace("'", '"')] if metrics else []
     sizes = ["samples=500", "kid_subset_size=100", "kid_subsets=10"] if small else []
     settings = ("epochs=1", *chosen, *sizes)
-    file = config.defaults_folder() / "bench.toml"
-    job = config.resolve(file, "mnist-small", methods=("vae",), seeds=(0,), settings=settings).jobs[0]
+    file = bench_toml.defaults_folder() / "bench.toml"
+    job = resolve(file, "mnist-small", methods=("vae",), seeds=(0,), settings=settings).jobs[0]
     root = data_root()
     try:
         require("mnist", root)

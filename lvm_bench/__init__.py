@@ -6,14 +6,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Method": "lvm_bench.contract",
-    "Spec": "lvm_bench.contract",
-    "Epoch": "lvm_bench.contract",
-    "method": "lvm_bench.contract",
+    "Method": "lvm_bench.modelling.contract",
+    "Spec": "lvm_bench.modelling.contract",
+    "Epoch": "lvm_bench.modelling.contract",
+    "method": "lvm_bench.modelling.contract",
     "dataset": "lvm_bench.data.images",
-    "network": "lvm_bench.networks",
+    "network": "lvm_bench.modelling.networks",
     "metric": "lvm_bench.metrics.arrays",
-    "extractor": "lvm_bench.features",
+    "extractor": "lvm_bench.evaluation.features",
 }
 __all__ = [*_HOMES, "__version__"]
 

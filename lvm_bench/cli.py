@@ -11,7 +11,7 @@ import click
 
 from lvm_bench import __version__
 from lvm_bench.errors import RunError, Stopped, UserError, did_you_mean
-from lvm_bench.text import counted, printable
+from lvm_bench.text import columns, counted, printable
 
 
 class Command(click.Command):
@@ -111,16 +111,17 @@ def run(
     Example:
       lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
     """
-    from lvm_bench import config as configuration
-    from lvm_bench.stopping import seconds_of
+    from lvm_bench.execution.stopping import seconds_of
+    from lvm_bench.suites import bench_toml
+    from lvm_bench.suites.resolve import resolve
 
     if jobs > 1 and address:
         raise UserError(
             f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
         )
     budget = None if time_budget is None else seconds_of(time_budget)
-    chosen = configuration.resolve(
-        configuration.config_file(config),
+    chosen = resolve(
+        bench_toml.config_file(config),
         suite,
         methods=methods,
         datasets=datasets,
@@ -136,13 +137,13 @@ def run(
             click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
         click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
     from lvm_bench.data.files import data_root
-    from lvm_bench.progress import Progress
-    from lvm_bench.runner import resolve_device
-    from lvm_bench.runner import run as run_suite
-    from lvm_bench.stopping import Stop
+    from lvm_bench.execution.progress import Progress
+    from lvm_bench.execution.stopping import Stop
+    from lvm_bench.execution.suite import run_suite as run_suite
+    from lvm_bench.execution.task import resolve_device
 
     if dry_run:
-        from lvm_bench.estimate import tell
+        from lvm_bench.execution.estimate import tell
 
         whole = tell(
             chosen,
@@ -159,7 +160,7 @@ def run(
     try:
         with stop.signals():
             if jobs > 1 or address:
-                from lvm_bench.distribute import Cluster
+                from lvm_bench.execution.cluster import Cluster
 
                 with Cluster(chosen, results, device, jobs, address) as cluster:
                     failed = go(cluster.device, Progress(), stop, distribute=cluster.distribute)
@@ -206,7 +207,7 @@ def report(
       lvm-bench report --suite mnist-small --watch
     """
     if watch:
-        from lvm_bench.report import watch as watching
+        from lvm_bench.report.page import watch as watching
 
         if tables:
             raise UserError("--watch --tables: the page shows every table. Leave --tables out.")
@@ -217,7 +218,7 @@ def report(
         raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
     from rich.console import Console
 
-    from lvm_bench.report import report as write_report
+    from lvm_bench.report.write import write_report as write_report
 
     sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
 
@@ -238,12 +239,11 @@ def _catalogue(what: str, meaning: str) -> None:
     @click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
     @config_option
     def listing(plugin: tuple[Path, ...], config: Path | None) -> None:
-        from lvm_bench import catalogue
+        from lvm_bench.suites import catalogue
 
         rows = catalogue.rows(what, config, plugin)
-        width = max(map(len, rows), default=0)
-        for name, description in rows.items():
-            click.echo(printable(f"{name:<{width}}  {description}".rstrip()))
+        for line in columns(rows.items()):
+            click.echo(printable(line))
 
 
 for _what, _meaning in (
@@ -270,14 +270,14 @@ def runs(suite: str | None, chosen: tuple[str, ...], as_json: bool, results: Pat
     """
     import json
 
-    from lvm_bench import states
+    from lvm_bench.runs import listing
 
     for state in chosen:
-        if state not in states.STATES:
-            raise UserError(f"Unknown state {state!r}.{did_you_mean(state, states.STATES)}")
+        if state not in listing.STATES:
+            raise UserError(f"Unknown state {state!r}.{did_you_mean(state, listing.STATES)}")
     damaged: list[str] = []
-    found = states.rows(results, suite, chosen, damaged.append)
-    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(states.table(found)))
+    found = listing.rows(results, suite, chosen, damaged.append)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(listing.table(found)))
     for text in damaged:
         click.echo(printable(text), err=True)
     sys.exit(1 if damaged else 0)
@@ -295,7 +295,7 @@ def verify(suite: str | None, results: Path) -> None:
     Example:
       lvm-bench verify --suite mnist-small
     """
-    from lvm_bench.verify import verify as read_all
+    from lvm_bench.runs.verify import verify as read_all
 
     found = read_all(results, suite)
     for text in found.problems:
@@ -350,7 +350,7 @@ def check(files: tuple[Path, ...]) -> None:
     Example:
       lvm-bench check my_method.py
     """
-    from lvm_bench.check import check_files
+    from lvm_bench.execution.check import check_files
 
     sys.exit(check_files(files, lambda told: click.echo(printable(told))))
 
@@ -375,8 +375,7 @@ def _print_inventory(folder: Path | None) -> None:
 
     root = files.data_root(folder)
     rows = [("DATA SET", "FILE", "STATE", "SIZE", "LICENCE"), *files.inventory(root)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     click.echo(f"Data folder: {root}")
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)
     click.echo("digits, sprites and scenes3d need no file; npz and folder read files of your own (see bench.toml).")

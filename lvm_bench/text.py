@@ -1,6 +1,9 @@
 """Text that comes from elsewhere: read within bounds, shown so that it cannot steer a terminal."""
 
+import re
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lvm_bench.errors import UserError
 
@@ -38,3 +41,47 @@ def read(file: Path) -> str:
         raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: cannot be read, it is not UTF-8 ({error.reason} at byte {error.start:,}).") from error
+
+
+def one_line(text: str) -> str:
+    """A text on one line; what a terminal would not print becomes a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def listed(items: Iterable[Any], most: int = 6, between: str = ", ") -> str:
+    """A few items as text, and how many more there are."""
+    texts = list(map(str, items))
+    return between.join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")  # Windows drops a dot at the end
+
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # of Windows
+
+
+def is_name(name: str) -> bool:
+    """Whether a name can be a folder's on every system."""
+    return bool(_NAME.fullmatch(name)) and name.split(".")[0].lower() not in _DEVICES
+
+
+def check_name(kind: str, name: str) -> str:
+    """`name` itself, if it can be a folder's name on every system; UserError otherwise."""
+    if not is_name(name):
+        raise UserError(
+            f"The {kind} name {shortened(name)} cannot name a folder. Use letters, digits, '.', '_' and '-', a letter "
+            "or digit first, no '.' last, at most 64 characters, and no name of a device such as 'con' or 'nul'."
+        )
+    return name
+
+
+def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """The rows as lines whose cells stand below each other; those of the columns `right` end below each other."""
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:>{width}}" if place in right else f"{cell:<{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]

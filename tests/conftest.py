@@ -10,6 +10,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("lvm_bench", "typechecker.check")
+pytest_plugins = ["small_suite"]
 
 # No absolute timing: a loaded machine is not a failure.
 settings.register_profile("untimed", deadline=None)
@@ -42,4 +43,4 @@ def lvm_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --dry-run` lists the jobs and measures nothing."""
-    monkeypatch.setattr("lvm_bench.estimate.tell", lambda *_, **__: True)
+    monkeypatch.setattr("lvm_bench.execution.estimate.tell", lambda *_, **__: True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvm_bench import store
-from lvm_bench.records import CONTROLS, HISTORY, IMAGES, SCORES, TRAINED
+from lvm_bench import disk
+from lvm_bench.runs.layout import HISTORY, IMAGES, SCORES, TRAINED
+from lvm_bench.suites.job import CONTROLS
 
 VERSIONS = {"lvm-bench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"}
 CONDITIONS = {"epochs": 2, "batch_size": 10, "latent": 16, "threads": 1, "samples": 100}
@@ -46,11 +47,11 @@ def make_run(
     made = [] if control or status not in ("trained", "done") else [*TRAINED]
     for name in made:
         if name == HISTORY:
-            store.write_text(folder / name, f"epoch,loss\n1,{seed}.50\n")
+            disk.write_text(folder / name, f"epoch,loss\n1,{seed}.50\n")
         else:
-            store.write(folder / name, lambda file: file.write_bytes(weights_file(weights)))
+            disk.write(folder / name, lambda file: file.write_bytes(weights_file(weights)))
     if status == "done":
-        store.write_json(folder / SCORES, {"mse.train": 1.0 + seed} if scores is None else scores)
+        disk.write_json(folder / SCORES, {"mse.train": 1.0 + seed} if scores is None else scores)
         made.append(SCORES)
     arrays = dict(arrays or {})
     if images or (status == "done" and not control):
@@ -62,7 +63,7 @@ def make_run(
     record = {
         "suite": suite.name, "dataset": dataset, "method": method, "seed": seed, "status": status,
         "settings": settings, "conditions": given,
-        "digest_weights": store.digest(weights), "digest_scores": store.digest(settings),
+        "digest_weights": disk.digest(weights), "digest_scores": disk.digest(settings),
         "plan": {"description": "made up", "order": 0, "seeds": [0, 1]}, "facts": FACTS, "extractor": "classifier",
         "fingerprint": "f" * 64, "earlier_environments": [], "parameters": 7,
         "environment": {
@@ -70,19 +71,19 @@ def make_run(
             "device": "x86_64", "host": "here", "threads": 1, "date": f"2026-01-01T00:00:0{seed}",
             **(environment or {}),
         },
-        "files": {name: store.fingerprint(folder / name) for name in made},
+        "files": {name: disk.fingerprint(folder / name) for name in made},
     }  # fmt: skip
     if made:
         record["seconds_training"] = 1.25
     if status == "done":
         record["seconds_evaluation"] = 0.5
-    store.write_record(folder / "job.json", record | changes)
+    disk.write_record(folder / "job.json", record | changes)
     return folder
 
 
 def weights_file(job: dict[str, Any]) -> bytes:
     """A safetensors file without tensors whose header holds a job."""
-    header = json.dumps({"__metadata__": {"job": store.canonical(job)}}).encode()
+    header = json.dumps({"__metadata__": {"job": disk.canonical(job)}}).encode()
     return len(header).to_bytes(8, "little") + header
 
 
@@ -90,7 +91,7 @@ def write_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
     """An .npz file."""
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    store.write(file, lambda beside: beside.write_bytes(stream.getvalue()))
+    disk.write(file, lambda beside: beside.write_bytes(stream.getvalue()))
 
 
 def seal(file: Path, value: dict[str, Any]) -> None:
@@ -102,10 +103,10 @@ def seal(file: Path, value: dict[str, Any]) -> None:
 def change(folder: Path, **changes: Any) -> None:
     """Seal the record of a run anew with other values."""
     file = folder / "job.json"
-    seal(file, store.read_record(file) | changes)
+    seal(file, disk.read_record(file) | changes)
 
 
 def note(folder: Path, *names: str) -> None:
     """Put the fingerprints of files that were changed into the record of their run."""
-    files = store.read_record(folder / "job.json")["files"]
-    change(folder, files=files | {name: store.fingerprint(folder / name) for name in names})
+    files = disk.read_record(folder / "job.json")["files"]
+    change(folder, files=files | {name: disk.fingerprint(folder / name) for name in names})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lvm_bench import config
+from lvm_bench.suites import bench_toml
 
 ROOT = Path(__file__).parent.parent
 TINY = (
@@ -360,8 +360,8 @@ def test_a_results_folder_that_cannot_be_written_is_refused_before_any_work(lvm_
 
 @pytest.mark.usefixtures("unmeasured")
 def test_a_bench_toml_in_the_working_folder_wins(lvm_bench: Call, tmp_path: Path) -> None:
-    text = (config.defaults_folder() / "bench.toml").read_text()
-    packages = (config.defaults_folder() / "baselines").as_posix()
+    text = (bench_toml.defaults_folder() / "bench.toml").read_text()
+    packages = (bench_toml.defaults_folder() / "baselines").as_posix()
     own = text.replace('packages = ["baselines"]', f'packages = ["{packages}"]') + '\n[suites.own]\nmethods = ["vae"]\n'
     (tmp_path / "bench.toml").write_text(own + 'datasets = ["digits"]\nseeds = [3]\n')
     result = lvm_bench("run", "--suite", "own", "--dry-run")
@@ -389,8 +389,8 @@ def test_data_that_the_extractor_declines_does_not_stop_the_other_data(lvm_bench
 
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "bare.npz", images=pixels)
-    text = (config.defaults_folder() / "bench.toml").read_text()
-    packages = (config.defaults_folder() / "baselines").as_posix()
+    text = (bench_toml.defaults_folder() / "bench.toml").read_text()
+    packages = (bench_toml.defaults_folder() / "baselines").as_posix()
     text = text.replace('packages = ["baselines"]', f'packages = ["{packages}"]')
     bare = (
         '\n[datasets.bare]\nbase = "npz"\npath = "{}"\nnetwork = "digits"\nlatent = 4\nlikelihood = "sse"\nepochs = 1\n'

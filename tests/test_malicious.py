@@ -10,10 +10,11 @@ from faults.malicious import CASES, Case, Told, pickled, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvm_bench import config, registry, store
+from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.report.writers import escape
-from lvm_bench.text import printable, shortened
+from lvm_bench.report.tables.writers import escape
+from lvm_bench.suites import bench_toml
+from lvm_bench.text import check_name, printable, shortened
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -75,7 +76,7 @@ def test_a_shortened_value_is_short_and_begins_like_the_value(value: object) -> 
 @given(st.text(max_size=70))
 def test_a_name_is_refused_or_is_that_of_one_folder_anywhere(name: str) -> None:
     try:
-        store.check_name("method", name)
+        check_name("method", name)
     except UserError:
         return
     assert Path("results", name).parts == ("results", name)
@@ -92,15 +93,15 @@ def test_a_name_is_refused_or_is_that_of_one_folder_anywhere(name: str) -> None:
     )
 )
 def test_a_value_that_is_fit_can_be_kept_in_a_record(value: object) -> None:
-    if not list(config.unfit({"key": value})):
-        assert store.digest(value) == store.digest(value)
+    if not list(bench_toml.unfit({"key": value})):
+        assert disk.digest(value) == disk.digest(value)
 
 
 @pytest.mark.parametrize("inside", ["a", "a/b", "a/../b", "."])
 def test_a_folder_is_inside_its_root_also_where_that_is_a_link(inside: str, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "root").symlink_to(tmp_path / "real")
-    assert store.check_inside(tmp_path / "root", tmp_path / "root" / inside) == tmp_path / "root" / inside
+    assert disk.check_inside(tmp_path / "root", tmp_path / "root" / inside) == tmp_path / "root" / inside
 
 
 @pytest.mark.parametrize("link", ["/", "..", "loop"])
@@ -109,7 +110,7 @@ def test_a_link_that_leads_out_is_named(link: str, tmp_path: Path) -> None:
     root.mkdir()
     (root / "link").symlink_to(tmp_path if link == "loop" else link)
     with pytest.raises(RunError, match=r"root/link/x: a link leads it out of .*root\."):
-        store.check_inside(root, root / "link" / "x")
+        disk.check_inside(root, root / "link" / "x")
 
 
 def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:

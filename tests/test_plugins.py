@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lvm_bench import catalogue, config
+from lvm_bench.suites import bench_toml, catalogue
+from lvm_bench.suites.resolve import resolve
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_method_of_an_installed_package_is_listed_and_loaded_when_named(installed: Path) -> None:
-    file = config.defaults_folder() / "bench.toml"
+    file = bench_toml.defaults_folder() / "bench.toml"
     assert catalogue.rows("methods", file, ())["outside"] == "From outside."
-    suite = config.resolve(file, "quick", methods=("outside",))
+    suite = resolve(file, "quick", methods=("outside",))
     assert [path.name for path in suite.loaded] == ["outside_methods.py"]
-    assert "outside" not in config.resolve(file, "quick").methods
+    assert "outside" not in resolve(file, "quick").methods

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from lvm_bench import store
+from lvm_bench import disk
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.registry import DATASETS
 
@@ -134,7 +134,7 @@ def fetch(name: str, root: Path) -> None:
         path = root / file.path
         try:
             if not path.is_file() or difference(file, path):
-                store.write(path, partial(_download, file))
+                disk.write(path, partial(_download, file))
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
             if isinstance(error, HTTPError):
                 error.close()  # it is the server's answer too, and holds the connection

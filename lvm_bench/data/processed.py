@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lvm_bench import store
+from lvm_bench import disk
 from lvm_bench.data.files import cache_folder
 from lvm_bench.errors import StorageError
 
@@ -24,7 +24,7 @@ def processed(
 
     StorageError where the cache has no room for them.
     """
-    file = cache_folder() / name / f"{store.digest([*causes, *shape])}.npy"
+    file = cache_folder() / name / f"{disk.digest([*causes, *shape])}.npy"
 
     def make(beside: Path) -> None:
         # Writing to a mapped file on a full disk ends the process without a word.
@@ -35,7 +35,7 @@ def processed(
         pixels.flush()
 
     try:
-        store.once(file, make)
+        disk.once(file, make)
     except StorageError as error:
         size = f"{np.prod(shape) / 1e9:.1f} GB"
         raise StorageError(f"{error} The processed images need {size}; XDG_CACHE_HOME sets another place.") from error

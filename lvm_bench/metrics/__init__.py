@@ -1,20 +1,10 @@
 """Every metric as a pure function: arrays in (NumPy or torch), a float or a dict of floats out."""
 
 from lvm_bench.metrics.coverage import code_coverage, f_score, knn, prd, prd_curve
-from lvm_bench.metrics.factors import (
-    beta_vae_score,
-    dci,
-    direction_angles,
-    draw_factors,
-    factor_vae_score,
-    latent_directions,
-    mig,
-    pca_factor_vae_score,
-    pca_mig,
-    sap,
-    whitened,
-)
+from lvm_bench.metrics.directions import direction_angles, latent_directions, pca_factor_vae_score, pca_mig, whitened
+from lvm_bench.metrics.factors import beta_vae_score, dci, factor_vae_score, mig, sap
 from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
+from lvm_bench.metrics.grid import draw_factors
 from lvm_bench.metrics.latent import (
     collapsed_kl,
     collapsed_variance,

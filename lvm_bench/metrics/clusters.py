@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lvm_bench.kde import row_blocks, squared_distances
+from lvm_bench.distances import row_blocks, squared_distances
 
 _BATCH = 512
 _STEPS = 40  # more would cluster better than scikit-learn's rule does, and lower PRD's precision by a little

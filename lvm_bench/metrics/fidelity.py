@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lvm_bench.kde import row_blocks
+from lvm_bench.distances import row_blocks
 from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_shape
 from lvm_bench.seeding import generator
 

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.kde import (
+from lvm_bench.distances import row_blocks
+from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
+from lvm_bench.modelling.kde import (
     PAPER_BANDWIDTHS,
     corrected_bandwidth,
     leave_one_out_log_density,
     log_floor,
     optimal_bandwidth,
-    row_blocks,
 )
-from lvm_bench.losses import gaussian_kl_to_standard, imq_mmd
-from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
+from lvm_bench.modelling.losses import gaussian_kl_to_standard, imq_mmd
 from lvm_bench.seeding import generator
 
 Posterior = tuple[Array, Array]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lvm_bench.kde import row_blocks, squared_distances
+from lvm_bench.distances import row_blocks, squared_distances
 from lvm_bench.metrics.arrays import Array, metric, same_shape, tensor
 
 _QUERIES = 2000  # the median of their distances is known to about 1 %

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
-from lvm_bench.kde import row_blocks
+from lvm_bench.distances import row_blocks
 
 _LONG = 512  # numbers in a row, from which on a product costs more than to find the nearest in it
 _TILE = 2000  # rows of both sides of a tile of distances

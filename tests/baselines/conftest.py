@@ -9,8 +9,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from lvm_bench import networks, registry
-from lvm_bench.contract import Method, Spec, to_float
+from lvm_bench import registry
+from lvm_bench.modelling import networks
+from lvm_bench.modelling.contract import Method, Spec, to_float
 from lvm_bench.seeding import generator
 
 for file in sorted((Path(__file__).parents[2] / "baselines").glob("*.py")):

@@ -6,9 +6,9 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
-from lvm_bench.contract import Epoch
 from lvm_bench.errors import UserError
-from lvm_bench.kde import corrected_bandwidth, log_density
+from lvm_bench.modelling.contract import Epoch
+from lvm_bench.modelling.kde import corrected_bandwidth, log_density
 from lvm_bench.seeding import generator
 
 # The authors' bandwidth for latent size 2 and 10,000 images: nothing to estimate.

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from lvm_bench.contract import Epoch
+from lvm_bench.modelling.contract import Epoch
 from lvm_bench.seeding import generator
 
 IMAGES = torch.randint(0, 256, (50, 1, 4, 4), generator=generator(0, "images"), dtype=torch.uint8)
@@ -75,7 +75,7 @@ def test_adversary_loss_stops_at_the_codes_and_knows_the_latest_weights(method, 
 
 def test_a_perfect_discriminator_reads_the_total_correlation():
     """On a correlated Gaussian the trained discriminator's log ratio is the total correlation, -log(1 - r^2)/2."""
-    from lvm_bench.networks import discriminator
+    from lvm_bench.modelling.networks import discriminator
 
     r, stream = 0.8, generator(0, "correlated")
     with torch.random.fork_rng(devices=[]):

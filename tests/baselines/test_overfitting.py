@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lvm_bench.contract import Epoch
+from lvm_bench.modelling.contract import Epoch
 from lvm_bench.seeding import generator
 
 # The share of the images' variance that may be left in reconstructions: 1 is the mean image. The KL costs a

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lvm_bench.losses import imq_mmd
+from lvm_bench.modelling.losses import imq_mmd
 
 
 def test_loss_by_hand(linear, x, replay):

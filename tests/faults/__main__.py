@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lvm_bench import __version__, store
+from lvm_bench import __version__, disk
 
 from .cluster import cluster
 from .disks import clock, full, moved, read_only
@@ -101,7 +101,7 @@ def main() -> int:
     text = page(found, chosen.seed, time.monotonic() - begun)
     print(text)
     if not chosen.only and chosen.share == 1:
-        store.write_text(PAGE, text)
+        disk.write_text(PAGE, text)
         print(f"Written: {PAGE}")
     return 1 if any(item.failures for item in found) else 0
 

@@ -3,7 +3,7 @@
 import os
 
 from lvm_bench import Method, method
-from lvm_bench.losses import sse
+from lvm_bench.modelling.losses import sse
 
 
 class Counted(Method):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvm_bench import claims
+from lvm_bench.runs.lease import LEASE
 
 from .inside import die_after, hasten, jump, limit_files
 from .kills import compare
@@ -264,7 +264,7 @@ def moved(make: Callable[[str], Place], seed: int) -> Item:
     copied.results = to
     same = copied.bytes_of_runs() == place.bytes_of_runs()
     item.expect(same, "copied while a runner is at work: the copy has other bytes")
-    item.expect(not [*to.rglob(claims.LEASE)], "copied while a runner is at work: a lease was left over")
+    item.expect(not [*to.rglob(LEASE)], "copied while a runner is at work: a lease was left over")
     item.rows.append(["copied while a runner is at work", ended.code, f"{ended.seconds:.1f}"])
     return item
 

@@ -13,7 +13,7 @@ OURS = ("aae", "seed-0")  # the end of the path of the run that is meant
 
 def crash_at(k: int, steps: Path) -> None:
     """End this process before the k-th of the calls that change what stands on disk; 0 counts them into `steps`."""
-    from lvm_bench import checkpoint
+    from lvm_bench.training import checkpoint
 
     checkpoint.SHARE = 1e9  # a checkpoint after every step: their number must not depend on the clock
     done = 0
@@ -36,7 +36,7 @@ def crash_at(k: int, steps: Path) -> None:
 
 def die_after(name: str, times: int) -> None:
     """End this process once the file of that name of the AAE's run was written so many times."""
-    from lvm_bench import checkpoint
+    from lvm_bench.training import checkpoint
 
     checkpoint.SHARE = 1e9  # a checkpoint after every step
     replace, seen = os.replace, 0
@@ -53,10 +53,11 @@ def die_after(name: str, times: int) -> None:
 
 def hasten() -> None:
     """In this process a lease is void after 2 s without a sign of life, and waiting is said at once."""
-    from lvm_bench import claims, progress, runner
+    from lvm_bench.execution import progress, suite
+    from lvm_bench.runs import lease
 
-    claims.TOUCH, claims.STALE, claims.CONFIRM = 0.2, 2.0, 2.0
-    runner.POLL, progress.PLAIN_EVERY = 0.1, 0.0
+    lease.TOUCH, lease.STALE, lease.CONFIRM = 0.2, 2.0, 2.0
+    suite.POLL, progress.PLAIN_EVERY = 0.1, 0.0
 
 
 def jump() -> None:

@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from lvm_bench import claims, store
+from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.runs.lease import LEASE, holder
 
 from .inside import crash_at
 from .place import REPORT, TINY, Item, Place, Started, at_once, differing, run
@@ -118,14 +119,14 @@ def run_folders() -> str:
 
 def phase(place: Place, killed: Started) -> str:
     """Where a killed run was, by what it left."""
-    for lease in sorted(place.results.glob(f"{run_folders()}/{claims.LEASE}")):
+    for lease in sorted(place.results.glob(f"{run_folders()}/{LEASE}")):
         folder = lease.parent
-        holder = claims.holder(folder)
-        if not holder or holder.pid != killed.process.pid:  # left by one that was killed before
+        found = holder(folder)
+        if not found or found.pid != killed.process.pid:  # left by one that was killed before
             continue
         control = folder.parent.name in ("real-images", "standard-normal")
         try:
-            status = store.read_record(folder / "job.json")["status"]
+            status = disk.read_record(folder / "job.json")["status"]
         except RunError:
             status = "new"
         if control:

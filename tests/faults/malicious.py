@@ -26,8 +26,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from click.testing import CliRunner
 
-from lvm_bench import config, records, store
+from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
+from lvm_bench.runs.record import checked_record
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.resolve import resolve
 from lvm_bench.text import printable
 
 TRAP = "../ran"  # the folder that code of a stranger makes if it runs, as seen from the working folder
@@ -146,7 +149,7 @@ RUN = ("run", "--suite", "s", *TINY)
 
 def bench(more: str = "", *changes: tuple[str, str]) -> Path:
     """The packaged configuration with one more suite, changed as said."""
-    home = config.defaults_folder()
+    home = bench_toml.defaults_folder()
     text = (home / "bench.toml").read_text(encoding="utf-8") + SUITE + more
     for old, new in (('packages = ["baselines"]', f'packages = ["{(home / "baselines").as_posix()}"]'), *changes):
         assert text.count(old) == 1, old
@@ -537,8 +540,8 @@ def tar(*members: tuple[str, bytes, str]) -> bytes:
 
 def exchanged_weights(content: bytes) -> Told:
     """Weights of Inception that were exchanged after their checksum was verified."""
-    from lvm_bench import features
     from lvm_bench.data.images import load
+    from lvm_bench.evaluation import features
 
     Path("weights.pth").write_bytes(content)
     data = load("digits", Path(), options={}, train_images=20, validation_images=10, test_images=10)
@@ -714,9 +717,7 @@ FACTS = {
 
 def job(**changes: Any) -> dict[str, Any]:
     """A record of the run that the suite is about to begin."""
-    ours = config.resolve(
-        Path("bench.toml"), "s", settings=tuple(text.removeprefix("--set=") for text in TINY[:5])
-    ).jobs[0]
+    ours = resolve(Path("bench.toml"), "s", settings=tuple(text.removeprefix("--set=") for text in TINY[:5])).jobs[0]
     known = {
         "suite": ours.suite,
         "dataset": ours.dataset,
@@ -725,8 +726,8 @@ def job(**changes: Any) -> dict[str, Any]:
         "status": "done",
         "settings": ours.scores_settings(),
         "conditions": ours.conditions,
-        "digest_weights": store.digest(ours.weights_settings()),
-        "digest_scores": store.digest(ours.scores_settings()),
+        "digest_weights": disk.digest(ours.weights_settings()),
+        "digest_scores": disk.digest(ours.scores_settings()),
         "plan": dataclasses.asdict(ours.plan),
         "facts": FACTS,
         "extractor": None,
@@ -745,8 +746,8 @@ def reported(file: str, content: bytes) -> Told:
     OURS.mkdir(parents=True)
     for name, holds in {**sound, file: content}.items():
         (OURS / name).write_bytes(holds)
-    files = {name: store.fingerprint(OURS / name) for name in {*sound, file}}
-    store.write_record(OURS / "job.json", job(files=files))
+    files = {name: disk.fingerprint(OURS / name) for name in {*sound, file}}
+    disk.write_record(OURS / "job.json", job(files=files))
     told = call("report", "--suite", "s")
     assert not [tex for tex in Path("results").rglob("*.tex") if "\\input{evil}" in tex.read_text()]
     return told
@@ -756,28 +757,28 @@ def sealed(text: str) -> Told:
     """Any JSON as a record with the right seal, read."""
     seal = hashlib.sha256(("{\n" + text).encode()).hexdigest()
     Path("job.json").write_text(f'{{\n  "seal": "{seal}",\n{text}')
-    return attempt(lambda: store.read_record(Path("job.json")))
+    return attempt(lambda: disk.read_record(Path("job.json")))
 
 
 def other_record(*command: str, **changes: Any) -> Told:
     """A record of other things than a run writes: read, or found by a command."""
     bench()
-    store.write_record(OURS / "job.json", job(**changes))
-    return call(*command) if command else attempt(lambda: records.checked(OURS, ("digits", "vae", 0)))
+    disk.write_record(OURS / "job.json", job(**changes))
+    return call(*command) if command else attempt(lambda: checked_record(OURS, ("digits", "vae", 0)))
 
 
 def leased(**changes: Any) -> Told:
     """A lease of a stranger's, looked at as listings do."""
-    from lvm_bench import claims
+    from lvm_bench.runs.lease import LEASE, is_alive
 
     lease = {"host": platform.node(), "machine": "x", "pid": 1, "doing": {}, **changes}
-    Path(claims.LEASE).write_text(json.dumps(lease).replace('"DEEP"', "[" * 100_000))
-    return attempt(lambda: claims.is_alive(Path()))
+    Path(LEASE).write_text(json.dumps(lease).replace('"DEEP"', "[" * 100_000))
+    return attempt(lambda: is_alive(Path()))
 
 
 def resumed() -> Told:
     """A checkpoint that is a pickle, with the right checksum at its end."""
-    from lvm_bench.checkpoint import Checkpoints
+    from lvm_bench.training.checkpoint import Checkpoints
 
     content = pickled()
     Path("resume.safetensors").write_bytes(content + hashlib.sha256(content).digest())
@@ -796,8 +797,8 @@ def weights_of_a_stranger() -> Told:
     names = ("history.csv", "model.safetensors", "best.safetensors")
     for name in names:
         (OURS / name).write_bytes(pickled())
-    files = {name: store.fingerprint(OURS / name) for name in names}
-    store.write_record(OURS / "job.json", job(status="trained", files=files, fingerprint=data.fingerprint))
+    files = {name: disk.fingerprint(OURS / name) for name in names}
+    disk.write_record(OURS / "job.json", job(status="trained", files=files, fingerprint=data.fingerprint))
     return call(*RUN)
 
 
@@ -816,8 +817,8 @@ def folder_named(name: str) -> Told:
     """A finished run by a name of theirs, in the report."""
     bench()
     place = Path("results", "s", "runs", "digits", name, "seed-0")
-    store.write_record(place / "job.json", job(method=name))
-    store.write_json(place / "scores.json", {"mse.train": 1.0})
+    disk.write_record(place / "job.json", job(method=name))
+    disk.write_json(place / "scores.json", {"mse.train": 1.0})
     return call("report", "--suite", "s")
 
 

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvm_bench import config, records, store
-from lvm_bench.config import Job
+from lvm_bench import disk
+from lvm_bench.runs.layout import HISTORY, RECORD, SCORES, TRAINED, run_folder
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.job import Job
+from lvm_bench.suites.resolve import resolve
 
 from .place import Item, Place
 
@@ -64,7 +67,7 @@ def many(make: Callable[[str], Place]) -> Item:
 
 def bench(folder: Path) -> Path:
     """A bench.toml with a suite of variants of the digits and of the VAE."""
-    packaged = config.defaults_folder()
+    packaged = bench_toml.defaults_folder()
     text = (packaged / "bench.toml").read_text()
     text = text.replace('packages = ["baselines"]', f'packages = ["{(packaged / "baselines").as_posix()}"]')
     names = [f"data-{i}" for i in range(DATASETS)], [f"method-{i}" for i in range(METHODS)]
@@ -80,31 +83,31 @@ def bench(folder: Path) -> Path:
 
 def jobs(file: Path) -> list[Job]:
     """Every run and control of the suite."""
-    suite = config.resolve(file, SUITE)
+    suite = resolve(file, SUITE)
     return [*suite.jobs, *suite.controls]
 
 
 def finish(job: Job, results: Path) -> Path:
     """A finished run without a network: its files hold a word, its numbers are made up."""
-    folder = store.run_folder(results, job.suite, job.dataset, job.method, job.seed)
+    folder = run_folder(results, job.suite, job.dataset, job.method, job.seed)
     folder.mkdir(parents=True)
     keys = KEYS[:3] if job.is_control else KEYS
     scores = {key: (i + 1) * (1 + job.plan.order / 7) + job.seed / 49 for i, key in enumerate(keys)}
     rows = [",".join(COLUMNS), *(",".join(repr((epoch + job.seed) / 3) for _ in COLUMNS) for epoch in range(EPOCHS))]
-    contents = {records.SCORES: json.dumps(scores, indent=2)}
+    contents = {SCORES: json.dumps(scores, indent=2)}
     if not job.is_control:
-        contents |= dict.fromkeys(records.TRAINED, "synthetic") | {records.HISTORY: "\n".join(rows) + "\n"}
+        contents |= dict.fromkeys(TRAINED, "synthetic") | {HISTORY: "\n".join(rows) + "\n"}
     for name, text in contents.items():  # not `store.write`, which waits for the disk
         (folder / name).write_text(text, encoding="utf-8")
     record = {
         "suite": job.suite, "dataset": job.dataset, "method": job.method, "seed": job.seed, "status": "done",
         "settings": job.scores_settings(), "conditions": job.conditions, "plan": dataclasses.asdict(job.plan),
-        "digest_weights": store.digest(job.weights_settings()), "digest_scores": store.digest(job.scores_settings()),
+        "digest_weights": disk.digest(job.weights_settings()), "digest_scores": disk.digest(job.scores_settings()),
         "facts": FACTS, "extractor": "classifier", "fingerprint": "f" * 64, "environment": ENVIRONMENT,
         "earlier_environments": [], "parameters": 1000, "seconds_training": 1.5, "seconds_evaluation": 2.5,
-        "files": {name: store.fingerprint(folder / name) for name in contents},
+        "files": {name: disk.fingerprint(folder / name) for name in contents},
     }  # fmt: skip
-    (folder / records.RECORD).write_text(store.sealed(record), encoding="utf-8")
+    (folder / RECORD).write_text(disk.sealed(record), encoding="utf-8")
     return folder
 
 

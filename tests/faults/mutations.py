@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvm_bench import checkpoint, claims
+from lvm_bench.runs.lease import LEASE
+from lvm_bench.training import checkpoint
 
 from .inside import die_after, hasten
 from .place import REPORT, SUITE, TINY, Ended, Item, Place, at_once, differing, run
@@ -31,11 +32,11 @@ FILES: dict[str, tuple[Path, ...]] = {
         *(Path(SUITE, name) for name in ("tables/latent.csv", "tables/latent.tex", "figures/digits.png")),
     ),
     "killed in training": tuple(
-        OURS / name for name in ("job.json", "resume.safetensors", "resume.previous.safetensors", claims.LEASE)
+        OURS / name for name in ("job.json", "resume.safetensors", "resume.previous.safetensors", LEASE)
     ),
     "killed in evaluation": tuple(
         OURS / name
-        for name in ("job.json", "history.csv", *WEIGHTS[:2], "resume.safetensors", "scores.partial.json", claims.LEASE)
+        for name in ("job.json", "history.csv", *WEIGHTS[:2], "resume.safetensors", "scores.partial.json", LEASE)
     ),
 }
 MEASURED = re.compile(r"\d")
@@ -163,7 +164,7 @@ def judge(trial: Trial, place: Place, quiet: Place, rng: random.Random) -> Verdi
 
     verified = call(VERIFY, 0, 1)
     # A lease is of a process that is dead; what is for going on with may be missing, which costs time alone.
-    harmless = trial.file.name == claims.LEASE or (trial.kind == "deleted" and "resume" in trial.file.name)
+    harmless = trial.file.name == LEASE or (trial.kind == "deleted" and "resume" in trial.file.name)
     harmless |= trial.kind == "deleted" and trial.file.name in ("scores.partial.json", "files.json")
     named = _names(verified, damaged)
     if not named and not harmless and any(map(_matters, damaged)):

@@ -22,7 +22,7 @@ from typing import TypeVar
 from unittest import mock
 
 import lvm_bench
-from lvm_bench import config
+from lvm_bench.suites import bench_toml
 
 Trial, Verdict = TypeVar("Trial"), TypeVar("Verdict")
 HOME = Path(lvm_bench.__file__).parents[1]  # where the package under test lies
@@ -69,7 +69,7 @@ def run(*more: str, methods: tuple[str, ...] = ("avae", "aae"), seeds: tuple[int
         "--suite",
         SUITE,
         "--config",
-        str(config.defaults_folder() / "bench.toml"),
+        str(bench_toml.defaults_folder() / "bench.toml"),
         "--device=cpu",
         *names,
         *numbers,
@@ -249,7 +249,9 @@ def places() -> Iterator[Callable[[str], Place]]:
 def _forks() -> "multiprocessing.context.ForkServerContext":
     """Forks a process that has imported everything, and in which no thread runs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lvm_bench.cli", "lvm_bench.runner", "lvm_bench.report", "sklearn.datasets"])
+    context.set_forkserver_preload(
+        ["lvm_bench.cli", "lvm_bench.execution.suite", "lvm_bench.report.write", "sklearn.datasets"]
+    )
     with mock.patch.dict(os.environ, _environment()):
         forkserver.ensure_running()
     return context
@@ -276,10 +278,10 @@ def _enter(
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     from lvm_bench.cli import main
-    from lvm_bench.report import figures
+    from lvm_bench.report.figures import draw
 
     # They take seconds to draw, and are written as all files are; `call` and `start` draw them.
-    figures.left_out = lambda found: "Only the images are drawn."
+    draw.left_out = lambda found: "Only the images are drawn."
     if before:
         before(*given)
     main(arguments, prog_name="lvm-bench")

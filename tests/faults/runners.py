@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from lvm_bench import claims
+from lvm_bench.runs.lease import LEASE, holder
 
 from .inside import die_after, hasten
 from .kills import compare
@@ -135,7 +135,7 @@ def leases(make: Callable[[str], Place], seed: int) -> Item:
     name = "of a killed process of this machine"
     place = make("killed-here")
     place.forked(ALONE, die_after, "resume.safetensors", 3)
-    found = claims.holder(place.results / RUN_FOLDER)
+    found = holder(place.results / RUN_FOLDER)
     item.expect(found and found.host == platform.node(), f"{name}: there is no lease: {found}")
     finish(name, place, place.fork(ALONE), "took over at once and went on from the checkpoint")
 
@@ -185,7 +185,7 @@ def forge(place: Place, age: float) -> None:
     made.write_text(json.dumps({"host": "elsewhere", "machine": "another start", "pid": 1, "doing": {"epoch": 1}}))
     now = made.stat().st_mtime
     os.utime(made, (now - age, now - age))
-    made.replace(folder / claims.LEASE)
+    made.replace(folder / LEASE)
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def touched(place: Place, ahead: float) -> Iterator[None]:
 
     def touch() -> None:
         while not ended.wait(0.1):
-            os.utime(place.results / RUN_FOLDER / claims.LEASE, (time.time() + ahead,) * 2)
+            os.utime(place.results / RUN_FOLDER / LEASE, (time.time() + ahead,) * 2)
 
     beats = threading.Thread(target=touch)
     beats.start()

@@ -30,6 +30,7 @@ from lvm_bench.metrics import (
     sap,
     whitened,
 )
+from lvm_bench.metrics.directions import angle_deviation, pca_factor_vae_score_of_directions, pca_mig_of_directions
 from lvm_bench.seeding import generator
 
 SIZES = (4, 5, 6)
@@ -334,7 +335,7 @@ def test_a_collapsed_axis_makes_the_plain_score_chance_and_leaves_the_whitened_o
     white = whitened(codes)
     assert white.shape == (336, 3)
     assert pca_scores(white, (6, 7, 8))[1] == 1
-    both = factors.pca_factor_vae_score_of_directions(codes, (6, 7, 8), directions, 300, 60, 0)
+    both = pca_factor_vae_score_of_directions(codes, (6, 7, 8), directions, 300, 60, 0)
     assert both == {"": pytest.approx(1 / 3, abs=0.1), "whitened": 1}
 
 
@@ -351,7 +352,7 @@ def test_whitened_codes_have_unit_covariance_and_undo_every_linear_map():
     torch.testing.assert_close(white.T @ white / 336, torch.eye(3).double(), atol=1e-9, rtol=0)
     _, votes, directions = pca_scores(white, (6, 7, 8))
     assert votes == 1
-    assert factors.angle_deviation(directions) < 2
+    assert angle_deviation(directions) < 2
 
 
 def test_directions_that_miss_the_axes_of_their_factors_still_score_one():
@@ -387,8 +388,8 @@ def test_angles_of_known_directions():
     directions = torch.tensor([[1, 0], [c, s], [0, 1], [-c, s]], dtype=torch.float64)
     expected = torch.tensor([[0, 30, 90, 30], [30, 0, 60, 60], [90, 60, 0, 60], [30, 60, 60, 0]], dtype=torch.float64)
     torch.testing.assert_close(direction_angles(directions), expected)
-    assert factors.angle_deviation(directions) == pytest.approx((60 + 0 + 60 + 30 + 30 + 30) / 6)
-    assert factors.angle_deviation(torch.eye(3)) == 0
+    assert angle_deviation(directions) == pytest.approx((60 + 0 + 60 + 30 + 30 + 30) / 6)
+    assert angle_deviation(torch.eye(3)) == 0
 
 
 # Draws and seeds
@@ -434,10 +435,10 @@ def test_metrics_of_a_run_draw_samples_of_the_grid():
     codes, eye = grid(SIZES).float(), torch.eye(3).double()
     near_one = {"": pytest.approx(1, abs=0.01), "paper": pytest.approx(1, abs=0.01)}
     assert factors.mig_of_axes(codes, SIZES, 4000, 0) == near_one
-    assert factors.pca_mig_of_directions(codes, SIZES, eye, 4000, 0) == factors.mig_of_axes(codes, SIZES, 4000, 0)
+    assert pca_mig_of_directions(codes, SIZES, eye, 4000, 0) == factors.mig_of_axes(codes, SIZES, 4000, 0)
     assert factors.factor_vae_score_of_axes(codes, SIZES, 200, 0) == 1
     assert factors.beta_vae_score_of_axes(codes, SIZES, 200, 0) == 1
-    assert factors.pca_factor_vae_score_of_directions(codes, SIZES, eye, 200, 50, 0) == {"": 1, "whitened": 1}
+    assert pca_factor_vae_score_of_directions(codes, SIZES, eye, 200, 50, 0) == {"": 1, "whitened": 1}
     binary = grid((2, 2, 2))
     assert factors.sap_of_axes(binary, (2, 2, 2), 3000, 0) == pytest.approx(0.5, abs=0.05)
     assert factors.dci_of_axes(binary, (2, 2, 2), 150, 0)["disentanglement"] == pytest.approx(1, abs=0.01)

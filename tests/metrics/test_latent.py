@@ -8,7 +8,6 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from lvm_bench.kde import log_density
 from lvm_bench.metrics import (
     collapsed_kl,
     collapsed_variance,
@@ -22,6 +21,7 @@ from lvm_bench.metrics import (
     total_correlation,
     whitened_entropy,
 )
+from lvm_bench.modelling.kde import log_density
 from lvm_bench.seeding import generator
 
 

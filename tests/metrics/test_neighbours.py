@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lvm_bench.kde import row_blocks
+from lvm_bench.distances import row_blocks
 from lvm_bench.metrics import neighbours
 from lvm_bench.metrics.neighbours import around, is_inside, squared_radii
 

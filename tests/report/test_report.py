@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from lvm_bench import kde, records
-from lvm_bench.report import bandwidth
 from lvm_bench.report.figures import strips
+from lvm_bench.report.tables import bandwidth
+from lvm_bench.runs.record import read_runs
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -129,7 +129,7 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     from PIL import Image
 
     said: list[str] = []
-    runs, _ = records.read(results / "small")
+    runs, _ = read_runs(results / "small")
     pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, set(), said.append)
     assert [picture.file.name for picture in pictures] == ["mnist-avae-images.png", "mnist-vae-images.png", "mnist.png"]
     picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae-images.png").convert("RGB"))
@@ -157,8 +157,9 @@ def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_
 
 def test_report_does_not_import_torch(results: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from rich.console import Console; from lvm_bench.report import report;"
-        f"report(Path({str(results)!r}), None, [], 'avae-2024', 'std', Console());"
+        "import sys; from pathlib import Path; from rich.console import Console;"
+        "from lvm_bench.report.write import write_report;"
+        f"write_report(Path({str(results)!r}), None, [], 'avae-2024', 'std', Console());"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
@@ -168,7 +169,7 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
     def h0(l: int, m: int) -> list[float]:
         return [1.0, 1.0, 1.0] if l == 10 else [1.0, 1.5, 2.0]
 
-    monkeypatch.setattr(kde, "bandwidth_trials", h0)
+    monkeypatch.setattr("lvm_bench.modelling.kde.bandwidth_trials", h0)
     result = lvm_bench("report", "--results", tmp_path, "--tables", "bandwidth")
     assert result.exit_code == 0
     assert {"bandwidth.png", "bandwidth.pdf"} <= {file.name for file in (tmp_path / "bandwidth").iterdir()}
@@ -192,6 +193,6 @@ def test_bandwidths_are_computed_for_every_published_pair(monkeypatch: pytest.Mo
         asked.append((l, m))
         return [1.0]
 
-    monkeypatch.setattr(kde, "bandwidth_trials", note)
+    monkeypatch.setattr("lvm_bench.modelling.kde.bandwidth_trials", note)
     bandwidth.compute()
     assert len({*asked}) == 30

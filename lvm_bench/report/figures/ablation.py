@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lvm_bench.records import Run
 from lvm_bench.report.figures.style import COLOURS, Picture, dataset_name, outer, panels, plain, save
-from lvm_bench.report.tables import Place
+from lvm_bench.runs.comparable import Place
+from lvm_bench.runs.record import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from lvm_bench.errors import RunError
-from lvm_bench.records import DELETE, Run
-from lvm_bench.report.scores import Complain, Epochs, History
+from lvm_bench.runs.record import DELETE, Run
+from lvm_bench.runs.score_files import Complain, Epochs, History
 
 MOST_BYTES = 1 << 30  # of the arrays in one file: a small archive can claim to hold more than any memory
 

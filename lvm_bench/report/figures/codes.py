@@ -14,10 +14,9 @@ from jaxtyping import Float, Float64
 from rich.console import Console
 from rich.progress import track
 
-from lvm_bench import store
+from lvm_bench import disk
 from lvm_bench.data.files import cache_folder
 from lvm_bench.errors import StorageError
-from lvm_bench.records import CODES, MOST_CODES, Run
 from lvm_bench.report.figures.arrays import arrays_of, ordered
 from lvm_bench.report.figures.style import (
     GREY,
@@ -36,7 +35,9 @@ from lvm_bench.report.figures.style import (
     set_scale,
     whole_numbers,
 )
-from lvm_bench.report.scores import Complain
+from lvm_bench.runs.layout import CODES, MOST_CODES
+from lvm_bench.runs.record import Run
+from lvm_bench.runs.score_files import Complain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,7 +203,7 @@ def kept_scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2
     """The scaling of these points, from the user's cache where they were scaled before: it takes some ten seconds."""
     file = _kept(points)
     try:
-        store.once(file, lambda beside: _save(beside, scaling(points)))
+        disk.once(file, lambda beside: _save(beside, scaling(points)))
     except StorageError:  # without a cache
         return scaling(points)
     return np.load(file, allow_pickle=False)
@@ -211,7 +212,7 @@ def kept_scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2
 def _kept(points: Float64[np.ndarray, "n l"]) -> Path:
     version = importlib.metadata.version("scikit-learn")
     contents = hashlib.sha256(np.ascontiguousarray(points).tobytes()).hexdigest()
-    return cache_folder() / "mds" / f"{store.digest([contents, points.shape, MDS, version])}.npy"
+    return cache_folder() / "mds" / f"{disk.digest([contents, points.shape, MDS, version])}.npy"
 
 
 def _save(path: Path, values: Float64[np.ndarray, "..."]) -> None:

@@ -26,7 +26,7 @@ from lvm_bench.report.figures.style import (
     set_scale,
     whole_numbers,
 )
-from lvm_bench.report.scores import History
+from lvm_bench.runs.score_files import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

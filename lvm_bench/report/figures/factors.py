@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, UInt8
 
-from lvm_bench.records import CONTROLS, IMAGES, SWEEPS, Run
 from lvm_bench.report.figures.arrays import arrays_of, ordered
 from lvm_bench.report.figures.strips import GAP, Strip, strip, write_strips
 from lvm_bench.report.figures.style import (
@@ -25,7 +24,10 @@ from lvm_bench.report.figures.style import (
     plain,
     save,
 )
-from lvm_bench.report.scores import Complain
+from lvm_bench.runs.layout import IMAGES, SWEEPS
+from lvm_bench.runs.record import Run
+from lvm_bench.runs.score_files import Complain
+from lvm_bench.suites.job import CONTROLS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

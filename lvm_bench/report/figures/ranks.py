@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lvm_bench.report import ranking, statistics
 from lvm_bench.report.figures.style import COLUMN, GREY, Picture, figure, name, save
-from lvm_bench.report.ranking import Ranking
+from lvm_bench.report.tables import ranking, statistics
+from lvm_bench.report.tables.ranking import Ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

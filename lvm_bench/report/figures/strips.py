@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lvm_bench import store
-from lvm_bench.records import IMAGES, Run
+from lvm_bench import disk
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
 from lvm_bench.report.figures.style import Picture, dataset_name, look, name, plain
-from lvm_bench.report.scores import Complain
+from lvm_bench.runs.layout import IMAGES
+from lvm_bench.runs.record import Run
+from lvm_bench.runs.score_files import Complain
 from lvm_bench.text import counted
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
@@ -119,5 +120,5 @@ def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
             figure.figimage(pixels, left, y, origin="upper")
             middle = (y + pixels.shape[0] / 2) / height
             figure.text((left - 8) / width, middle, words, ha="right", va="center", fontsize=10, parse_math=False)
-        store.write(file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
+        disk.write(file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
     return file

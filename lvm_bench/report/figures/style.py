@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from lvm_bench import store
-from lvm_bench.report.tables import DATASETS, METHODS, PLAIN, label
+from lvm_bench import disk
+from lvm_bench.suites.labels import DATASETS, METHODS, PLAIN, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,9 +86,9 @@ def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
     undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with look():
         figure = draw()
-        store.write(png, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
+        disk.write(png, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
         figure.set_layout_engine("none")  # the places stay as they were found for the PNG
-        store.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
+        disk.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
     return png
 
 

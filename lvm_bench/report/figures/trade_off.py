@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from lvm_bench.records import CONTROLS
-from lvm_bench.report import published
 from lvm_bench.report.figures.arrays import ordered
 from lvm_bench.report.figures.style import (
     GREY,
@@ -25,8 +23,10 @@ from lvm_bench.report.figures.style import (
     save,
     set_scale,
 )
-from lvm_bench.report.statistics import spearman
-from lvm_bench.report.tables import PLAIN
+from lvm_bench.report.tables import published
+from lvm_bench.report.tables.statistics import spearman
+from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.labels import PLAIN
 from lvm_bench.text import counted
 
 if TYPE_CHECKING:

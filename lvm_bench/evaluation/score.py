@@ -1,0 +1,110 @@
+"""Evidence: what metrics may ask for, each computed once; and the loop that scores a run with every metric."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lvm_bench import disk, metrics
+from lvm_bench.errors import RunError, Stopped
+from lvm_bench.evaluation.evidence import Absent, Evidence
+from lvm_bench.registry import METRICS
+from lvm_bench.runs.record import MOST_SECONDS
+
+Scores = dict[str, float]
+
+
+def evaluate(
+    evidence: Evidence,
+    partial: Path,
+    identity: str,
+    say: Callable[[str], object] = print,
+    stop: Callable[[], bool] = lambda: False,
+    drawn_alone: bool = False,
+) -> Scores:
+    """Every metric that applies, by key; kept in `partial` after each metric, so that evaluation resumes.
+
+    What was kept for another `identity` (settings and weights) is not gone on with. With `drawn_alone` those metrics
+    alone that change with the evidence's seed. Raises Stopped.
+    """
+    assert metrics  # importing the package fills METRICS
+    done, before = _kept(partial, identity, say), seconds_before(partial, identity)
+    started = time.perf_counter()
+    for name, variant in wanted(evidence.settings.metrics, drawn_alone):
+        label = f"{name}.{variant}"
+        if label in done:
+            continue
+        if stop():
+            raise Stopped
+        inputs = inputs_of(evidence, name, variant)
+        if inputs is None:
+            continue
+        suffix = f"{variant}@{evidence.extractor.name}" if any(map(is_of_features, inputs)) else variant
+        done[label] = _keyed(name, suffix, METRICS[name](**inputs))
+        seconds = before + time.perf_counter() - started
+        disk.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
+    return {key: float(value) for scores in done.values() for key, value in scores.items()}
+
+
+def wanted(chosen: list[str] | Literal["all"], drawn_alone: bool = False) -> Iterator[tuple[str, str]]:
+    """The (metric, variant) pairs to score, whether or not they apply; with `drawn_alone` those that are drawn."""
+    for name, metric in METRICS.items():
+        if chosen == "all" or name in chosen:
+            parameters = {*inspect.signature(metric).parameters}
+            yield from (
+                (name, variant) for variant in metric.metric.of if not drawn_alone or is_drawn(parameters, variant)
+            )
+
+
+def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
+    """What a metric gets for a variant; None where it does not apply."""
+    try:
+        return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
+    except Absent:
+        return None
+
+
+def is_of_features(parameter: str) -> bool:
+    """Whether a metric's parameter is measured in the feature space."""
+    return parameter.endswith("_features")
+
+
+def is_drawn(parameters: set[str], variant: str) -> bool:
+    """Whether a metric of a trained model changes with the random draws of its evaluation."""
+    of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
+    drawn = {"seed", "directions", "prior_codes"} & parameters
+    return bool(drawn) or of_a_grid or variant in ("fake", "expost", "interpolated", "sampled")
+
+
+def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[str, Scores]:
+    """The scores of an evaluation that was interrupted, by metric and variant."""
+    if not partial.is_file():
+        return {}
+    try:
+        record = disk.read_record(partial)
+    except RunError as error:
+        say(f"{error} The evaluation starts anew.")
+        return {}
+    return record["scores"] if record.get("identity") == identity else {}
+
+
+def seconds_before(partial: Path, identity: str) -> float:
+    """Seconds that an evaluation took up to the last metric that was kept; 0 where none was."""
+    try:
+        record = disk.read_record(partial)
+    except RunError:
+        return 0.0
+    seconds = record.get("seconds") if record.get("identity") == identity else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < MOST_SECONDS else 0.0
+
+
+def needs_features(chosen: list[str] | Literal["all"]) -> bool:
+    """Whether one of these metrics measures in a feature space."""
+    return any(is_of_features(p) for name, _ in wanted(chosen) for p in inspect.signature(METRICS[name]).parameters)
+
+
+def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:
+    """`<metric>.<variant>`, or `<metric>_<part>.<variant>` for each part of a dict (the part "" adds nothing)."""
+    parts = value if isinstance(value, dict) else {"": value}
+    return {f"{name}_{part}.{suffix}" if part else f"{name}.{suffix}": float(v) for part, v in parts.items()}

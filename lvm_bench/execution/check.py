@@ -1,0 +1,301 @@
+"""The contract of a method as tests on small data: behind `lvm-bench check`, and over the whole registry in tests."""
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvm_bench import registry
+from lvm_bench.data.images import Data
+from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.execution.task import load_data, spec_of
+from lvm_bench.modelling.contract import Epoch, Method, Spec, resident, to_float
+from lvm_bench.seeding import generator
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import method_files
+from lvm_bench.suites.job import Job
+from lvm_bench.suites.resolve import resolve
+from lvm_bench.training.batches import encode
+from lvm_bench.training.build import build
+from lvm_bench.training.checkpoint import Checkpoints
+from lvm_bench.training.loop import train
+from lvm_bench.training.state import Trained
+
+
+class Broken(Exception):
+    """What of the contract a method breaks, as a sentence."""
+
+
+def require(condition: bool, text: str) -> None:
+    """Broken with this text unless the condition holds."""
+    if not condition:
+        raise Broken(text)
+
+
+@dataclass
+class Case:
+    """A method with its settings for scikit-learn's digits."""
+
+    job: Job
+    data: Data
+
+    @property
+    def cls(self) -> type[Method]:
+        return registry.METHODS[self.job.method_base]
+
+    @property
+    def spec(self) -> Spec:
+        return spec_of(self.job, self.data)
+
+    def images(self) -> Tensor:
+        return resident(self.data.train.pixels)
+
+    def batch(self) -> Tensor:
+        return to_float(self.images()[: self.spec.batch_size], self.spec.value_range)
+
+    def fresh(self) -> Method:
+        """A new instance, ready for its first batch as in training."""
+        settings = self.job.training
+        method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+        epoch = Epoch(0, self.images(), self.spec.value_range, generator(0, "check"))
+        with torch.no_grad():
+            method.start_epoch(epoch)
+            method.start_step(0)
+        return method
+
+    def trained(self, checkpoints: Checkpoints | None = None, stop: Callable[[], bool] = lambda: False) -> Trained:
+        """The method after the real loop's training of a few epochs."""
+        settings = self.job.training
+        method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+        validation = resident(self.data.validation.pixels)
+        result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
+        method.finish(encode(method, self.images()))
+        return result
+
+
+def case(name: str, plugins: tuple[Path, ...] = ()) -> Case:
+    """The method `name` with the packaged settings of the suite `quick`, three epochs long."""
+    file = bench_toml.defaults_folder() / "bench.toml"
+    suite = resolve(
+        file, "quick", methods=(name,), datasets=("digits",), seeds=(0,), plugins=plugins, settings=("epochs=3",)
+    )
+    if suite.broken:
+        raise UserError("\n".join(suite.broken.values()))
+    return Case(suite.jobs[0], load_data(suite.jobs[0], Path()))
+
+
+def has_a_description(case: Case) -> None:
+    """Its class or file has a docstring: `lvm-bench list methods` prints the first line."""
+    entries = registry.index(Path(registry.source_file(case.cls)))
+    described = {entry.name: entry.description for entry in entries if entry.kind == "method"}
+    require(bool(described.get(case.job.method_base)), "neither the class nor the file has a docstring")
+
+
+def hyper_parameters_are_keyword_only(case: Case) -> None:
+    """The hyper-parameters of `__init__` stand behind a `*`: only those are settings, recorded with a run."""
+    parameters = inspect.signature(case.cls).parameters.values()
+    hidden = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty]
+    require(
+        not hidden,
+        f"__init__ takes {', '.join(hidden)} by position; put a * before, as in __init__(self, *nets, pull=0.1)",
+    )
+
+
+def losses_are_finite_scalars(case: Case) -> None:
+    """`losses` returns named finite scalars, `loss` and what `monitor` names among them."""
+    losses = case.fresh().losses(case.batch())
+    require(isinstance(losses, dict), f"losses(x) returned {type(losses).__name__}, not a dict")
+    for name in ("loss", case.cls.monitor):
+        require(name in losses, f"losses(x) has no entry {name!r}; it has {', '.join(losses)}")
+    for name, value in losses.items():
+        require(isinstance(value, Tensor) and value.numel() == 1, f"losses(x)[{name!r}] is not a scalar tensor")
+        require(bool(torch.isfinite(value)), f"losses(x)[{name!r}] is {float(value.detach())} on the first batch")
+
+
+def loss_reaches_encoder_and_decoder(case: Case) -> None:
+    """The gradient of `loss` reaches the encoder and the decoder."""
+    method = case.fresh()
+    method.losses(case.batch())["loss"].backward()
+    for part in ("encoder", "decoder"):
+        reached = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in getattr(method, part).parameters()]
+        require(any(reached), f"the gradient of losses(x)['loss'] does not reach self.{part}")
+
+
+def shapes_and_ranges(case: Case) -> None:
+    """encode gives [b l], prior gives [n l], decode gives images of the data's shape in its value range."""
+    method, x, spec = case.fresh().eval(), case.batch(), case.spec
+    with torch.no_grad():
+        z, drawn = method.encode(x), method.prior(7)
+        image = method.decode(drawn)
+    require(z.shape == (len(x), spec.latent), f"encode(x) has shape {tuple(z.shape)}, not {(len(x), spec.latent)}")
+    require(drawn.shape == (7, spec.latent), f"prior(7) has shape {tuple(drawn.shape)}, not {(7, spec.latent)}")
+    require(image.shape == (7, *spec.shape), f"decode(z) has shape {tuple(image.shape)}, not {(7, *spec.shape)}")
+    low, high = spec.value_range
+    require(
+        bool((image >= low).all() and (image <= high).all()),
+        f"decode(z) leaves the value range [{low}, {high}]: {float(image.min()):.3g} to {float(image.max()):.3g}",
+    )
+    require(float(method.target_variance) > 0, f"target_variance is {method.target_variance}, not positive")
+
+
+def target_is_that_of_the_prior(case: Case) -> None:
+    """Before training, draws of prior() have the variance that target_variance tells."""
+    method = case.fresh().eval()
+    with torch.no_grad():
+        variance, told = float(method.prior(10_000).var(0).mean()), float(method.target_variance)
+    require(
+        abs(variance / told - 1) < 0.2,
+        f"prior() has a variance of {variance:.3g} and target_variance is {told:.3g}: scores against the target would "
+        "compare codes with another distribution, so override target_variance",
+    )
+
+
+def draws_from_its_generator(case: Case) -> None:
+    """Random numbers come from self.generator alone: neither torch's nor numpy's global state matters or moves."""
+    method, seen = case.fresh(), []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before, numpy_before = torch.get_rng_state(), _numpy_state()
+            method.generator.manual_seed(0)
+            with torch.no_grad():
+                method.eval()
+                seen.append((method.losses(case.batch())["loss"], method.prior(5)))
+            require(bool((torch.get_rng_state() == before).all()), "losses or prior drew from torch's global generator")
+            require(_numpy_state() == numpy_before, "losses or prior drew from numpy's global generator")
+    same = all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+    require(same, "the same self.generator state gave other losses or prior draws")
+
+
+def _numpy_state() -> bytes:
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002  (the global state is what is under watch)
+    return state[1].tobytes() + bytes(str(state[2]), "ascii")
+
+
+def evaluation_changes_nothing(case: Case) -> None:
+    """In eval mode encode, decode and losses leave the weights and buffers as they are."""
+    method = case.fresh().eval()
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    with torch.no_grad():
+        method.losses(case.batch())
+        method.decode(method.encode(case.batch()))
+    changed = [key for key, value in method.state_dict().items() if not torch.equal(value, before[key])]
+    require(not changed, f"evaluation changed {', '.join(changed)}")
+
+
+def training_helps(case: Case) -> None:
+    """Three epochs bring the reconstruction nearer to the images."""
+    x = case.batch()
+    before, after = case.fresh().eval(), case.trained().method
+    with torch.no_grad():
+        errors = [float(((x - m.decode(m.encode(x))) ** 2).mean()) for m in (before, after)]
+    require(errors[1] < errors[0], f"the reconstruction error went from {errors[0]:.4g} to {errors[1]:.4g}")
+
+
+def same_seed_same_bits(case: Case) -> None:
+    """Trained twice from one seed, every weight and the history are the same bits."""
+    first, second = case.trained(), case.trained()
+    require(first.history == second.history, "two trainings from one seed gave different histories")
+    a, b = first.method.state_dict(), second.method.state_dict()
+    differing = [key for key in a if not torch.equal(a[key], b[key])]
+    require(not differing, f"two trainings from one seed differ in {', '.join(differing)}")
+
+
+def goes_on_bit_for_bit(case: Case) -> None:
+    """Stopped twice within epochs, each time gone on with by a new instance, training gives the same bits."""
+    whole, calls = case.trained(), itertools.count(1)
+    with TemporaryDirectory() as folder:
+
+        def gone_on(at: int) -> Trained:
+            checkpoints = Checkpoints(Path(folder), case.job.name, math.inf, lambda text: None)
+            return case.trained(checkpoints, lambda: next(calls) == at)
+
+        for at in (4, 16):  # steps in all; an epoch has 12, or 9 without the images that AVAE holds out
+            with suppress(Stopped):
+                gone_on(at)
+        result = gone_on(0)
+    require(
+        result.history == whole.history,
+        "a training that was stopped and gone on with has another history: keep whatever lasts longer than a step "
+        "in buffers (persistent=False for what is no part of the model), or set it anew in start_epoch",
+    )
+    a, b = whole.method.state_dict(), result.method.state_dict()
+    differing = [key for key in a if not torch.equal(a[key], b[key])]
+    require(not differing, f"a training that was stopped and gone on with differs in {', '.join(differing)}")
+
+
+def weights_are_the_whole_model(case: Case) -> None:
+    """What state_dict() keeps is all that encoding and sampling need."""
+    method, other = case.trained().method, case.fresh()
+    other.load_state_dict(method.state_dict())
+    with torch.no_grad():
+        for made in (method, other):
+            made.eval().generator.manual_seed(0)
+        same_codes = torch.equal(method.encode(case.batch()), other.encode(case.batch()))
+        same_prior = torch.equal(method.prior(5), other.prior(5))
+    require(same_codes, "a copy with the same state_dict() encodes differently: keep what is learned in buffers")
+    require(same_prior, "a copy with the same state_dict() samples differently: keep what is learned in buffers")
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    has_a_description,
+    hyper_parameters_are_keyword_only,
+    losses_are_finite_scalars,
+    loss_reaches_encoder_and_decoder,
+    shapes_and_ranges,
+    target_is_that_of_the_prior,
+    draws_from_its_generator,
+    evaluation_changes_nothing,
+    training_helps,
+    same_seed_same_bits,
+    goes_on_bit_for_bit,
+    weights_are_the_whole_model,
+)
+
+
+def verdict(check: Callable[[Case], None], case: Case) -> str | None:
+    """None when the check passes, else why not, with file and line when the method's own code raised."""
+    try:
+        check(case)
+    except (Broken, RunError, UserError) as error:
+        return str(error)
+    except Exception as error:
+        place = registry.where(error, Path(registry.source_file(case.cls)))
+        return f"{place}: {type(error).__name__}: {error}"
+    return None
+
+
+def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
+    """Check every method of these files; the exit code: 0 when all keep the contract, else 1."""
+    failures = 0
+    for file in files:
+        names = [entry.name for entry in registry.index(file) if entry.kind == "method"]
+        if not names:
+            raise UserError(f"{file}: registers no method. Decorate its class with @method('name').")
+        for name in names:
+            made = case(name, () if file.resolve() in _packaged() else (file,))
+            reason = made.cls.declines(made.spec)
+            if reason:
+                say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
+                continue
+            for check in CHECKS:
+                problem = verdict(check, made)
+                failures += problem is not None
+                line = (check.__doc__ or "").splitlines()[0]
+                say(f"{name}: {'FAILED' if problem else 'ok'}  {line}" + (f"\n    {problem}" if problem else ""))
+    say(f"{failures} checks failed." if failures else "The contract holds.")
+    return 1 if failures else 0
+
+
+def _packaged() -> set[Path]:
+    methods = method_files(bench_toml.defaults_folder() / "bench.toml")
+    return {entry.file.resolve() for entry in methods.values()}

@@ -1,0 +1,373 @@
+"""Runs at a time: in processes of this machine, or on the nodes of a Ray cluster. Nothing else needs Ray.
+
+A task of Ray is one run, or the seeds that are trained together. A worker process keeps its `Worker`, and with it
+the data of its last run; it says how its runs are going, and learns when to stop, through an actor beside the command.
+"""
+
+import logging
+import os
+import platform
+import re
+import signal
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lvm_bench import disk, registry
+from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.execution.progress import Progress
+from lvm_bench.execution.stopping import Stop
+from lvm_bench.suites.job import Job, Suite
+from lvm_bench.training.state import Tick
+
+if TYPE_CHECKING:
+    from lvm_bench.execution.run import Outcome
+    from lvm_bench.execution.worker import Hire, Work, Worker
+
+
+ATTEMPTS = 4  # of a run whose worker dies
+
+EVERY = 1.0  # seconds between two exchanges of a worker at work with the command
+
+POLL = 0.5  # seconds between two looks of the command at its workers
+
+STORE = 128 * 2**20  # bytes of Ray's memory for objects: jobs and words, no images
+
+_ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
+
+_OF_A_CLUSTER = (
+    "Give the command on a node of the cluster, with its versions of Ray and Python. "
+    "If it asks for a token, as new Rays do, set RAY_AUTH_MODE=token."
+)
+
+Call = tuple[str, tuple[Any, ...]]  # a method of Listener, and its arguments
+
+
+class Board:
+    """The actor between the workers and the command: what they say, and whether they are to stop."""
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+        self._stopping = False
+
+    def exchange(self, calls: list[Call]) -> bool:
+        """Take what a worker says; whether it is to stop."""
+        self._calls += calls
+        return self._stopping
+
+    def collect(self, stopping: bool) -> list[Call]:
+        """Hand over what was said since the last time."""
+        self._stopping = stopping
+        calls, self._calls = self._calls, []
+        return calls
+
+    def sees(self, file: Path) -> bool:
+        """Whether a file is there for the machine of the command."""
+        return file.is_file()
+
+
+class Line:
+    """A worker's end of the board: the progress and the wish to stop of its runs."""
+
+    def __init__(self, board: Any):
+        self._board = board
+        self._ticks: list[Call] = []  # the newest one, until it is sent
+        self._due, self._stopping = 0.0, False
+
+    def __call__(self) -> bool:
+        if time.monotonic() >= self._due:
+            self._say(*self._ticks)
+        return self._stopping
+
+    def tick(self, job: Job, tick: Tick) -> None:
+        self._ticks = [("tick", (job, tick))]
+
+    def scoring(self, job: Job) -> None:
+        self._say(("scoring", (job,)))
+
+    def done(self, job: Job, seconds: float) -> None:
+        self._say(("done", (job, seconds)))
+
+    def declined(self, job: Job, reason: str) -> None:
+        self._say(("declined", (job, reason)))
+
+    def elsewhere(self, job: Job) -> None:
+        self._say(("elsewhere", (job,)))
+
+    def failed(self, name: str, reason: str) -> None:
+        self._say(("failed", (name, reason)))
+
+    def notice(self, job: Job, text: str) -> None:
+        self._say(("notice", (job, text)))
+
+    def _say(self, *calls: Call) -> None:
+        from ray.exceptions import RayError
+
+        try:
+            self._stopping = answer(self._board.exchange.remote(list(calls)))
+        except RayError:  # the command is gone: save, and end
+            self._stopping = True
+        self._ticks, self._due = [], time.monotonic() + EVERY
+
+
+_ASKING = ThreadPoolExecutor(1)
+
+
+def answer(reference: Any) -> Any:
+    """What an actor answers, asked for outside of the task's own thread: there Ray gives its CPUs away meanwhile."""
+    import ray
+
+    return _ASKING.submit(ray.get, reference).result()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker must find on its machine."""
+
+    folder: Path  # in which the command was given
+    results: Path  # of the suite
+    methods: list[Path]
+
+    def enter(self, board: Any) -> None:
+        """Work in the folder of the command; UserError naming what this machine does not have."""
+        missing = [str(path) for path in (self.folder, self.results, *self.methods) if not path.exists()]
+        if missing:
+            raise UserError(
+                f"The node {platform.node()} has no {', '.join(missing)}. All nodes of a cluster need the working "
+                "folder, the results and the methods under the same paths: share them, or start the nodes elsewhere."
+            )
+        os.chdir(self.folder)
+        runs = self.results / "runs"  # beside them a `report` sweeps
+        runs.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=runs, prefix=disk.TEMPORARY) as probe:
+            if not answer(board.sees.remote(Path(probe.name))):
+                raise UserError(
+                    f"{self.results} on the node {platform.node()} is not the folder of that name on the machine of "
+                    "this command. Give a folder on a shared file system with --results."
+                )
+
+
+_WORKERS: "dict[str, Worker]" = {}  # of this process: one, of the suite at work
+
+_FOUND: set[str] = set()  # data sets whose files this process has found whole
+
+
+def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> "list[Outcome]":
+    """The task: one run, or the seeds that are trained together, by the worker of this process.
+
+    Raises Stopped, StorageError, and UserError for a machine.
+    """
+    from lvm_bench.execution.task import require_files
+
+    suite, dataset = jobs[0].suite, jobs[0].dataset
+    if not _WORKERS:
+        place.enter(board)
+        for file in place.methods:
+            registry.load(file)
+        line = Line(board)
+        _WORKERS[suite] = hire(line, line)
+    worker = _WORKERS[suite]
+    if worker.stop():
+        raise Stopped
+    if dataset not in _FOUND:
+        try:
+            require_files(jobs, worker.root)
+        except UserError as error:
+            raise UserError(f"The node {platform.node()} lacks data. {error}") from error
+        _FOUND.add(dataset)
+    return [outcome for _, outcome in worker.work_all(jobs)]
+
+
+class Cluster:
+    """N processes of this machine (`jobs`), or the Ray cluster at an address, at work on a suite.
+
+    Entering it raises UserError without Ray, for a cluster that does not answer, and where no node has room for a run.
+    """
+
+    def __init__(self, suite: Suite, results: Path, device: str, jobs: int, address: str | None):
+        self.suite, self.results, self.jobs, self.address = suite, results, jobs, address
+        self.device, self.nodes = device, list[dict[str, float]]()  # as asked for; known when it is entered
+        self._option = f"--address {address}" if address else f"--jobs {jobs}"
+
+    def __enter__(self) -> "Cluster":
+        # Read when Ray is imported: no word to its makers; a cluster for this machine alone listens to it alone.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not self.address:
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(f"{self._option} needs Ray: pip install 'lvm-bench[ray]'.") from error
+        if self.address:
+            _reach(self.address)
+            where: dict[str, Any] = {"address": self.address}
+        else:
+            where = {"address": "local", "num_cpus": self.jobs, "include_dashboard": False,
+                     "object_store_memory": STORE, "_node_ip_address": "127.0.0.1"}  # fmt: skip
+        try:
+            with _sheltered():
+                ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
+        except (RuntimeError, ConnectionError, OSError, ValueError) as error:
+            why = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"{self._option}: Ray cannot start here ({why}). " + (_OF_A_CLUSTER if self.address else "")
+            ) from error
+        try:
+            self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self.device = self._device()
+            self.check_room()
+        except BaseException:
+            ray.shutdown()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        import ray
+
+        ray.shutdown()
+
+    def _device(self) -> str:
+        from lvm_bench.execution.task import resolve_device
+
+        if not self.address:
+            return resolve_device(self.device)
+        found = any(node.get("GPU", 0) for node in self.nodes)
+        if self.device == "cuda" and not found:
+            raise UserError(f"--device cuda: no node of the cluster at {self.address} has a GPU. Use --device cpu.")
+        return "cpu" if self.device == "cpu" or not found else "cuda"
+
+    def needs(self, job: Job) -> dict[str, float]:
+        """What Ray sets aside for a run."""
+        gpus = self.suite.running.gpus_per_job if self.device == "cuda" else 0
+        return {"num_cpus": job.training.threads if self.address else 1, "num_gpus": gpus}
+
+    def check_room(self) -> None:
+        """UserError when no node can take one of the runs, which would wait for ever."""
+        for job in self.suite.jobs:
+            cpus, gpus = self.needs(job).values()
+            if gpus > 1 and gpus != int(gpus):
+                raise UserError(f"gpus_per_job = {gpus}: Ray shares out parts of one GPU or whole ones. Give 1 or 2.")
+            if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self.nodes):
+                raise UserError(
+                    f"{self._option}: no node has the {cpus:g} CPUs (`threads`) and {gpus:g} GPUs (`gpus_per_job`) "
+                    f"that {job.name} needs. Change these settings, or add such a node."
+                )
+
+    def distribute(self, hire: "Hire", progress: Progress, stop: Stop) -> "Work":
+        """What works on jobs in the place of a worker in this process. Raises Stopped, StorageError and UserError."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Restarted for ever: the next `collect` tells it all it has to know.
+        actor: Any = ray.remote(Board)
+        board = actor.options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here).remote()
+        place = ray.put(Place(Path.cwd(), (self.results / self.suite.name).absolute(), self.suite.loaded))
+        hired = ray.put(hire)
+        task: Any = ray.remote(attempt)
+
+        def submit(jobs: list[Job]) -> Any:
+            options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self.needs(jobs[0])}
+            return task.options(**options).remote(jobs, place, hired, board)
+
+        def work(jobs: list[Job]) -> "Iterator[tuple[Job, Outcome]]":
+            return _work(jobs, submit, board, progress, stop)
+
+        return work
+
+
+def _work(
+    jobs: list[Job], submit: Callable[[list[Job]], Any], board: Any, progress: Progress, stop: Stop
+) -> "Iterator[tuple[Job, Outcome]]":
+    """What became of each job, as they end; what a worker that died had is submitted again."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    from lvm_bench.execution.worker import groups
+
+    deaths: Counter[str] = Counter()
+    trouble: BaseException | None = None  # what ends all work, when every worker has saved its own
+    waiting = {submit(group): group for group in groups(jobs)}
+
+    def listen() -> None:
+        for call, arguments in ray.get(board.collect.remote(stop() or trouble is not None)):
+            getattr(progress, call)(*arguments)
+
+    while waiting:
+        try:
+            ended, _ = ray.wait(list(waiting), timeout=POLL)
+            listen()
+        except RayError as error:
+            if stop():
+                raise Stopped from error
+            raise RunError(
+                "Ray's own processes have died. Give the same command again: runs go on from their last checkpoints."
+            ) from error
+        for reference in ended:
+            group = waiting.pop(reference)
+            first = group[0]
+            try:
+                yield from zip(group, ray.get(reference), strict=True)
+            except RayTaskError as error:
+                if trouble is None or isinstance(trouble, Stopped):
+                    trouble = _trouble(first, error.cause)
+            except RayError:
+                deaths[first.name] += 1
+                if trouble is not None or stop():
+                    trouble = trouble or Stopped()
+                elif deaths[first.name] < ATTEMPTS:
+                    progress.notice(first, "Its worker died; another one goes on from its last checkpoint.")
+                    waiting[submit(group)] = group
+                else:
+                    for job in group:
+                        progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
+                        yield job, "failed"
+    if trouble is not None:
+        raise trouble
+
+
+def _trouble(job: Job, cause: BaseException) -> BaseException:
+    """What a worker raised, as the command says it."""
+    if isinstance(cause, Stopped | RunError | UserError):
+        return cause
+    return RunError(
+        f"{job.name}: a worker cannot work ({type(cause).__name__}: {cause}). "
+        "All nodes need the same environment; whatever was finished is kept."
+    )
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Processes that are started meanwhile never get a SIGTERM: one to all of a job's processes is for the command.
+
+    Ray takes the command's own SIGTERM for itself; it is given back.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _reach(address: str) -> None:
+    """UserError unless something listens at HOST:PORT."""
+    found = _ADDRESS.fullmatch(address)
+    if not found:
+        raise UserError(f"--address {address[:80]!r}: write HOST:PORT, as `ray start --head` prints it.")
+    try:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}). Start one with `ray start --head` on one "
+            "node and `ray start --address=HOST:PORT` on the others, this machine among them."
+        ) from error

@@ -1,0 +1,145 @@
+"""What a run shows: one live line on a terminal, plain lines elsewhere; always on stderr."""
+
+import time
+from contextlib import suppress
+from typing import Protocol, runtime_checkable
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from lvm_bench.suites.job import Job
+from lvm_bench.text import counted, printable
+from lvm_bench.training.state import Tick
+
+PLAIN_EVERY = 15.0  # seconds between plain lines, so that a log of hours stays readable
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Whoever is told how a worker's jobs are going."""
+
+    def tick(self, job: Job, tick: Tick) -> None: ...
+    def scoring(self, job: Job) -> None: ...
+    def done(self, job: Job, seconds: float) -> None: ...
+    def declined(self, job: Job, reason: str) -> None: ...
+    def elsewhere(self, job: Job) -> None: ...
+    def failed(self, name: str, reason: str) -> None: ...
+    def notice(self, job: Job, text: str) -> None: ...
+
+
+class Progress:
+    """Lines about a suite: the run at work with its pace and time left, and what became of each run."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True, highlight=False)
+        self.live = Live(console=self.console, transient=True, refresh_per_second=4)
+        self.begun = time.monotonic()
+        self.texts: dict[str, str] = {}  # of the runs at work
+        self.printed: dict[str, float] = {}
+        self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
+        self.todo = self.finished = 0
+
+    def start(self, total: int, finished: int, todo: int) -> None:
+        """Say how many of all runs are finished; so many of the others are to be worked on."""
+        self.todo, self.begun = todo, time.monotonic()
+        if finished:
+            self.line(f"{finished} of {counted(total, 'run')} {'is' if finished == 1 else 'are'} finished already.")
+        if self.console.is_terminal and todo:
+            self.live.start()
+
+    def stop(self) -> None:
+        """Say what was done."""
+        self.live.stop()
+        if self.todo == 0:
+            self.line("Nothing to do.")
+        else:
+            runs = counted(self.todo, "run")
+            self.line(f"{self.finished} of {runs} finished in {clock(time.monotonic() - self.begun)}.")
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        with suppress(OSError):  # a terminal that was closed, a full disk under a log: the work goes on unseen
+            self.console.print(escape(printable(text)), soft_wrap=True)
+
+    def tick(self, job: Job, tick: Tick) -> None:
+        """Show how training is going."""
+        now = time.monotonic()
+        begun, first, _ = self.shares.get(job.name, (now, tick.share, tick.share))
+        self.shares[job.name] = (begun, first, tick.share)
+        means = "  ".join(f"{name} {value:.4g}" for name, value in tick.means.items())
+        text = f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s"
+        if tick.share > first:
+            run_left = (now - begun) * (1 - tick.share) / (tick.share - first)
+            runs = self.finished + sum(share - before for _, before, share in self.shares.values())
+            suite_left = (now - self.begun) * max(self.todo - runs, 0) / runs
+            text += f"  left: run {clock(run_left)}, suite {clock(suite_left)}"
+        self._show(job, text)
+
+    def scoring(self, job: Job) -> None:
+        """Show that a trained model is being measured."""
+        self._show(job, f"{job.name}  measuring")
+
+    def done(self, job: Job, seconds: float) -> None:
+        """A run is finished."""
+        self._ended(job, f"done in {clock(seconds)}")
+
+    def declined(self, job: Job, reason: str) -> None:
+        """A method declined its data set."""
+        self._ended(job, f"declined: {reason}")
+
+    def elsewhere(self, job: Job) -> None:
+        """Another runner has finished a run."""
+        self._ended(job, "done by another runner")
+
+    def failed(self, name: str, reason: str) -> None:
+        """A run failed; the others go on."""
+        self._forget(name)
+        self.line(f"{name}  FAILED: {reason}")
+
+    def notice(self, job: Job, text: str) -> None:
+        """Something about a run that its author should know, such as a damaged file."""
+        self.line(f"{job.name}  {text}")
+
+    def waiting(self, count: int, whose: str) -> None:
+        """Nothing is left but what other runners are at work on."""
+        self._show_text("", f"{counted(count, 'run')} at work in other runners ({whose}): waiting")
+        del self.texts[""]
+
+    def stopped(self, reason: str, left: int, total: int) -> None:
+        """Asked to stop: everything is saved."""
+        self.live.stop()
+        self.line(f"{reason}: everything is saved, {left} of {counted(total, 'run')} left. The same command goes on.")
+
+    def _ended(self, job: Job, how: str) -> None:
+        self._forget(job.name)
+        if not job.is_control:
+            self.finished += 1
+            self.line(f"{job.name}  {how}  ({self.finished}/{self.todo})")
+
+    def _forget(self, name: str) -> None:
+        self.texts.pop(name, None)
+        self.shares.pop(name, None)
+
+    def _show(self, job: Job, text: str) -> None:
+        self._show_text(job.name, text)
+
+    def _show_text(self, name: str, text: str) -> None:
+        self.texts[name] = text
+        now = time.monotonic()
+        if self.console.is_terminal:
+            with suppress(OSError):
+                self.live.update(escape(printable("\n".join(self.texts.values()))))
+        elif now - self.printed.setdefault(name, self.begun) > PLAIN_EVERY:
+            self.printed[name] = now
+            self.line(text)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 7s, 3m05s or 2h04m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

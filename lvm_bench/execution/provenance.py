@@ -1,0 +1,98 @@
+"""With what a run is made: versions, device, commit, and the code of its method."""
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lvm_bench import __version__, disk
+from lvm_bench.modelling.contract import Method
+from lvm_bench.modelling.networks import layers
+from lvm_bench.registry import METHODS, source_file
+from lvm_bench.runs.record import COSTS
+from lvm_bench.suites.job import Job
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
+
+
+def architecture(method: Method) -> dict[str, list[str]]:
+    """The layers of a method's networks, with what its decoder's output goes through."""
+    squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
+    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
+    return found | ({"adversary": layers(method.adversary)} if method.adversary is not None else {})
+
+
+def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
+    """What job.json keeps of a run besides its outcome; `before` is what it kept until now."""
+    environment = {
+        "versions": {**_versions(), **(_cuda() if device == "cuda" else {}), "method": code_digest(job)},
+        "commit": _commit(),
+        "device": _device(device),
+        "host": platform.node(),
+        "threads": job.training.threads,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    kept = ("fingerprint", *COSTS, "architecture", "seconds_checkpoints")
+    earlier = [*before.get("earlier_environments", [])]
+    if before and _but_date(before["environment"]) != _but_date(environment):
+        earlier.append(before["environment"])
+    return {
+        "suite": job.suite,
+        "dataset": job.dataset,
+        "method": job.method,
+        "seed": job.seed,
+        "settings": job.scores_settings(),
+        "conditions": job.conditions,
+        "digest_weights": disk.digest(job.weights_settings()),
+        "digest_scores": disk.digest(job.scores_settings()),
+        "plan": dataclasses.asdict(job.plan),
+        "environment": environment,
+        "earlier_environments": earlier,
+        "files": before.get("files", {}),
+        **{key: before[key] for key in kept if key in before},
+    }
+
+
+def _but_date(environment: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in environment.items() if key != "date"}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"lvm-bench": __version__, "python": platform.python_version(), **found}
+
+
+def _cuda() -> dict[str, str]:
+    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+
+
+def _device(device: str) -> str:
+    """What decides the bits: the name of the GPU, or the CPU's kind with the instructions that torch uses of it."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def code_digest(job: Job) -> str:
+    """The first digits of the SHA-256 of the file that defines a job's method; "" for a control."""
+    if job.is_control:
+        return ""
+    return hashlib.sha256(Path(source_file(METHODS[job.method_base])).read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _commit() -> str | None:
+    """The git commit of the working folder, '+' when it has changes; None outside a repository."""
+    try:
+        git = ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,118 @@
+"""Jobs -> train -> evaluate -> store. What is finished is skipped; a failing run does not stop the others.
+
+Whoever works on a run has claimed its folder, so that any number of runners can share one results folder.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from lvm_bench import disk
+from lvm_bench.errors import Stopped
+from lvm_bench.execution.progress import Progress
+from lvm_bench.execution.provenance import code_digest
+from lvm_bench.execution.run import Outcome
+from lvm_bench.execution.stopping import Stop
+from lvm_bench.execution.task import require_files, require_precision
+from lvm_bench.execution.worker import Hire, Work, Worker
+from lvm_bench.registry import METHODS, source_file
+from lvm_bench.runs.lease import Holder, holder
+from lvm_bench.runs.record import FINISHED
+from lvm_bench.runs.standing import UNFINISHED, Standing, folder_of, is_left, survey_all, surveyed
+from lvm_bench.suites.job import Job, Suite
+
+POLL = 2.0  # seconds between two looks at runs that others work on
+
+
+def run_suite(
+    suite: Suite,
+    results: Path,
+    root: Path,
+    device: str,
+    progress: Progress,
+    stop: Stop,
+    *,
+    retry_failed: bool = False,
+    resample: int = 0,
+    distribute: Callable[[Hire, Progress, Stop], Work] | None = None,
+) -> int:
+    """Run every job of a suite that is not finished; returns how many runs stand as failed at the end.
+
+    Of each trained run `resample` further evaluations are made, each with other random draws.
+    The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
+    Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
+    """
+    folder = results / suite.name
+    disk.check_writable(disk.check_inside(results, folder))
+    pairs = surveyed(suite, results)
+    todo = [job for job, standing in pairs if is_left(job, standing, results, retry_failed, resample)]
+    require_files(todo, root)
+    require_precision(todo, device)
+    own = [standing.state for job, standing in pairs if not job.is_control]
+    progress.start(len(own), sum(state in FINISHED for state in own), sum(not job.is_control for job in todo))
+    for job, file in _of_another_file(pairs):
+        progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
+    for method, reason in suite.broken.items():
+        progress.failed(method, reason)
+    given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
+    retried = given_up if retry_failed else {}
+    hire = partial(Worker, results, root, device, suite.running, given_up=retried, resample=resample)
+    worker = hire(progress, stop)
+    for job, standing in pairs:
+        if standing.state not in UNFINISHED:
+            worker.claims.tidy(folder_of(job, results))
+    try:
+        work = distribute(hire, progress, stop) if distribute else worker.work_all
+        outcomes = share(todo, results, work, progress, stop)
+    except Stopped:
+        left = sum(standing.state in UNFINISHED for standing in survey_all(suite.jobs, results))
+        progress.stopped(stop.reason, left, len(suite.jobs))
+        raise
+    finally:
+        progress.live.stop()  # it hides the terminal's cursor
+    progress.stop()
+    if not retry_failed:
+        for name, record in given_up.items():
+            progress.failed(name, f"{record.get('reason', '')} (before; --retry-failed tries it again)")
+    return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
+
+
+def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]]:
+    """Of each method whose file changed after a run the first such run on a data set, and that file."""
+    trained = [
+        (job, standing) for job, standing in pairs if standing.state in ("done", "trained") and not job.is_control
+    ]
+    codes = {name: code_digest(job) for name, job in {job.method_base: job for job, _ in trained}.items()}
+    found: dict[tuple[str, str], Job] = {}
+    for job, standing in trained:
+        code = codes[job.method_base]
+        if standing.record["environment"]["versions"].get("method", code) != code:
+            found.setdefault((job.dataset, job.method), job)
+    return [(job, Path(source_file(METHODS[job.method_base]))) for job in found.values()]
+
+
+def share(
+    todo: list[Job],
+    results: Path,
+    work: Work,
+    progress: Progress,
+    stop: Stop,
+) -> dict[str, Outcome]:
+    """Work on jobs until none is left that another runner has claimed; its jobs are taken over if it dies."""
+    outcomes: dict[str, Outcome] = {}
+    while todo:
+        found = list(work(todo))
+        outcomes |= {job.name: outcome for job, outcome in found}
+        busy = [job for job, outcome in found if outcome == "busy"]
+        if stop():
+            raise Stopped
+        if busy:
+            whose = {_whose(holder(folder_of(job, results))) for job in busy}
+            progress.waiting(len(busy), ", ".join(sorted(whose)))
+            stop.wait(POLL)
+        todo = busy
+    return outcomes
+
+
+def _whose(found: Holder | None) -> str:
+    return f"{found.host}, process {found.pid}" if found else "with a lease that cannot be read"

@@ -1,0 +1,114 @@
+"""What a job needs before it can start: its data, feature space and device."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from lvm_bench.data.files import fetchable, require
+from lvm_bench.data.images import Data, load
+from lvm_bench.errors import UserError
+from lvm_bench.evaluation.features import Extractor, Request
+from lvm_bench.evaluation.score import needs_features
+from lvm_bench.modelling.contract import Spec
+from lvm_bench.registry import DATASETS, EXTRACTORS
+from lvm_bench.suites.job import Job
+
+
+class Task(NamedTuple):
+    """What the runs of a data set share: its images and the feature space."""
+
+    data: Data
+    extractor: Extractor | None
+
+
+def require_precision(todo: list[Job], device: str) -> None:
+    """UserError for TF32 on a CPU, which has none: runs would be recorded as what they are not."""
+    if device == "cpu" and any(job.training.precision == "tf32" for job in todo if not job.is_control):
+        raise UserError('precision = "tf32": a CPU has no TF32. Use "float32" or "bf16", or --device cuda.')
+
+
+def extractor_of(job: Job, data: Data, root: Path, device: str) -> Extractor | None:
+    """The feature space of a job's metrics; None where none of them needs one."""
+    if not needs_features(job.evaluation.metrics):
+        return None
+    return EXTRACTORS[job.evaluation.extractor](Request(data, root, device, job.evaluation.classifier_epochs))
+
+
+def require_files(jobs: list[Job], root: Path) -> None:
+    """UserError naming every file that these jobs need and that is missing or damaged."""
+    named = {"inception"} & {job.evaluation.extractor for job in jobs if needs_features(job.evaluation.metrics)}
+    problems = []
+    for name in sorted({job.dataset_base for job in jobs} & fetchable().keys() | named):
+        try:
+            require(name, root)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
+    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`)."""
+    training = job.training
+    return load(
+        job.dataset_base,
+        root,
+        options=job.options,
+        train_images=_limit(training.train_images),
+        validation_images=_limit(training.validation_images),
+        test_images=_limit(job.evaluation.test_images),
+        made_up=made_up,
+    )
+
+
+def _limit(count: int | str) -> int | None:
+    return None if count == "all" else int(count)
+
+
+def spec_of(job: Job, data: Data) -> Spec:
+    """What a job's method may know of its task."""
+    c, h, w = (int(size) for size in data.train.pixels.shape[1:])
+    training = job.training
+    return Spec((c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood)
+
+
+def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any]:
+    """What the tables' captions say of a data set."""
+    avae = job.evaluation.protocol == "avae-paper"
+    heldout = len(data.validation if avae else data.test)
+    samples = min(job.evaluation.samples, heldout, len(data.train))
+    official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
+    facts: dict[str, Any] = {
+        "base": job.dataset_base,
+        "latent": job.training.latent,
+        "likelihood": job.training.likelihood,
+        "protocol": job.evaluation.protocol,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "heldout": heldout,
+        "heldout_split": "validation split" if avae else official,
+        "reference": len(data.train),
+        "reference_split": "training split",
+        "samples": samples,
+        "kid_subsets": job.evaluation.kid_subsets,
+        "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
+        "neighbours": job.evaluation.neighbours,
+        "weights": job.evaluation.weights,
+    }
+    if extractor:
+        facts["extractor_note"] = extractor.note
+    if data.novel:
+        facts["novel"] = DATASETS[job.dataset_base].info.novel
+    if data.grid:
+        facts["factors"] = {"names": list(data.grid.names), "sizes": list(data.grid.sizes)}
+    return facts
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one; UserError when CUDA is asked for and absent."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no CUDA device that torch can use. Use --device cpu.")
+    return name

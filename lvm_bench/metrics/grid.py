@@ -1,0 +1,133 @@
+"""Codes of a grid of ground-truth factors: how they are checked and drawn from."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from lvm_bench.errors import UserError
+from lvm_bench.metrics.arrays import Array, matrix, tensor
+from lvm_bench.seeding import generator
+
+BLOCK = 2**15  # rows per block: their codes stay in the processor's cache
+
+ROUNDING = 1e-6  # codes are float32: a spread below this share of the largest is rounding
+
+Factors = Array  # integers [n k], each factor's values counted from 0; anything else is refused in a sentence
+
+# Input
+
+
+def checked_factors(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
+    if not isinstance(values, Tensor) and np.asarray(values).dtype.kind not in "biufc":
+        raise UserError(
+            f"{name}: factors has dtype {np.asarray(values).dtype}; give integers, each factor's values counted from 0."
+        )
+    indices = tensor(values)
+    if indices.ndim != 2 or indices.shape[1] == 0:
+        raise UserError(
+            f"{name}: factors has shape {tuple(indices.shape)}; give one row per sample, [samples, factors]."
+        )
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise UserError(
+            f"{name}: factors has dtype {str(indices.dtype).removeprefix('torch.')}; "
+            f"give integers, each factor's values counted from 0."
+        )
+    if len(indices) != n:
+        raise UserError(f"{name}: codes has {n} rows and factors has {len(indices)}; give one of each per sample.")
+    indices = indices.long().cpu()
+    for column, (low, high) in enumerate(zip(indices.amin(0).tolist(), indices.amax(0).tolist(), strict=True)):
+        if low < 0 or high >= n:
+            raise UserError(
+                f"{name}: column {column} of factors (counted from 0) has values {low} to {high} in {n} samples; count "
+                f"a factor's values from 0, and give at least as many samples as it has values."
+            )
+    return indices
+
+
+def varying(factors: Int64[Tensor, "n k"], name: str, rows: str = "rows") -> None:
+    constant = (factors == factors[0]).all(0).nonzero().flatten().tolist()
+    if constant:
+        raise UserError(
+            f"{name}: column {constant[0]} of factors (counted from 0) has one value, {int(factors[0, constant[0]])}, "
+            f"in all {len(factors)} {rows}; a factor needs two or more, so drop it or give more samples."
+        )
+
+
+def two_dimensions(codes: Float64[Tensor, "n l"], name: str) -> None:
+    if codes.shape[1] < 2:
+        raise UserError(f"{name}: codes has 1 dimension, and the best is compared with the second; give 2 or more.")
+
+
+def checked_grid(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor, "N l"]:
+    if len(sizes) < 2 or min(sizes) < 2:
+        raise UserError(
+            f"{name}: sizes is {tuple(sizes)}; give two or more factors of two or more values each, so drop the others."
+        )
+    codes = matrix(grid_codes, "grid_codes", name).cpu()
+    if len(codes) != math.prod(sizes):
+        raise UserError(
+            f"{name}: grid_codes has {len(codes)} rows and sizes {tuple(sizes)} make {math.prod(sizes)} combinations; "
+            f"give the code of every combination, the last factor fastest."
+        )
+    return codes
+
+
+def at_least(least: int, name: str, **counts: int) -> None:
+    for what, count in counts.items():
+        if count < least:
+            raise UserError(f"{name}: {what} is {count}; give {least} or more.")
+
+
+# Draws
+
+
+def draw_factors(
+    sizes: Sequence[int], n: int, stream: torch.Generator, fixed: Mapping[int, int] = {}
+) -> Int64[Tensor, "n k"]:
+    """n combinations of factor values, uniform and independent; `fixed` gives factors, by number, one value."""
+    columns = []
+    for k, size in enumerate(sizes):
+        if not 0 <= fixed.get(k, 0) < size:
+            raise UserError(f"draw_factors: fixed[{k}] is {fixed[k]}; choose 0 to {size - 1}.")
+        columns.append(torch.full((n,), fixed[k]) if k in fixed else torch.randint(size, (n,), generator=stream))
+    unknown = set(fixed) - set(range(len(sizes)))
+    if unknown:
+        raise UserError(f"draw_factors: fixed has factor {min(unknown)}; choose 0 to {len(sizes) - 1}.")
+    return torch.stack(columns, dim=1)
+
+
+def sample(
+    grid_codes: Array, sizes: Sequence[int], n: int, seed: int, name: str
+) -> tuple[Float64[Tensor, "n l"], Int64[Tensor, "n k"]]:
+    """Codes and factors of n combinations, drawn with replacement."""
+    codes = checked_grid(grid_codes, sizes, name)
+    factors = draw_factors(sizes, n, generator(seed, name))
+    rows = np.ravel_multi_index(tuple(factors.numpy().T), tuple(sizes))
+    return codes[torch.from_numpy(rows)], factors
+
+
+def by_value(codes: Float64[Tensor, "N l"], sizes: Sequence[int], k: int) -> Float64[Tensor, "N l"]:
+    """The codes of the grid, those with the first value of factor k first."""
+    return codes.reshape(*sizes, -1).movedim(k, 0).reshape(codes.shape).contiguous()
+
+
+def counts(sizes: Sequence[int], draws: int, stream: torch.Generator) -> list[int]:
+    """How many draws fix each factor, when every draw picks one uniformly."""
+    return torch.randint(len(sizes), (draws,), generator=stream).bincount(minlength=len(sizes)).tolist()
+
+
+def stream_of(
+    codes: Float64[Tensor, "N l"], sizes: Sequence[int], draws: int, images: int, stream: torch.Generator
+) -> Iterator[tuple[int, Float64[Tensor, "b images l"]]]:
+    """Blocks of draws, factor after factor: (k, codes that share a random value of factor k within a draw)."""
+    for k, count in enumerate(counts(sizes, draws, stream)):
+        table, others = by_value(codes, sizes, k), len(codes) // sizes[k]
+        # Sorted, so that successive draws read the same part of the table.
+        chosen = torch.randint(sizes[k], (count, 1), generator=stream).sort(dim=0).values
+        for value in chosen.split(max(1, BLOCK // images)):
+            rows = torch.randint(others, (len(value), images), generator=stream).add_(value * others)
+            yield k, table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])

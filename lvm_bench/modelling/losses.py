@@ -1,0 +1,128 @@
+"""Tensor terms that methods share. Sums over pixels and axes, natural logarithms, gradients everywhere."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from lvm_bench.distances import squared_distances
+from lvm_bench.errors import UserError
+from lvm_bench.modelling.contract import Spec
+
+IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def sse(x: Float[Tensor, "b c h w"], recon: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """Sum of squared errors per image."""
+    return (x - recon).square().flatten(1).sum(1)
+
+
+def nll(
+    x: Float[Tensor, "b c h w"], raw: Float[Tensor, "b c h w"], recon: Float[Tensor, "b c h w"], spec: Spec
+) -> Float[Tensor, " b"]:
+    """Negative log-likelihood per image under `spec.likelihood`; `recon` is `raw` in the value range.
+
+    bernoulli: binary cross-entropy on the logits `raw`, nats; sse: the sum of squared errors (a Gaussian of
+    variance 1/2); gaussian_unit: half of that. UserError for bernoulli outside [0, 1].
+    """
+    if spec.likelihood == "bernoulli":
+        if tuple(spec.value_range) != (0, 1):
+            raise UserError(
+                f"The likelihood 'bernoulli' needs images in [0, 1], not in {list(spec.value_range)}. "
+                "Choose the likelihood 'sse' or the value range (0, 1)."
+            )
+        return F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
+    scale = {"sse": 1.0, "gaussian_unit": 0.5}[spec.likelihood]
+    return scale * sse(x, recon)
+
+
+def gaussian_kl_to_standard(mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+    """KL(N(mu, exp log_var) || N(0, 1)) per image and axis, nats. Kingma & Welling 2014, appendix B."""
+    return 0.5 * (mu.square() + log_var.exp() - 1 - log_var)
+
+
+def imq_mmd(z: Float[Tensor, "n l"], z_prior: Float[Tensor, "n l"], prior_variance: float = 1.0) -> Float[Tensor, ""]:
+    """Unbiased squared MMD between codes and draws from N(0, prior_variance I); at most 14, may be negative.
+
+    The sum, not the mean, of seven inverse multiquadratic kernels. Tolstikhin et al. 2018, section 4.
+    UserError for fewer than two codes.
+    """
+    n, l = z.shape
+    if n < 2:
+        raise UserError("The MMD needs at least 2 codes. Choose a batch size that leaves no batch of one image.")
+    base = 2 * l * prior_variance  # the expected squared distance of two draws from the prior
+    # k(z, z) = 1 for each of the kernels: n of them stand on each diagonal.
+    diagonal = n * len(IMQ_SCALES)
+    within = _imq_sum(z, z, base) + _imq_sum(z_prior, z_prior, base) - 2 * diagonal
+    # The cross term keeps i = j: z_i and z_prior_i are independent, so that this is unbiased too.
+    return within / (n * (n - 1)) - 2 * _imq_sum(z, z_prior, base) / n**2
+
+
+def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float) -> Float[Tensor, ""]:
+    """Sum of the seven kernels over all pairs, in chunks of rows so that 10,000 codes fit into memory."""
+    total = a.new_zeros(())
+    for rows in a.split(1000):
+        distances = squared_distances(rows, b)
+        for scale in IMQ_SCALES:
+            total = total + (scale * base / (scale * base + distances)).sum()
+    return total
+
+
+def pairwise_log_density(
+    z: Float[Tensor, "b l"], mu: Float[Tensor, "k l"], log_var: Float[Tensor, "k l"]
+) -> Float[Tensor, "b k l"]:
+    """log N(z_i; mu_k, exp log_var_k) per axis, nats: code i under the posterior of image k."""
+    return -0.5 * ((z[:, None] - mu).square() * torch.exp(-log_var) + log_var + math.log(2 * math.pi))
+
+
+def stratified_log_weights(b: int, n: int) -> Float[Tensor, "b b"]:
+    """Log weights of a batch's images k in the estimate of q(z_i), for n training images; rows sum to 1.
+
+    Minibatch-stratified sampling, Chen et al. 2018, appendix C. UserError unless 2 <= b <= n.
+    """
+    if not 2 <= b <= n:
+        raise UserError(f"Stratified sampling needs a batch of 2 to {n} images (the training set), not {b}.")
+    others = b - 1
+    weights = torch.full((b, b), 1 / others, dtype=torch.float64)
+    i = torch.arange(b)
+    # Widely copied code writes these two with a flat stride, which fills columns 0 and 1 instead.
+    weights[i, i] = 1 / n
+    weights[i, (i + 1) % b] = (n - others) / (n * others)
+    return weights.log()
+
+
+def aggregate_log_densities(
+    pairwise: Float[Tensor, "b b l"], log_weights: Float[Tensor, "b b"]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """(log q(z_i), sum_j log q(z_ij)), nats, from `pairwise_log_density` of a batch, its images weighted.
+
+    Chen et al. 2018, appendix C: the weights are -log(b n) everywhere in minibatch-weighted sampling.
+    """
+    joint = torch.logsumexp(pairwise.sum(2) + log_weights, dim=1)
+    marginals = torch.logsumexp(pairwise + log_weights[..., None], dim=1).sum(1)
+    return joint, marginals
+
+
+def total_correlation(pairwise: Float[Tensor, "b b l"], log_weights: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
+    """Mean of log q(z) - sum_j log q(z_j), nats. Equal weights, of any size, give one gradient."""
+    joint, marginals = aggregate_log_densities(pairwise, log_weights)
+    return (joint - marginals).mean()
+
+
+def decomposition(
+    z: Float[Tensor, "b l"], pairwise: Float[Tensor, "b b l"], log_weights: Float[Tensor, "b b"]
+) -> dict[str, Float[Tensor, ""]]:
+    """E KL(q(z|x) || N(0, I)), nats, in its three parts. Chen et al. 2018, eq. 2.
+
+    `mi`: mutual information of x and z; `tc`: total correlation; `dwkl`: dimension-wise KL.
+    """
+    joint, marginals = aggregate_log_densities(pairwise, log_weights)
+    own = torch.einsum("iil->i", pairwise)
+    log_prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+    return {
+        "mi": (own - joint).mean(),
+        "tc": (joint - marginals).mean(),
+        "dwkl": (marginals - log_prior).mean(),
+    }

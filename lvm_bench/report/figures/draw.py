@@ -1,0 +1,127 @@
+"""Every figure of a suite, from what stands in its results folder; no torch."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
+from lvm_bench.report.figures.style import Picture
+from lvm_bench.runs.gather import Gathered
+from lvm_bench.runs.record import reason_of
+from lvm_bench.runs.score_files import Complain
+
+__all__ = ["CAPTIONS", "MOST_RUNS", "Picture", "left_out", "partial", "write_all"]
+
+MOST_RUNS = 1000  # with controls: of more, figures would take minutes and show nothing
+
+CAPTIONS = "captions.json"  # of the figures beside it
+
+
+class Caption(BaseModel):
+    """What is said beside a figure, on which data set and of which method it is, or of none."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    title: str
+    text: str
+    dataset: str
+    method: str
+
+
+_FORMAT = TypeAdapter(dict[str, Caption])
+
+
+def write_all(
+    folder: Path, found: Gathered, frame: pd.DataFrame, listed: dict[str, Any], complain: Complain
+) -> list[Picture]:
+    """Draw every figure of a suite that its runs, scores and histories allow, into figures/.
+
+    One that is `listed` and cannot be drawn anew, because runs that it shows are not here, stays as it stands.
+    Where a run's file cannot be drawn, `complain` gets a sentence and the other figures are drawn.
+    """
+    place, about = folder / "figures", found.about
+    about = {"suite": folder.name, **about}
+    drawn = [run for run in found.runs if run.folder and run.key in found.shown]
+    before, torn = _captions(place / CAPTIONS, complain), _torn(found)
+    standing = {
+        name
+        for name, caption in before.items()
+        if caption.dataset in torn and not caption.method and f"figures/{name}" in listed
+    }
+    pictures = strips.write(place, about, drawn, standing, complain)
+    pictures += factors.write(place, about, drawn, frame, complain)
+    pictures += ablation.write(place, about, [run for run in found.runs if run.key in found.shown], frame)
+    if not left_out(found):
+        pictures += codes.write(place, about, drawn, standing, complain)
+        pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
+        pictures += trade_off.write(place, about, frame)
+        pictures += ranks.write(place, about, frame)
+    told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
+    left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
+    anew = {picture.file.name for picture in pictures}
+    pictures += _kept(place, {name: before[name] for name in before if name in left - anew}, listed, complain)
+    # One order, whether they were drawn now or stand from before.
+    pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
+    captions = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
+    if captions:
+        disk.write_record(place / CAPTIONS, {name: caption.model_dump() for name, caption in captions.items()})
+    else:
+        (place / CAPTIONS).unlink(missing_ok=True)
+    return pictures
+
+
+def left_out(found: Gathered) -> str:
+    """Why figures of codes, curves and scores are left out; "" where they are drawn."""
+    if len(found.shown) <= MOST_RUNS:
+        return ""
+    return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."
+
+
+def partial(found: Gathered, pictures: list[Picture]) -> str:
+    """That pictures of all methods lack some, whose runs are not here; "" where they do not."""
+    names = {picture.file.name for picture in pictures}
+    if not (torn := {dataset for dataset in _torn(found) if f"{dataset}.png" in names}):
+        return ""
+    return (
+        f"Of {', '.join(sorted(torn))} the runs of some methods alone are here: pictures of all methods stay as they "
+        "were, or show those."
+    )
+
+
+def _torn(found: Gathered) -> set[str]:
+    """The data sets of which the runs of some methods are here, and of others scores alone."""
+    trained = [run for run in found.runs if run.key in found.shown and not run.is_control]
+    here = {run.place for run in trained if run.folder}
+    return {dataset for dataset, _ in {run.place for run in trained} - here} & {dataset for dataset, _ in here}
+
+
+def _kept(place: Path, captions: dict[str, Caption], listed: dict[str, Any], complain: Complain) -> list[Picture]:
+    """The pictures of before that are listed and whole."""
+    pictures = []
+    for name, caption in captions.items():
+        if known := listed.get(f"figures/{name}"):
+            if fault := disk.fault(place / name, known):
+                complain(f"{fault} Restore it, or give `lvm-bench report` again where the runs are: it is drawn again.")
+            else:
+                pictures.append(Picture(place / name, **dict(caption)))
+    return pictures
+
+
+def _shown(places: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What figures can be of: a method on a data set, and the data set itself."""
+    return places | {(dataset, "") for dataset, _ in places}
+
+
+def _captions(file: Path, complain: Complain) -> dict[str, Caption]:
+    if not file.exists():
+        return {}
+    try:
+        return _FORMAT.validate_python(disk.read_record(file))
+    except (RunError, ValidationError) as error:
+        reason = str(error) if isinstance(error, RunError) else f"{file}: damaged ({reason_of(error)})."
+        complain(f"{reason} The figures of runs that are not here are left out of the page.")
+        return {}

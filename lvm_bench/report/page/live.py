@@ -1,0 +1,82 @@
+"""What is going on in a suite: each run that has not ended, its curves so far, and failures; by reading alone."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from lvm_bench import disk
+from lvm_bench.report.page.curves import Curve, curves
+from lvm_bench.report.page.template import environment
+from lvm_bench.runs.layout import HISTORY, run_folder
+from lvm_bench.runs.listing import Row
+from lvm_bench.runs.score_files import Epochs, epochs_of
+from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.training import checkpoint
+
+WORDS = {
+    "done": "done", "running": "at work", "trained": "waiting for scores", "interrupted": "interrupted",
+    "failed": "failed", "damaged": "damaged", "declined": "declined", "committed": "not run here",
+}  # fmt: skip
+
+LISTED = ("running", "failed", "damaged", "interrupted", "trained")  # in this order
+
+MOST_ROWS = 100
+
+MOST_CURVES = 8  # runs at work that show theirs
+
+_PER_AXIS = "aggregate_variance/"  # columns of a history that are too many to follow
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """A run that is listed: how it is called, what it is doing, and its epochs where curves are shown."""
+
+    row: Row
+    name: str
+    doing: str
+    curves: list[Curve]
+
+
+def version(rows: list[Row]) -> str:
+    """What changes when a run has ended: a page made before lacks its scores."""
+    ended = [row for row in rows if row["state"] not in ("running", "interrupted", "trained")]
+    return disk.digest([[str(row[name]) for name in sorted(row)] for row in ended])
+
+
+def summary(rows: list[Row]) -> str:
+    """How many runs are in each state, in words."""
+    counts = Counter(row["state"] for row in rows)
+    return ", ".join(f"{counts[state]:,} {words}" for state, words in WORDS.items() if counts[state]) or "no run yet"
+
+
+def render(suite: Path, rows: list[Row]) -> Markup:
+    """The part of the page that is brought up to date while it is open."""
+    listed = sorted((row for row in rows if row["state"] in LISTED), key=lambda row: LISTED.index(row["state"]))
+    shown = [_at_work(suite, row, place < MOST_CURVES) for place, row in enumerate(listed[:MOST_ROWS])]
+    part: Any = environment().get_template("parts.html.jinja").module
+    return part.live(summary(rows), version(rows), shown, len(listed) - len(shown))
+
+
+def _at_work(suite: Path, row: Row, with_curves: bool) -> AtWork:
+    dataset, method, seed = row["dataset"], row["method"], row["seed"]
+    folder = run_folder(suite.parent, suite.name, dataset, method, seed)
+    doing, running = WORDS[row["state"]], row["state"] == "running"
+    if running and (folder / HISTORY).is_file() and not any((folder / name).exists() for name in checkpoint.NAMES):
+        doing, row = "measuring", row | {"epoch": row["epochs"]}
+    drawn = curves(_epochs(folder)) if running and with_curves else []
+    return AtWork(row, f"{label(method)} on {DATASETS.get(dataset, dataset)}, seed {seed}", doing, drawn)
+
+
+def _epochs(folder: Path) -> Epochs | None:
+    """The epochs of a run at work: of its newest checkpoint, or of a training that has just ended."""
+    rows = checkpoint.history(folder)
+    if rows:
+        columns = [name for name in rows[0] if not name.startswith(_PER_AXIS)]
+        return columns, [[repr(row.get(name)) for name in columns] for row in rows]
+    try:
+        return epochs_of((folder / HISTORY).read_bytes())
+    except (OSError, ValueError):  # not there yet, or just being put there
+        return None

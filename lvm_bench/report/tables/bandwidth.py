@@ -1,0 +1,105 @@
+"""Tables I and II of the AVAE paper: the KDE bandwidth over l and m, computed, beside the published one."""
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lvm_bench import disk
+from lvm_bench.report.tables import published
+
+LATENTS = (10, 20, 40, 50, 70, 100)
+
+POINTS = (500, 1000, 2000, 5000, 10000)
+
+SOURCE = "avae-2024"
+
+TITLES = {
+    "bandwidth": "Table I. Bandwidth h0 that maximises the mean log-density of N(0, I) draws under a "
+    "Gaussian KDE on m other draws in l dimensions: mean ± population standard deviation over 3 trials",
+    "corrected_bandwidth": "Table II. The bandwidths of Table I times alpha = (1 + h0^2)^(-1/2)",
+}
+
+Cells = dict[tuple[int, int], list[float]]
+
+
+def compute(progress: Console | None = None) -> Cells:
+    """Three trials of h0 for every l and m, with a progress line: some minutes."""
+    from lvm_bench.modelling.kde import bandwidth_trials
+
+    pairs = [(l, m) for l in LATENTS for m in POINTS]
+    shown = track(pairs, "bandwidths", console=progress or Console(stderr=True), transient=True)
+    return {(l, m): bandwidth_trials(l, m) for l, m in shown}
+
+
+def tidy(cells: Cells) -> pd.DataFrame:
+    """One row per table, l and m: mean and population std over the trials, and the published value."""
+    from lvm_bench.modelling.kde import corrected_bandwidth
+
+    printed = {(row["metric"], row["l"], row["m"]): row for row in published.load(SOURCE).to_dict("records")}
+    rows = []
+    for metric in TITLES:
+        for (l, m), trials in cells.items():
+            values = trials if metric == "bandwidth" else [corrected_bandwidth(h0) for h0 in trials]
+            theirs = printed[metric, l, m]
+            rows.append([metric, l, m, float(np.mean(values)), float(np.std(values)), len(values)])
+            rows[-1] += [theirs["mean"], theirs["std"], theirs["printed"]]
+    columns = ["metric", "l", "m", "mean", "std", "n", "published_mean", "published_std", "published"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write(folder: Path, frame: pd.DataFrame) -> list[Path]:
+    """bandwidth.csv and bandwidth.tex."""
+    disk.write_text(folder / "bandwidth.csv", frame.to_csv(index=False, lineterminator="\n"))
+    lines = ["% needs \\usepackage{booktabs}"]
+    for metric, title in TITLES.items():
+        lines += [
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{_latex(caption(title))}}}",
+            rf"\label{{tab:{metric}}}",
+        ]
+        lines += [rf"\begin{{tabular}}{{r{'c' * len(POINTS)}}}", r"\toprule"]
+        lines += [" & ".join(["$l$", *(f"$m = {m}$" for m in POINTS)]) + r" \\", r"\midrule"]
+        lines += [" & ".join([str(l), *map(_latex, texts)]) + r" \\" for l, texts in _rows(frame, metric)]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
+    disk.write_text(folder / "bandwidth.tex", "\n".join(lines))
+    return [folder / "bandwidth.csv", folder / "bandwidth.tex"]
+
+
+def _latex(text: str) -> str:
+    """The two captions and the cells hold no other special characters than these."""
+    return text.replace("±", r"$\pm$").replace(">", "$>$").replace("^(-1/2)", "$^{-1/2}$").replace("h0^2", "$h_0^2$")
+
+
+def caption(title: str) -> str:
+    """A table's title with its remark on the values in brackets."""
+    return f"{title}. In brackets: {SOURCE}."
+
+
+def render(frame: pd.DataFrame) -> list[RichTable | Text]:
+    """Both tables for the terminal, each below its caption."""
+    shown: list[RichTable | Text] = []
+    for metric, title in TITLES.items():
+        view = RichTable("l", *(f"m = {m:,}" for m in POINTS), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for l, texts in _rows(frame, metric):
+            view.add_row(str(l), *(text.replace(" (", "\n(") for text in texts))
+        shown += [Text(caption(title), style="italic"), view, Text("")]
+    return shown
+
+
+def _rows(frame: pd.DataFrame, metric: str) -> Iterator[tuple[int, list[str]]]:
+    """Each l with its cells, as text."""
+    rows = frame[frame["metric"] == metric].to_dict("records")
+    for l in dict.fromkeys(row["l"] for row in rows):
+        yield l, [_cell(row) for row in rows if row["l"] == l]
+
+
+def _cell(row: dict[Hashable, Any]) -> str:
+    return f"{row['mean']:.3f} ± {row['std']:.3f} ({row['published']})"

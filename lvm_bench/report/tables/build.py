@@ -1,0 +1,101 @@
+"""A suite's scores as the paper's tables: what stands in each cell. `writers` says how it is written."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from lvm_bench.report.tables.captions import caption_of, heading_of, told_of_tests, with_footnotes
+from lvm_bench.report.tables.cells import (
+    AWAY,
+    Row,
+    Table,
+    beside_published,
+    floor_cells,
+    marked_cells,
+    measured_cells,
+    other_row_cells,
+    with_interval,
+)
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, SPREADS, Layout, other_layout, resolved
+from lvm_bench.runs.comparable import Remarks
+from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.labels import PLAIN, label
+
+
+def build_table(
+    name: str,
+    frame: pd.DataFrame,
+    about: dict[str, Any],
+    against: str | None = None,
+    remarks: Remarks | None = None,
+    spread: str = SPREADS[0],
+) -> Table:
+    """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
+    remarks = remarks or Remarks()
+    extractor = about.get("extractor") or ""
+    layout = other_layout(frame, extractor) if name == OTHER else LAYOUTS[name]
+    if about.get("axis") == "latent":  # a control has one latent size
+        layout = replace(layout, controls=())
+    columns = [resolved(column, extractor) for column in layout.columns]
+    names = [*about.get("datasets", {}), *sorted({*frame["dataset"].unique()} - {*about.get("datasets", {})})]
+    measured = measured_cells(frame, columns) | other_row_cells(layout, frame, columns)
+    if spread == "ci95":
+        measured = {key: with_interval(cell) for key, cell in measured.items()}
+    cells = measured | floor_cells(layout, frame, about)
+    rows = _rows(layout, frame, about, names, remarks, {key[:2] for key in measured})
+    cells = {key: cell for key, cell in cells.items() if key[0] in {row.name for row in rows}}
+    repeated = {(row.name, key) for row in layout.others for key, own in row.keys.items() if key == own}
+    rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
+    marked = marked_cells(rated, columns, names, [row.name for row in rows if not row.control])
+    cells |= marked
+    cells |= beside_published(cells, layout, columns, names, rows, against, extractor)
+    rows, footnotes = with_footnotes(rows, names, cells, columns, about)
+    if any(row.away for row in rows):
+        footnotes[AWAY] = remarks.made
+    return Table(
+        layout.name,
+        [*caption_of(layout, about, frame, names, columns, against, spread), *told_of_tests(marked), *remarks.warnings],
+        {dataset: heading_of(dataset, about) for dataset in names},
+        columns,
+        rows,
+        cells,
+        footnotes,
+        against or "",
+        spread,
+    )
+
+
+def filled(table: Table) -> bool:
+    """Whether a method has a number of ours in the table."""
+    methods = {row.name for row in table.rows if not row.control}
+    costs = table.name == "cost"  # the scores in it stand elsewhere too
+    shown = ((row, key, cell.n) for (row, _, key), cell in table.cells.items())
+    return any(n and (key.startswith("cost.") or not costs) for row, key, n in shown if row in methods)
+
+
+def _rows(
+    layout: Layout,
+    frame: pd.DataFrame,
+    about: dict[str, Any],
+    datasets: list[str],
+    remarks: Remarks,
+    measured: set[tuple[str, str]],  # by row and data set
+) -> list[Row]:
+    known = list(about.get("methods", []))
+    names = [*known, *sorted({*frame["method"].unique()} - {*known, *CONTROLS})]
+    mixed = any((dataset, name) in remarks.here for name, dataset in measured)
+
+    def row(name: str, words: str, method: str, control: bool, keys: dict[str, str] | None = None) -> Row:
+        notes, left_out = (
+            {dataset: texts[dataset, method] for dataset in datasets if (dataset, method) in texts}
+            for texts in (remarks.outcomes, remarks.left_out)
+        )
+        away = frozenset(d for d in datasets if mixed and (name, d) in measured and (d, method) in remarks.away)
+        return Row(name, words, control, notes, left_out, away, keys or {})
+
+    rows = []
+    for name in sorted(names, key=PLAIN.__contains__):
+        rows += [row(o.name, o.label, name, False, o.keys) for o in layout.others if o.method == name]
+        rows.append(row(name, label(name), name, name in PLAIN))
+    return rows + [row(name, words, name, True) for name, words in layout.controls]

@@ -1,0 +1,179 @@
+"""What is said above and below a table."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from lvm_bench.report.tables import published, statistics
+from lvm_bench.report.tables.cells import Cell, CellKey, Row, space_free
+from lvm_bench.report.tables.layouts import Column, Layout
+from lvm_bench.suites.labels import DATASETS
+from lvm_bench.text import counted
+
+TIED = "≈"  # beside the cells that cannot be told from the best
+
+_SPREAD_WORDS = {
+    "std": "mean ± population standard deviation",
+    "ci95": "mean with its 95 % interval by the bootstrap-t",
+}
+
+
+def told_of_tests(cells: dict[CellKey, Cell]) -> list[str]:
+    """What the tests of a table's rated cells can show."""
+    tested = [cell.n for cell in cells.values() if not math.isnan(cell.p)]
+    if not tested:
+        return (
+            ["One seed: no difference can be tested."]
+            if any(cell.mark and cell.n == 1 for cell in cells.values())
+            else []
+        )
+    text = [
+        f"{TIED} not distinguishable from the best (paired t-tests over common seeds, Holm's correction, "
+        f"{statistics.LEVEL:.0%})."
+    ]
+    if any(math.isnan(cell.p) and cell.mark != "best" for cell in cells.values()):
+        text.append("Not tested: cells without spread, or with fewer than two seeds in common with the best.")
+    least = statistics.smallest_wilcoxon_p(min(tested))
+    if least > statistics.LEVEL:
+        text.append(
+            f"The t-test takes differences to be normal; an exact Wilcoxon test, which does not, cannot go below "
+            f"p = {least:.3g} with {min(tested)} seeds."
+        )
+    return text
+
+
+def with_footnotes(
+    rows: list[Row],
+    datasets: list[str],
+    cells: dict[CellKey, Cell],
+    columns: list[Column],
+    about: dict[str, Any],
+) -> tuple[list[Row], dict[str, str]]:
+    """Letters for the methods whose runs are missing or failed, and what they stand for."""
+    letters: dict[str, str] = {}
+    noted = []
+    for row in rows:
+        notes = {}
+        for dataset in datasets:
+            seeds = len(_seeds(dataset, about))
+            counts = {
+                cells[key].n
+                for column in columns
+                if (key := (row.name, dataset, column.metric)) in cells and cells[key].n
+            }
+            text = row.notes.get(dataset, "")
+            if not row.control and counts and max(counts) != seeds and seeds:
+                text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
+            own = f"{row.label} on {DATASETS.get(dataset, dataset)}: {text}" if text else ""
+            texts = [" ".join(text.split()) for text in (own, row.left_out.get(dataset, "")) if text]
+            if texts:
+                notes[dataset] = ",".join(letters.setdefault(text, _letter(len(letters))) for text in texts)
+        noted.append(replace(row, notes=notes))
+    return noted, {letter: text for text, letter in letters.items()}
+
+
+def _seeds(dataset: str, about: dict[str, Any]) -> list[int]:
+    """The seeds that a data set is run over."""
+    return about.get("datasets", {}).get(dataset, {}).get("seeds", about.get("seeds", []))
+
+
+def _letter(i: int) -> str:
+    return chr(ord("a") + i % 26) * (i // 26 + 1)
+
+
+def heading_of(dataset: str, about: dict[str, Any]) -> str:
+    latent = about.get("axis") != "latent" and about.get("datasets", {}).get(dataset, {}).get("latent")
+    return DATASETS.get(dataset, dataset) + (f" (l = {latent})" if latent else "")
+
+
+def caption_of(
+    layout: Layout,
+    about: dict[str, Any],
+    frame: pd.DataFrame,
+    datasets: list[str],
+    columns: list[Column],
+    against: str | None,
+    spread: str,
+) -> list[str]:
+    """Sentences: what, over how many seeds, in which feature space, on which images."""
+    extractor = about.get("extractor") or ""
+    distance = "FID" if extractor == "inception" else "FD (Fréchet distance, not an FID)"
+    seeds = about.get("seeds") or frame["seed"].unique()
+    featured = any("@" in column.key for column in columns)
+    paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
+    text = [
+        f"{layout.title.format(distance=distance)}{paper}.",
+        f"Suite {about.get('suite', '')}: {_SPREAD_WORDS[spread]} over {counted(len(seeds), 'seed')}.",
+    ]
+    if spread == "ci95" and len(seeds) < statistics.FEWEST:
+        text.append(f"No interval can be made of fewer than {statistics.FEWEST} seeds.")
+    for dataset in datasets:
+        facts = about.get("datasets", {}).get(dataset, {})
+        if "samples" in facts:
+            own = len(_seeds(dataset, about))
+            over = "" if own == len(seeds) else f"{counted(own, 'seed')}, "
+            text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
+    if against:
+        text += _comparison(against, extractor, datasets, columns, featured)
+    return text
+
+
+def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
+    """What was encoded, and for feature distances what it was compared with."""
+    parts = []
+    if facts.get("weights") == "best":
+        parts.append("weights of the epoch with the best validation loss")
+    if layout.of_grid and "factors" in facts:
+        values = " x ".join(map(str, facts["factors"]["sizes"]))
+        names = ", ".join(facts["factors"]["names"])
+        parts.append(f"codes of all {math.prod(facts['factors']['sizes']):,} images, {values} values of {names}")
+        return ", ".join(parts)
+    if featured and facts.get("extractor_note"):
+        parts.append(f"features of {facts['extractor_note']}")
+    if featured:
+        # PRD and k-NN shares compare sets of one size.
+        matched = {column.key.startswith(("prd_", "knn_")) for column in layout.columns if "@" in column.key}
+        reference = facts["reference"] if False in matched else min(facts["reference"], facts["samples"])
+        parts.append(f"reference {reference:,} images of the {facts['reference_split']}")
+        if len(matched) == 2 and facts["samples"] < reference:
+            parts.append(f"{facts['samples']:,} of them for k-NN shares")
+    parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
+    if featured:
+        parts.append(f"{facts['samples']:,} samples")
+    if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
+        parts.append(f"images of another data set: test split of {DATASETS.get(facts['novel'], facts['novel'])}")
+    if any(column.key.startswith("kid.") for column in layout.columns):
+        every = " (each holds all samples: KID std is that of the reference alone)"
+        small = facts["kid_subset_size"] < facts["samples"]
+        subsets = f"{facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}"
+        parts.append(f"KID from {subsets}{'' if small else every}")
+    if any(column.key.startswith(("knn_", "code_coverage")) for column in layout.columns):
+        parts.append(f"k = {facts.get('neighbours', 5)} neighbours")
+    return ", ".join(parts)
+
+
+def _comparison(against: str, extractor: str, datasets: list[str], columns: list[Column], featured: bool) -> list[str]:
+    """What has to be known of the published numbers beside ours."""
+    frame = published.load(against)
+    keys = {space_free(column.metric) for column in columns}
+    mine = frame[[space_free(metric) in keys for metric in frame["metric"]]]
+    if mine.empty:
+        return [f"{against} publishes nothing for this table."]
+    text = [
+        f"In brackets: {against}, from the authors' own settings; then how far ours is from it, in standard errors of "
+        "the difference, where both have a spread."
+    ]
+    missing = [name for name in datasets if name not in {*mine["dataset"]}]
+    if missing:
+        text.append(f"{against} publishes nothing for {', '.join(DATASETS.get(d, d) for d in missing)}.")
+    if featured and extractor != "inception":
+        text.append(
+            f"The published numbers were measured in Inception's feature space, ours in that of the "
+            f"{extractor}: the two are not comparable in scale."
+        )
+    noted = mine[mine["dataset"].isin(datasets) & (mine["note"] != "")].to_dict("records")
+    for dataset, note in dict.fromkeys((row["dataset"], row["note"]) for row in noted):
+        text.append(f"Published for {DATASETS.get(dataset, dataset)}: {note}.")
+    return text

@@ -1,0 +1,320 @@
+"""What each table shows: its columns, controls and title."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from lvm_bench import registry
+
+TITLES = {
+    "frechet": "Fréchet distance",
+    "precision-recall": "Precision and recall",
+    "kl": "KL divergence of codes",
+    "entropy": "Entropy of codes",
+    "reconstruction": "Reconstruction",
+    "fidelity": "Fidelity and coverage",
+    "latent": "Latent codes",
+    "disentanglement": "Disentanglement, as in the paper",
+    "factors": "Disentanglement",
+    "reviewers": "What reviewers ask for",
+    "cost": "Cost",
+    "other": "Further scores",
+}
+
+SPREADS = ("std", "ci95")  # what stands beside a mean
+
+ARROWS = {"lower": " ↓", "higher": " ↑", "zero": " →0"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score: its heading and key, `@` at whose end stands for the suite's extractor.
+
+    `better` is the registered direction unless given ("zero": nearest to 0); `minus` is a second key,
+    subtracted run by run; `scale` multiplies what is shown.
+    """
+
+    label: str
+    key: str
+    better: str = ""
+    minus: str = ""
+    scale: float = 1.0
+
+    @property
+    def heading(self) -> str:
+        """The label with the unit of what is shown and the better direction; CSV files hold the label, unscaled."""
+        return f"{self.label}{' (%)' if self.scale == 100 else ''}{ARROWS.get(self.better, '')}"
+
+    @property
+    def metric(self) -> str:
+        """The key as it stands in written tables."""
+        return f"{self.key}-{self.minus}" if self.minus else self.key
+
+
+@dataclass(frozen=True)
+class OtherRow:
+    """A row above a method's own, with another of its scores in each column: `keys` by the column's key."""
+
+    name: str
+    label: str
+    method: str
+    keys: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table shows: columns for every data set, then rows of controls below the methods."""
+
+    name: str
+    number: str  # of the paper's table; "" for ours
+    title: str
+    columns: tuple[Column, ...]
+    controls: tuple[tuple[str, str], ...] = ()  # (row, label)
+    covers: tuple[str, ...] = ()  # keys that are shown as a row, not as a column
+    others: tuple[OtherRow, ...] = ()
+
+    @property
+    def of_grid(self) -> bool:
+        """Whether it shows scores of the codes of a whole grid of factors."""
+        return all(column.key.endswith(".grid") for column in self.columns)
+
+
+REAL = (("real-images", "real images"),)
+
+NORMAL = (("standard-normal", "standard normal (exact draws)"),)
+
+_AXES = {
+    "pca_factor_vae_score.grid": "factor_vae_score.grid",
+    "pca_mig_paper.grid": "mig_paper.grid",
+    "sse.grid": "sse.grid",
+}
+
+_KINDS = (("REC", "recon"), ("INT", "interpolated"), ("N", "fake"), ("N ex-post", "expost"))
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            "frechet",
+            "III",
+            "{distance} of reconstructions (REC), interpolations (INT), samples (N) and ex-post samples, "
+            "drawn from a Gaussian fitted to the training codes; lower is better",
+            tuple(Column(label, f"frechet.{kind}@") for label, kind in _KINDS),
+            REAL,
+        ),
+        Layout(
+            "precision-recall",
+            "IV",
+            "PRD precision (F1/8) and recall (F8) of samples and of ex-post samples; higher is better",
+            tuple(
+                Column(f"{part}{tail}", f"prd_{part}.{kind}@")
+                for tail, kind in (("", "fake"), (" ex-post", "expost"))
+                for part in ("precision", "recall")
+            ),
+            REAL,
+        ),
+        Layout(
+            "kl",
+            "V",
+            "KL divergence in nats from the Gaussian fit of the codes to N(0, I) and to the method's own "
+            "target; lower is better. n exact draws score the noise floor, (l + l(l+1)/2)/(2n), on average",
+            (Column("to N(0, I)", "gaussian_kl.mean"), Column("to target", "gaussian_kl_target.mean")),
+            (("noise-floor", "noise floor"), *NORMAL),
+            ("gaussian_kl_floor.mean",),
+        ),
+        Layout(
+            "entropy",
+            "VI",
+            "Entropy of the whitened codes in nats without l/2 log(2 pi): raw, its gap to Gaussian draws (0 "
+            "is Gaussian, negative is clustered), and in the paper's form, which cannot exceed its cap; "
+            "higher is better, for the gap nearer to 0",
+            (
+                Column("raw", "entropy_raw.mean"),
+                Column("gap", "entropy_gap.mean", better="zero"),
+                Column("paper's", "entropy_paper.mean"),
+                Column("cap", "entropy_cap.mean", better="none"),
+            ),
+            (("half-l", "standard normal (l/2)"), *NORMAL),
+        ),
+        Layout(
+            "reconstruction",
+            "",
+            "Reconstruction error in [0, 1], MSE per value and SSE per image, of training and held-out "
+            "images and their difference, which shows over-fitting; lower is better",
+            tuple(
+                column
+                for name, of in (("MSE", "mse"), ("SSE", "sse"))
+                for column in (
+                    Column(f"{name} train", f"{of}.train"),
+                    Column(f"{name} held-out", f"{of}.heldout"),
+                    Column(f"{name} difference", f"{of}.heldout", better="none", minus=f"{of}.train"),
+                )
+            ),
+        ),
+        Layout(
+            "fidelity",
+            "",
+            "KID and its standard deviation over subsets, both times 1,000 (lower is better), k-NN "
+            "precision, recall, density and coverage, and sharpness times 1,000 (higher is better)",
+            (
+                *(Column(f"KID {label}", f"kid.{kind}@", scale=1e3) for label, kind in _KINDS),
+                *(Column(f"KID std {label}", f"kid_std.{kind}@", "none", scale=1e3) for label, kind in _KINDS),
+                *(
+                    Column(f"{part}{tail}", f"knn_{part}.{kind}@")
+                    for tail, kind in (("", "fake"), (" ex-post", "expost"))
+                    for part in ("precision", "recall", "density", "coverage")
+                ),
+                Column("sharpness real", "sharpness.real", "none", scale=1e3),
+                Column("sharpness REC", "sharpness.recon", scale=1e3),
+                Column("sharpness N", "sharpness.fake", scale=1e3),
+            ),
+            REAL,
+        ),
+        Layout(
+            "latent",
+            "",
+            "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD of at most 2,000 codes to "
+            "N(0, I) and to the own target; for Gaussian encoders also measures of codes drawn from the posterior, and "
+            "mutual information (MI), total correlation (TC) and dimension-wise KL (DWKL) in nats, of as many",
+            (
+                Column("collapsed (variance)", "collapsed_variance.mean"),
+                Column("collapsed (KL)", "collapsed_kl.mean"),
+                Column("MMD", "mmd.mean"),
+                Column("MMD target", "mmd_target.mean"),
+                Column("drawn: KL", "gaussian_kl.sampled"),
+                Column("drawn: KL target", "gaussian_kl_target.sampled"),
+                Column("drawn: entropy raw", "entropy_raw.sampled"),
+                Column("drawn: gap", "entropy_gap.sampled", better="zero"),
+                Column("drawn: paper's", "entropy_paper.sampled"),
+                Column("drawn: cap", "entropy_cap.sampled", better="none"),
+                Column("drawn: MMD", "mmd.sampled"),
+                Column("drawn: MMD target", "mmd_target.sampled"),
+                Column("MI", "mutual_information.posterior"),
+                Column("TC", "total_correlation.posterior"),
+                Column("DWKL", "dimension_wise_kl.posterior"),
+            ),
+            NORMAL,
+        ),
+        Layout(
+            "reviewers",
+            "",
+            "Codes against prior draws: accuracy of a classifier (C2ST) in telling them apart (0.5 is chance, lower "
+            "is better) and share of draws near a code (k-NN coverage; 1 - 2^-k if equal, less for holes); distance of "
+            "at most 2,000 samples to the nearest training image over that of held-out images (0 are copies, 1 is as "
+            "real); accuracy of a linear probe of the labels; AUROC of telling images of another data set by "
+            "reconstruction and by the density of their codes (0.5 is chance, higher is better)",
+            (
+                Column("C2ST", "two_sample.mean"),
+                Column("coverage", "code_coverage.mean"),
+                Column("drawn: C2ST", "two_sample.sampled"),
+                Column("drawn: coverage", "code_coverage.sampled"),
+                Column("nearest, pixels", "memorisation.fake"),
+                Column("nearest, features", "memorisation_features.fake@"),
+                Column("linear probe", "linear_probe.mean", scale=100),
+                Column("OOD reconstruction", "ood_reconstruction.heldout"),
+                Column("OOD density", "ood_density.mean"),
+            ),
+            (*REAL, *NORMAL),
+            tuple(f"two_sample_p.{kind}" for kind in ("mean", "sampled")),
+        ),
+        Layout(
+            "disentanglement",
+            "VII",
+            "FactorVAE score in percent and MIG (10 bins, as in the authors' code) along the latent directions "
+            "of Algorithm 2, in the rows called axes along the latent axes (higher is better), and squared error "
+            "per image, summed over its values (the paper's MSE; lower is better)",
+            (
+                Column("FactorVAE", "pca_factor_vae_score.grid", scale=100),
+                Column("MIG", "pca_mig_paper.grid"),
+                Column("SSE", "sse.grid"),
+            ),
+            others=(
+                OtherRow("vae-axes", "VAE, axes", "vae", _AXES),
+                OtherRow("beta-tcvae-axes", "β-TCVAE, axes", "beta-tcvae", _AXES),
+            ),
+        ),
+        Layout(
+            "factors",
+            "",
+            "Disentanglement of every method along its latent axes and along the directions of Algorithm 2 (PCA; "
+            "whitened: in whitened codes): FactorVAE scores in percent, MIG with 20 and with 10 bins, SAP, DCI and "
+            "beta-VAE score (higher is better), mean deviation of the angles between directions from 90 degrees, "
+            "SSE per image and MSE per value of images of the whole grid (lower is better)",
+            (
+                Column("FactorVAE", "factor_vae_score.grid", scale=100),
+                Column("PCA FactorVAE", "pca_factor_vae_score.grid", scale=100),
+                Column("whitened", "pca_factor_vae_score_whitened.grid", scale=100),
+                Column("MIG", "mig.grid"),
+                Column("PCA MIG", "pca_mig.grid"),
+                Column("MIG, 10 bins", "mig_paper.grid"),
+                Column("PCA MIG, 10 bins", "pca_mig_paper.grid"),
+                Column("SAP", "sap.grid"),
+                Column("DCI disentanglement", "dci_disentanglement.grid"),
+                Column("DCI completeness", "dci_completeness.grid"),
+                Column("DCI informativeness", "dci_informativeness.grid"),
+                Column("beta-VAE score", "beta_vae_score.grid"),
+                Column("angle deviation", "angle_deviation.grid"),
+                Column("SSE", "sse.grid"),
+                Column("MSE", "mse.grid"),
+            ),
+            NORMAL,
+        ),
+        Layout(
+            "cost",
+            "",
+            "What a method costs, beside two of its scores: parameters, updates of the model, millions of images that "
+            "its encoder saw while training (those encoded again for the AVAE's density too, validation not), seconds "
+            "of training and of evaluation, and peak memory of the process in MiB (data and libraries included)",
+            (
+                Column("parameters", "cost.parameters"),
+                Column("updates", "cost.updates"),
+                Column("encoded (10^6)", "cost.images_encoded", scale=1e-6),
+                Column("training (s)", "cost.seconds_training"),
+                Column("evaluation (s)", "cost.seconds_evaluation"),
+                Column("memory (MiB)", "cost.peak_memory"),
+                Column("FD N", "frechet.fake@"),
+                Column("SSE held-out", "sse.heldout"),
+                Column("PCA MIG", "pca_mig.grid"),
+            ),
+        ),
+    )
+}
+
+OTHER = "other"  # scores that no table above shows, such as those of a new metric
+
+
+def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
+    """The keys of scores that no layout shows."""
+    shown = {
+        key.replace("@", f"@{extractor}")
+        for layout in LAYOUTS.values()
+        for key in (*(c.key for c in layout.columns), *layout.covers)
+    }
+    return sorted({*frame["metric"].unique()} - shown)
+
+
+def other_layout(frame: pd.DataFrame, extractor: str) -> Layout:
+    columns = tuple(Column(key, key) for key in uncovered(frame, extractor))
+    return Layout(OTHER, "", "Further scores, by their keys", columns, (*REAL, *NORMAL))
+
+
+def resolved(column: Column, extractor: str) -> Column:
+    """A column with the suite's extractor in its key, and its direction."""
+    key = f"{column.key}{extractor}" if column.key.endswith("@") else column.key
+    return replace(column, key=key, better=column.better or direction(key))
+
+
+@cache
+def _directions() -> dict[str, str]:
+    folder = Path(registry.__file__).parent / "metrics"
+    entries = registry.index_folder(folder, "metric")
+    return {name: entry.options.get("better", "none") for name, entry in entries.items()}
+
+
+def direction(key: str) -> str:
+    """The better direction of a key, `<metric>[_<part>].<variant>[@extractor]`, as its metric has it."""
+    name = key.split(".")[0]
+    metrics = [metric for metric in _directions() if name == metric or name.startswith(f"{metric}_")]
+    return _directions()[max(metrics, key=len)] if metrics else "none"

@@ -1,0 +1,83 @@
+"""How much of a score's spread over seeds is the training's, and how much the random draws of one evaluation."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.runs.layout import Key
+from lvm_bench.runs.redraws import Redraws
+from lvm_bench.runs.score_files import ScoresByRun
+from lvm_bench.suites.labels import DATASETS, label
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A score of a method over seeds, each measured `evaluations` times: its mean and three standard deviations.
+
+    `between` the seeds' means, `within` one seed, and of the `seed` itself: between, less its part of within.
+    """
+
+    dataset: str
+    method: str
+    metric: str
+    seeds: int
+    evaluations: int
+    mean: float
+    between: float
+    within: float
+    seed: float
+
+
+def variance_components(values: Float64[np.ndarray, "seeds redraws"]) -> tuple[float, float]:
+    """(variance of the seeds, variance of sampling) of a balanced one-way layout with random effects.
+
+    Unbiased, but that the first is cut at 0; NaN for what one seed or one redraw cannot tell. Searle, Casella &
+    McCulloch 1992, ch. 3.
+    """
+    seeds, redraws = values.shape
+    sampling = float(values.var(axis=1, ddof=1).mean()) if redraws > 1 else math.nan
+    between = float(values.mean(axis=1).var(ddof=1)) if seeds > 1 else math.nan
+    return float(np.maximum(0, between - sampling / redraws)), sampling  # NaN stays NaN
+
+
+def measured(scores: ScoresByRun, redraws: Redraws) -> list[Noise]:
+    """The noise of each score that was drawn again in every seed of a method; `scores` are those that tables show."""
+    places: dict[tuple[str, str], list[Key]] = {}
+    for key in sorted(redraws.keys() & scores.keys()):
+        places.setdefault(key[:2], []).append(key)
+    found = []
+    for (dataset, method), keys in places.items():
+        count = min(len(redraws[key]) for key in keys)
+        tables = [[scores[key], *redraws[key][:count]] for key in keys]
+        for metric in sorted(set.intersection(*({*table} for rows in tables for table in rows))):
+            values = np.array([[table[metric] for table in rows] for rows in tables])
+            if np.isfinite(values).all():
+                found.append(_noise(dataset, method, metric, values))
+    return found
+
+
+def _noise(dataset: str, method: str, metric: str, values: Float64[np.ndarray, "seeds redraws"]) -> Noise:
+    seed, sampling = variance_components(values)
+    between = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else math.nan
+    seeds, evaluations = values.shape
+    mean, within = float(values.mean()), math.sqrt(sampling)
+    return Noise(dataset, method, metric, seeds, evaluations, mean, between, within, math.sqrt(seed))
+
+
+def grid(found: list[Noise]) -> WordTable:
+    """A row per score: how far seeds lie apart, how far evaluations of one seed, and what is left for the seeds."""
+    text = (
+        "Each trained run was measured again with other random draws. Standard deviations (n - 1): between the means "
+        "of seeds, within the evaluations of one seed, and of the seeds alone: the first without the draws' part of it "
+        "(0 where nothing is left)."
+    )
+    header = ["data set", "score", "method", "seeds", "evaluations", "mean", "between", "within", "seeds alone"]
+    rows = [
+        [DATASETS.get(row.dataset, row.dataset), row.metric, label(row.method), str(row.seeds), str(row.evaluations),
+         *("" if math.isnan(value) else f"{value:.4g}" for value in (row.mean, row.between, row.within, row.seed))]
+        for row in sorted(found, key=lambda row: (row.dataset, row.metric, row.method))
+    ]  # fmt: skip
+    return WordTable("noise", "Noise of the evaluation", text, header, rows, len(header))

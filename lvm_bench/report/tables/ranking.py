@@ -1,0 +1,109 @@
+"""Average ranks of methods over data sets and scores, with Friedman's and Nemenyi's tests. Demsar 2006."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from lvm_bench.report.tables import statistics
+from lvm_bench.report.tables.cells import badness, means
+from lvm_bench.report.tables.layouts import LAYOUTS, Column, resolved
+from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.suites.labels import DATASETS, PLAIN, label
+from lvm_bench.text import listed
+
+# One score for each thing that is measured: ranks over several of one kind would count it several times.
+HEADLINES = (
+    ("frechet", "REC"), ("frechet", "N"), ("precision-recall", "precision"), ("precision-recall", "recall"),
+    ("kl", "to target"), ("entropy", "gap"), ("reconstruction", "SSE held-out"), ("factors", "PCA MIG"),
+    ("factors", "PCA FactorVAE"), ("factors", "DCI disentanglement"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks (1 is best) of methods that have every score, sorted by their average."""
+
+    methods: list[str]
+    blocks: list[str]  # data set and score
+    ranks: Float64[np.ndarray, "n k"]
+    left_out: list[str]  # methods that lack a score
+    blocks_left_out: list[str]  # that fewer methods have
+    fewer_seeds: list[str]  # methods
+
+    @property
+    def average(self) -> Float64[np.ndarray, " k"]:
+        """The mean rank of each method."""
+        return self.ranks.mean(0)
+
+    @property
+    def difference(self) -> float:
+        """The critical difference of two average ranks."""
+        return statistics.critical_difference(len(self.methods), len(self.blocks))
+
+
+def headlines(extractor: str) -> list[tuple[str, Column]]:
+    """(table, column) of the scores that are ranked."""
+    return [
+        (table, resolved(column, extractor))
+        for table, name in HEADLINES
+        for column in LAYOUTS[table].columns
+        if column.label == name
+    ]
+
+
+def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
+    """The ranks of a suite's methods by their means; None with fewer than two methods or blocks."""
+    measured = {*frame["method"].unique()} - {*PLAIN}
+    methods = [name for name in about.get("methods", []) if name in measured]
+    blocks: dict[str, dict[str, float]] = {}
+    for name, column in headlines(about.get("extractor") or ""):
+        found = means(frame, column)
+        for dataset in about.get("datasets", {}):
+            known = (method for method in methods if not np.isnan(found.get((dataset, method), np.nan)))
+            own = {method: badness(found[dataset, method], column.better) for method in known}
+            if len(own) > 1:
+                blocks[f"{DATASETS.get(dataset, dataset)}: {name} {column.label}"] = own
+    # A method that was not run on a data set would leave its blocks out: the most methods first, then their blocks.
+    most = max((len(own) for own in blocks.values()), default=0)
+    fewer = [name for name, own in blocks.items() if len(own) < most]
+    blocks = {name: own for name, own in blocks.items() if len(own) == most}
+    chosen = [name for name in methods if all(name in own for own in blocks.values())]
+    if len(chosen) < 2 or len(blocks) < 2:
+        return None
+    table = np.array([statistics.ranks(np.array([own[name] for name in chosen])) for own in blocks.values()])
+    order = np.argsort(table.mean(0), kind="stable")
+    left_out = [name for name in methods if name not in chosen]
+    seeds = frame.groupby("method")["seed"].nunique()
+    short = [name for name in chosen if seeds[name] < seeds[chosen].max()]
+    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer, short)
+
+
+def grid(found: Ranking) -> WordTable:
+    """The average ranks, and the rank by each score."""
+    names = [label(name) for name in found.methods]
+    average = found.average
+    text = [
+        f"Average ranks (1 is best) of {len(names)} methods over {len(found.blocks)} blocks: a data set and a score, "
+        f"means over seeds. Friedman's test that they do not differ: p = {statistics.friedman_p(found.ranks):.2g}. Two "
+        f"methods whose average ranks are nearer than {found.difference:.2f} (Nemenyi, 5 %) are not distinguishable.",
+    ]
+    apart = [
+        f"{names[i]} from {names[j]}"
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+        if average[j] - average[i] >= found.difference
+    ]
+    text.append(f"Distinguishable: {listed(apart, 8)}." if apart else "No two are distinguishable.")
+    text.append("Scores of one data set depend on each other, so that the test is too sure of itself.")
+    if found.left_out:
+        text.append(f"Without {', '.join(map(label, found.left_out))}: not all scores are there.")
+    if found.fewer_seeds:
+        text.append(f"Of fewer seeds than the others: {', '.join(map(label, found.fewer_seeds))}.")
+    if found.blocks_left_out:
+        text.append(f"Without what fewer methods have: {listed(found.blocks_left_out, 4)}.")
+    rows = [[name, f"{mean:.2f}", *(f"{rank:g}" for rank in ranks)]
+            for name, mean, ranks in zip(names, average, found.ranks.T, strict=True)]  # fmt: skip
+    return WordTable("ranks", "Average ranks", " ".join(text), ["method", "average", *found.blocks], rows, 2)

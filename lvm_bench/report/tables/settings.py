@@ -1,0 +1,79 @@
+"""The appendix of a paper: networks (Tables VIII to X) and settings (Table XI) as the runs themselves recorded them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.runs.record import Run
+from lvm_bench.suites.labels import DATASETS, label
+
+_ELSEWHERE = ("dataset", "method", "seed", "arguments", "options")  # in the rows and columns themselves
+
+ALL = "all"
+
+PARTS = ("encoder", "decoder", "adversary")
+
+
+def grids(runs: Iterable[Run], about: dict[str, Any]) -> list[WordTable]:
+    """Settings of every method on every data set, and the layers of the networks, as far as they are known."""
+    methods = about.get("methods", [])
+    order = {name: place for place, name in enumerate(methods)}
+    firsts: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        if not run.is_control and run.settings is not None:
+            firsts.setdefault(run.place, run)
+    known = sorted(firsts.values(), key=lambda run: (run.dataset, order.get(run.method, len(order)), run.method))
+    found = [settings(known), architectures(known)]
+    return [grid for grid in found if grid.rows]
+
+
+def settings(runs: list[Run]) -> WordTable:
+    """A row per data set and setting, a column per method; what all have alike stands in one column."""
+    names = list(dict.fromkeys(run.method for run in runs))
+    rows = []
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        own = {run.method: flat(run.settings or {}) for run in runs if run.dataset == dataset}
+        keys = list(dict.fromkeys(key for values in own.values() for key in values))
+        for key in keys:
+            texts = [own[name].get(key, "") if name in own else "" for name in names]
+            here = {own[name].get(key, "") for name in own}
+            shown = [here.pop(), *[""] * len(names)] if len(here) == 1 and len(own) > 1 else ["", *texts]
+            rows.append([DATASETS.get(dataset, dataset), key, *shown])
+    text = (
+        "Every setting of every run, as it was resolved from the configuration and recorded with the run (laid out as "
+        f"Table XI of the AVAE paper); `{ALL}` where the methods have it alike."
+    )
+    return WordTable("settings", "Settings", text, ["data set", "setting", ALL, *map(label, names)], rows)
+
+
+def flat(settings: dict[str, Any]) -> dict[str, str]:
+    """Settings, the method's own arguments and the data set's options by name, as text."""
+    own = {key: value for key, value in settings.items() if key not in _ELSEWHERE}
+    return {
+        key: _text(value) for key, value in (settings.get("arguments", {}) | settings.get("options", {}) | own).items()
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def architectures(runs: list[Run]) -> WordTable:
+    """The layers of each data set's networks, from input to output, with the methods that have them."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in runs:
+        for part in PARTS:
+            layers = (run.architecture or {}).get(part)
+            if layers:
+                found.setdefault((run.dataset, part, " → ".join(layers)), []).append(label(run.method))
+    rows = [
+        [DATASETS.get(dataset, dataset), part, ", ".join(names), layers]
+        for (dataset, part, layers), names in found.items()
+    ]
+    text = (
+        "The networks as they were built (Tables VIII to X of the AVAE paper): convolutions with output channels, "
+        "kernel and stride, dense layers (FC) with their outputs, BN: batch norm."
+    )
+    return WordTable("architectures", "Networks", text, ["data set", "part", "methods", "layers"], rows)

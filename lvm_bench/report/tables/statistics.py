@@ -1,0 +1,172 @@
+"""What differences between methods can mean: tests over seeds, intervals, ranks. float64; no scipy.stats (a second)."""
+
+import math
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float64
+
+LEVEL = 0.05  # of every test and, as 1 - LEVEL, of every interval
+
+FEWEST = 4  # seeds of which an interval can be made
+
+_ENUMERATED, _DRAWS = 7, 10_000
+
+Values = Float64[np.ndarray, " n"]
+
+
+def paired_t(differences: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, " m"]:
+    """Two-sided p of a t-test of each row's mean against 0; NaN from fewer than two values or where one is not finite.
+
+    Rows without spread: 1 where all are 0, else NaN: nothing tells how far such counts would differ over other seeds.
+    """
+    from scipy.special import stdtr
+
+    m, n = differences.shape
+    if n < 2:
+        return np.full(m, math.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = differences.mean(1) / (differences.std(1, ddof=1) / math.sqrt(n))
+        p = 2 * stdtr(n - 1, -np.abs(t))
+        without_spread = np.ptp(differences, axis=1) == 0
+    p[~np.isfinite(differences).all(1) | without_spread] = math.nan
+    p[(differences == 0).all(1)] = 1.0
+    return p
+
+
+def holm(p: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
+    """p-values adjusted for their number, by Holm's step-down rule (1979); NaN stay so and do not count."""
+    adjusted = np.full(len(p), math.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def smallest_wilcoxon_p(n: int) -> float:
+    """The least two-sided p that an exact Wilcoxon signed-rank test of n pairs can give: 2^(1 - n)."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def bootstrap_interval(values: Values) -> tuple[float, float]:
+    """A 95 % interval of the mean by the bootstrap-t (Efron & Tibshirani 1993, ch. 12), symmetric about the mean.
+
+    All resamples of up to seven values, else 10,000 seeded ones. NaN from fewer than four values: too many
+    resamples of three have no spread.
+    """
+    n = len(values)
+    if n < FEWEST or not np.isfinite(values).all():
+        return math.nan, math.nan
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return mean, mean
+    counts, weights = _resamples(n)
+    centred = (values - mean) / error
+    means = counts @ centred / n
+    spread = np.sqrt(np.maximum(counts @ centred**2 / n - means**2, 0) / (n - 1))
+    # A resample of one value alone has no spread: its t is infinite, and 4 of 4^4 such do not reach the 95th part.
+    t = np.divide(np.abs(means), spread, out=np.full(len(means), math.inf), where=spread > 1e-9)
+    order = np.argsort(t, kind="stable")
+    # A little less than the level, lest rounding in the sum of weights choose the next larger one.
+    place = np.searchsorted(np.cumsum(weights[order]), (1 - LEVEL) * (1 - 1e-12))
+    half = float(t[order][place]) * error
+    return mean - half, mean + half
+
+
+@cache
+def _resamples(n: int) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, " k"]]:
+    """How often each of n values stands in a resample, and the resamples' probabilities."""
+    if n > _ENUMERATED:
+        stream = np.random.default_rng(0)
+        return stream.multinomial(n, [1 / n] * n, size=_DRAWS).astype(np.float64), np.full(_DRAWS, 1 / _DRAWS)
+    # Bars among stars: every way to write n as a sum of n counts.
+    bars = np.array(list(combinations(range(2 * n - 1), n - 1)))
+    edges = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, 2 * n - 1)))
+    counts = np.diff(edges, axis=1) - 1
+    factorial = np.array([math.factorial(i) for i in range(n + 1)], dtype=np.float64)
+    return counts.astype(np.float64), factorial[n] / factorial[counts].prod(1) / float(n) ** n
+
+
+def t_interval(values: Values) -> tuple[float, float]:
+    """A 95 % interval of the mean of normal values; NaN from fewer than two, or where one is not finite."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        return math.nan, math.nan
+    half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def spearman(x: Values, y: Values) -> tuple[float, float, float]:
+    """Spearman's rank correlation and its 95 % interval by Fisher's z, variance (1 + rho^2 / 2) / (n - 3).
+
+    Pairs with a NaN are left out; NaN for fewer than three pairs or where a side is constant, the interval's
+    for fewer than four (Bonett & Wright 2000, sec. 3).
+    """
+    known = ~(np.isnan(x) | np.isnan(y))
+    a, b = ranks(x[known]), ranks(y[known])
+    n = len(a)
+    if n < 3 or not (np.ptp(a) and np.ptp(b)):
+        return math.nan, math.nan, math.nan
+    rho = float(np.clip(np.corrcoef(a, b)[0, 1], -1, 1))
+    if n < 4:
+        return rho, math.nan, math.nan
+    if abs(rho) == 1:
+        return rho, rho, rho
+    half = 1.959963984540054 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
+
+
+def ranks(values: Values) -> Values:
+    """Ranks from 1 for the least; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place].astype(np.float64)
+
+
+def friedman_p(blocks: Float64[np.ndarray, "n k"]) -> float:
+    """p of Friedman's test that k methods, ranked in each of n blocks, do not differ (chi-square with ties)."""
+    from scipy.special import chdtrc
+
+    n, k = blocks.shape
+    table = np.array([ranks(row) for row in blocks])
+    spread = ((table - (k + 1) / 2) ** 2).sum() / (n * (k - 1))
+    if spread == 0:
+        return 1.0
+    statistic = n * ((table.mean(0) - (k + 1) / 2) ** 2).sum() / spread
+    return float(chdtrc(k - 1, statistic))
+
+
+@cache
+def critical_difference(k: int, n: int) -> float:
+    """The least difference of average ranks of k methods over n blocks that Nemenyi's test sees, at 5 %.
+
+    q sqrt(k (k + 1) / 6n), q the studentised range's quantile over sqrt(2). Demsar 2006, sec. 3.2.2.
+    """
+    low, quantile = 0.5, 20.0
+    while quantile - low > 1e-9:  # scipy's root finders take longer to import
+        middle = (low + quantile) / 2
+        low, quantile = (middle, quantile) if _range_cdf(middle, k) < 1 - LEVEL else (low, middle)
+    return quantile / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+
+
+def _range_cdf(q: float, k: int) -> float:
+    """P(the range of k standard normals is at most q) = k times the integral of phi(x) (Phi(x) - Phi(x - q))^(k-1)."""
+    from scipy.special import ndtr
+
+    x = np.linspace(-9, 9 + q, 4001)
+    density = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return float(k * np.trapezoid(density * (ndtr(x) - ndtr(x - q)) ** (k - 1), x))
+
+
+def cliques(average: Values, difference: float) -> list[tuple[int, int]]:
+    """The longest runs [first, last] of sorted average ranks within the critical difference, of two and more."""
+    found: list[tuple[int, int]] = []
+    for first in range(len(average)):
+        last = int(np.searchsorted(average, average[first] + difference, side="right")) - 1
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found

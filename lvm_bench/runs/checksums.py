@@ -1,0 +1,83 @@
+"""files.json: which files of a suite's folder `report` wrote, with their checksums."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.runs.record import Fingerprint, reason_of
+
+FILE = "files.json"
+
+GATHERED = ("scores.csv", "history.csv", "about.json")  # what `report` reads again
+
+REDRAWN = "resampled.csv"  # where runs were measured more than once
+
+READ = (*GATHERED, REDRAWN)
+
+FILES = (*READ, "claims.csv", "report.html")
+
+FOLDERS = ("tables", "figures")
+
+RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
+
+_NAME = re.compile(rf"(?:(?:{'|'.join(FOLDERS)})/)?[A-Za-z0-9][A-Za-z0-9._@-]*")
+
+_FORMAT = TypeAdapter(dict[str, Fingerprint])
+
+
+def read(suite: Path) -> dict[str, dict[str, Any]]:
+    """The fingerprints of the files that `report` wrote, by path; {} where it never did. RunError when damaged."""
+    file = suite / FILE
+    if not file.exists():
+        return {}
+    way = "Restore it; or delete it, to have the files beside it taken as they are."
+    try:
+        found = disk.read_record(file)
+        _FORMAT.validate_python(found)
+    except ValidationError as error:
+        raise RunError(f"{file}: damaged, not what `report` writes ({reason_of(error)}). {way}") from error
+    except RunError as error:
+        raise RunError(f"{error} {way}") from error
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise RunError(f"{file}: names {name!r}, which `report` never writes. {way}")
+    return found
+
+
+def outputs(suite: Path) -> list[str]:
+    """The files that `report` may have written, by path: those of its names, and all in its folders."""
+    places = [suite / name for name in FILES]
+    for folder in (suite / name for name in FOLDERS):
+        if folder.is_dir() and not folder.is_symlink():
+            places += sorted(folder.iterdir())
+    hidden = (disk.TEMPORARY, ".lock", ".lease")
+    files = (file for file in places if file.is_file() and not file.is_symlink() and not file.name.startswith(hidden))
+    return [str(file.relative_to(suite)) for file in files]
+
+
+def check(suite: Path, listed: dict[str, dict[str, Any]]) -> None:
+    """RunError naming the files that `report` is to read again and that were changed since it wrote them."""
+    faults = [
+        f"{fault} {RESTORE}"
+        for name in READ
+        if name in listed and (suite / name).exists() and (fault := disk.fault(suite / name, listed[name]))
+    ]
+    if faults:
+        raise RunError("\n".join(faults))
+
+
+def write(suite: Path, listed: dict[str, dict[str, Any]], written: Iterable[Path]) -> None:
+    """List these files, and those of before that are still there; of none there is no list."""
+    kept = {name: known for name, known in listed.items() if (suite / name).is_file()}
+    made = {os.path.relpath(file, suite).replace(os.sep, "/"): disk.fingerprint(file) for file in written}
+    if kept or made:
+        disk.write_record(suite / FILE, kept | made)
+    else:
+        with disk.storage(suite / FILE):
+            (suite / FILE).unlink(missing_ok=True)

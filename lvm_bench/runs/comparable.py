@@ -1,0 +1,272 @@
+"""Which runs may stand in one table, which are averaged, and what has to be said of them beside their scores."""
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.runs.record import Run, without
+from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.text import counted, listed, one_line
+
+LONGEST = 80  # characters of a setting that are shown
+
+SHORT = 10  # characters of a checksum that are shown
+
+Place = tuple[str, str]  # data set, method
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What has to be said of a suite's runs beside their scores, by data set and method."""
+
+    outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
+    left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown
+    here: frozenset[Place] = frozenset()  # shown, and run here
+    away: frozenset[Place] = frozenset()  # shown, and not run here, or some seeds not
+    made: str = ""  # with what those were made
+    warnings: list[str] = field(default_factory=list)  # differences between the runs that are shown
+
+
+def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
+    """Of runs in order, the finished ones whose scores the tables show, and what is to be said of all of them.
+
+    RunError naming the setting when seeds that would be averaged were run with other settings or data.
+    """
+    done = [run for run in runs if run.status == "done"]
+    out = left_out(done)
+    kept = [run for run in done if run.folder or run.place not in out]
+    check_seeds(kept)
+    warnings = [*_conditions_that_differ(kept), *_code_that_differs(kept), *_environments_that_differ(kept)]
+    here = frozenset(run.place for run in kept if run.folder)
+    away = [run for run in kept if not run.folder]
+    return kept, Remarks(outcomes(runs), out, here, frozenset(run.place for run in away), _made(away, here), warnings)
+
+
+def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
+    """Why runs of a method on a data set, or its samples, are missing."""
+    reasons: dict[Place, dict[tuple[str, str], list[int]]] = {}
+    for run in runs:
+        if run.status in ("failed", "declined") or (run.status == "done" and run.reason):
+            reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
+    return {
+        place: "; ".join(
+            f"seed {_all(seeds)} failed: {reason}"
+            if status == "failed"
+            else f"{'no samples' if status == 'done' else status}: {reason}"
+            for (status, reason), seeds in sorted(found.items())
+        )
+        for place, found in reasons.items()
+    }
+
+
+def check_seeds(runs: Iterable[Run]) -> None:
+    """RunError naming whatever differs in the settings or the data of runs that would be averaged."""
+    problems = []
+    for (dataset, method), seeds in _by_place(runs):
+        if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # one table in memory, as from one reader
+            continue
+        known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
+        differing = [
+            f"{name} = {' and '.join(f'{value} in seed {_all(of)}' for value, of in values.items())}"
+            for name, values in _that_differ(known).items()
+        ]
+        if differing:
+            problems.append(
+                f"{dataset}/{method}: its seeds were not run with the same settings, and are not averaged "
+                f"({listed(differing, between='; ')}). Delete the folders of those seeds and run them again with the "
+                "same settings, or give other runs a folder of their own with --results."
+            )
+    if problems:
+        more = [f"... and {len(problems) - 10} more."] if len(problems) > 10 else []
+        raise RunError("\n".join([*problems[:10], *more]))
+
+
+def _by_place(runs: Iterable[Run]) -> Iterator[tuple[Place, list[Run]]]:
+    for place, group in groupby(runs, lambda run: run.place):
+        yield place, list(group)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {**(run.settings or {}), **_data(run)}
+
+
+def _conditions(run: Run, names: Container[str] | None = None) -> dict[str, Any]:
+    given = (run.conditions or {}).items()
+    return {**{name: value for name, value in given if names is None or name in names}, **_data(run)}
+
+
+def _data(run: Run) -> dict[str, str]:
+    return {"the data's checksum": run.fingerprint[:SHORT]}
+
+
+def _that_differ(tables: dict[Any, dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    """For each setting that differs between tables: whose has each of its values, as text."""
+    known = list(tables.values())
+    if all(table == known[0] for table in known):
+        return {}
+    flat = {whose: _flat(table) for whose, table in tables.items()}
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name in sorted({name for table in flat.values() for name in table}):
+        for whose, table in flat.items():
+            found.setdefault(name, {}).setdefault(_text(table.get(name)), []).append(whose)
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """A table of tables with dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found
+
+
+def _text(value: Any) -> str:
+    """A setting's value in a sentence."""
+    text = value if isinstance(value, str) else disk.canonical(value)
+    return "not set" if value is None else one_line(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+
+
+def _all(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
+
+
+def left_out(runs: Iterable[Run]) -> dict[Place, str]:
+    """Where committed runs were made under other conditions than the runs here, why they are left out."""
+    found: dict[Place, str] = {}
+    for dataset, own in _by_dataset(runs):
+        here = _distinct(run for run in own if run.folder and not run.is_control)
+        for run in own:
+            differing = next((text for other in here if (text := _other_conditions(run, other))), "")
+            if differing and not run.folder:
+                found[run.place] = (
+                    f"on {DATASETS.get(dataset, dataset)}, scores that were not made here are left out: they were made "
+                    f"under other conditions ({differing}). To compare, give `lvm-bench run` their settings "
+                    "(--set KEY=VALUE), or run all methods here"
+                )
+    return found
+
+
+def _by_dataset(runs: Iterable[Run]) -> Iterator[tuple[str, list[Run]]]:
+    for dataset, group in groupby(runs, lambda run: run.dataset):
+        yield dataset, list(group)
+
+
+def _distinct(runs: Iterable[Run]) -> list[Run]:
+    """A run of each conditions and data."""
+    seen = {(id(run.conditions), run.fingerprint): run for run in runs}  # most share one table in memory
+    found: list[Run] = []
+    for run in seen.values():
+        if not any(_conditions(run) == _conditions(other) for other in found):
+            found.append(run)
+    return found
+
+
+def _other_conditions(there: Run, here: Run) -> str:
+    """How the conditions of a committed run differ from those here; "" where they do not or are not known."""
+    if there.conditions is None or here.conditions is None:
+        return ""
+    names = there.settings if there.is_control else None  # no other condition changes it
+    differing = _that_differ({"there": _conditions(there, names), "here": _conditions(here, names)})
+    texts = (
+        f"{name} = {' and '.join(f'{value} {whose[0]}' for value, whose in values.items())}"
+        for name, values in differing.items()
+    )
+    return listed(texts, between="; ")
+
+
+def _conditions_that_differ(runs: Iterable[Run]) -> list[str]:
+    """A sentence for each data set on which not all methods were run under the same conditions."""
+    found = []
+    for dataset, own in _by_dataset(run for run in runs if run.conditions is not None and not run.is_control):
+        alike = [[run for run in own if _conditions(run) == _conditions(other)] for other in _distinct(own)]
+        whose = [listed(dict.fromkeys(label(run.method) for run in group)) for group in alike]
+        tables = {name: _conditions(group[0]) for name, group in zip(whose, alike, strict=True)}
+        texts = [
+            f"{name} = {' and '.join(f'{value} in {listed(of)}' for value, of in values.items())}"
+            for name, values in _that_differ(tables).items()
+        ]
+        if texts:
+            found.append(
+                f"On {DATASETS.get(dataset, dataset)} not all methods were run under the same conditions "
+                f"({listed(texts, between='; ')}): their scores do not compare the methods alone."
+            )
+    return found
+
+
+def _code_that_differs(runs: Iterable[Run]) -> list[str]:
+    """A sentence for each method whose file was changed between its runs."""
+    codes: dict[str, Counter[str]] = {}
+    for run in runs:
+        code = _then(environment["versions"].get("method", "") for environment in run.environments)
+        if code:
+            codes.setdefault(run.method, Counter())[code] += 1
+    return [
+        f"The file of {label(method)} was changed between its runs ({_counted(found)}): they are not runs of one "
+        "method. Make those of the older file again."
+        for method, found in sorted(codes.items())
+        if len(found) > 1
+    ]
+
+
+def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
+    """A sentence naming the versions, devices and numbers of threads that differ between runs; or none."""
+    counts = Counter(tuple(map(id, run.environments)) for run in runs)
+    of = {tuple(map(id, run.environments)): run.environments for run in runs}
+    found: dict[str, Counter[str]] = {}
+    for place, count in counts.items():
+        facts = [_facts(environment) for environment in of[place]]
+        for name in {name for fact in facts for name in fact}:
+            found.setdefault(name, Counter())[_then(fact.get(name, "") for fact in facts)] += count
+    differing = [f"{name} {_counted(values)}" for name, values in sorted(found.items()) if len(values) > 1]
+    if not differing:
+        return []
+    return [
+        f"Not all runs were made with the same versions and machines ({'; '.join(differing)}): "
+        "between those a seed does not give the same bits: rounding differs, and a GPU draws other noise than a CPU."
+    ]
+
+
+def _facts(environment: dict[str, Any]) -> dict[str, str]:
+    """What may change the last bits of a run: versions, device and threads; the commit is told by about.json."""
+    facts = {"device": environment["device"], "threads": str(environment["threads"])}
+    return without(environment["versions"], "method") | facts
+
+
+def _then(values: Iterable[str]) -> str:
+    """The values that one run has had, one after the other."""
+    return " then ".join(dict.fromkeys(filter(None, values)))
+
+
+def _counted(values: Counter[str]) -> str:
+    """`2.11.0 in 3 runs, 2.15.0 in 12`."""
+    (first, count), *rest = sorted(values.items())
+    return listed([f"{first} in {counted(count, 'run')}", *(f"{value} in {n}" for value, n in rest)], 4)
+
+
+def _made(away: list[Run], here: Container[Place]) -> str:
+    """With what the runs that were not made here were made, and which seeds where only some were."""
+    environments = dict.fromkeys(map(_described, {id(e): e for run in away for e in run.environments[-1:]}.values()))
+    texts = [f"made with {listed(environments, 2)}" if environments else "it is not known with which versions"]
+    if any(run.conditions is None for run in away):
+        texts.append("whether under the same conditions cannot be checked, their record is too old")
+    partly: dict[Place, list[int]] = {}
+    for run in away:
+        if run.place in here:
+            partly.setdefault(run.place, []).append(run.seed)
+    texts += [
+        f"of {label(method)} on {DATASETS.get(dataset, dataset)} this holds for seed {_all(seeds)} alone"
+        for (dataset, method), seeds in partly.items()
+    ]
+    return f"not run here: {'; '.join(texts)}"
+
+
+def _described(environment: dict[str, Any]) -> str:
+    versions = " ".join(
+        f"{name} {version}" for name, version in sorted(without(environment["versions"], "method").items())
+    )
+    threads = environment["threads"]
+    return f"{versions} on {environment['device']} ({counted(threads, 'thread')})"

@@ -1,0 +1,83 @@
+"""Where everything stands in a results folder: the names of its files and folders."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lvm_bench import disk
+from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.text import check_name, is_name
+
+RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
+
+CODES = "codes.npz"
+
+MOST_CODES = 1000  # held-out codes that a run leaves for figures
+
+REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
+
+WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
+
+TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
+
+MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
+
+Key = tuple[str, str, int]  # data set, method, seed
+
+# Bounds for what somebody who means harm may have sealed: names become paths, numbers are summed and written out.
+SEEDS = 2**63  # seeds are below
+
+
+def suite_folders(results: Path, suite: str | None) -> list[Path]:
+    """The folders with results: the named one, or all. UserError when there is none, or one of no name."""
+    found = {
+        folder.name: folder
+        for folder in sorted(results.glob("*"))
+        if is_name(folder.name)
+        if (folder / "runs").is_dir() or any((folder / name).is_file() for name in ("scores.csv", "files.json"))
+    }
+    if not found:
+        raise UserError(f"{results}: no results here. Run a suite first, for instance: lvm-bench run --suite quick")
+    if suite is not None and suite not in found:
+        raise UserError(f"{results}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
+    return [found[check_name("suite", name)] for name in ([suite] if suite is not None else found)]
+
+
+def run_folders(suite: Path) -> Iterator[tuple[Path, Key]]:
+    """The folders of a suite's runs and controls with what their paths say, sorted; others are passed over."""
+    for dataset in _subfolders(suite / "runs"):
+        for method in _subfolders(dataset):
+            found = {int(digits): folder for folder in _subfolders(method) if (digits := _seed_of(folder.name))}
+            for seed, folder in sorted(found.items()):
+                yield folder, (dataset.name, method.name, seed)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+def _seed_of(name: str) -> str:
+    """The seed in the name of a run's folder; "" where it is none."""
+    digits = name.removeprefix("seed-")
+    return digits if is_seed(digits) and name == f"seed-{int(digits)}" else ""
+
+
+def is_seed(digits: str) -> bool:
+    """Whether a text is a number that a seed can be."""
+    return digits.isascii() and digits.isdecimal() and len(digits) < 20 and int(digits) < SEEDS
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what somebody at work leaves first: a claim and half-written files."""
+    return all(name.startswith((".lock", ".lease", disk.TEMPORARY)) for name in os.listdir(folder))
+
+
+def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) -> Path:
+    """Where the files of one run live; the readable path is the run's identity."""
+    return results / suite / "runs" / dataset / method / f"seed-{seed}"

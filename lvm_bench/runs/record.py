@@ -1,0 +1,291 @@
+"""The runs of a results folder, as their own records tell: what `report`, `list runs` and `verify` read."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
+from lvm_bench.suites.job import CONTROLS
+from lvm_bench.text import check_name, one_line
+
+FINISHED = ("done", "declined")  # status of runs with nothing left to do
+
+AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
+
+COSTS = ("parameters", "updates", "images_encoded", "seconds_training", "seconds_evaluation", "peak_memory")
+
+DELETE = "Delete the folder and give its `lvm-bench run` again."
+
+Status = Literal["running", "trained", "done", "failed", "declined"]
+
+MOST_SECONDS = 1e12
+
+DEEPEST = 8  # tables in tables
+
+LONGEST = 1000  # characters of a reason that are shown
+
+Name = Annotated[str, AfterValidator(cache(partial(check_name, "run's")))]
+
+Count = Annotated[int, Field(ge=0, lt=SEEDS)]
+
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class Factors(_Checked):
+    """The ground-truth factors of a data set."""
+
+    names: Annotated[list[str], Field(max_length=64)]
+    sizes: Annotated[list[Count], Field(max_length=64)]
+
+
+class Facts(_Checked):
+    """What captions say of a data set."""
+
+    latent: Count
+    heldout: Count
+    heldout_split: str
+    reference: Count
+    reference_split: str
+    samples: Count
+    kid_subsets: Count
+    kid_subset_size: Count
+    neighbours: Count = 5
+    weights: str = "last"
+    extractor_note: str = ""
+    novel: str = ""
+    factors: Factors | None = None
+
+
+class Environment(_Checked):
+    """Where and with what a run was made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    versions: dict[str, str]
+    commit: str | None
+    device: str
+    host: str = ""
+    threads: Count
+    date: str = ""
+
+
+class Plan(_Checked):
+    """What a suite says around a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str
+    order: Count
+    seeds: list[Count]
+    axis: str = ""
+
+
+class Fingerprint(_Checked):
+    """A file's size and SHA-256."""
+
+    bytes: Count
+    sha256: str
+
+
+Layer = Annotated[str, Field(max_length=100)]
+
+Architecture = dict[Literal["encoder", "decoder", "adversary"], Annotated[list[Layer], Field(max_length=1000)]]
+
+
+class _Record(_Checked):
+    """The format of job.json."""
+
+    suite: str
+    dataset: Name
+    method: Name
+    seed: Count
+    status: Status
+    reason: str = ""
+    settings: InstanceOf[dict]
+    conditions: InstanceOf[dict]
+    digest_weights: str
+    digest_scores: str
+    plan: Plan
+    facts: Annotated[Facts | None, BeforeValidator(lambda facts: facts or None)] = None
+    extractor: str | None = None
+    fingerprint: str = ""
+    environment: Environment
+    earlier_environments: list[Environment] = []
+    parameters: Count | None = None
+    updates: Count | None = None
+    images_encoded: Count | None = None
+    seconds_training: Seconds | None = None
+    seconds_evaluation: Seconds | None = None
+    peak_memory: Count | None = None
+    architecture: Architecture | None = None
+    files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as its record tells, or as about.json does: then without a folder, and with what that keeps alone."""
+
+    dataset: str
+    method: str
+    seed: int
+    status: Status
+    reason: str = ""
+    folder: Path | None = None
+    settings: dict[str, Any] | None = None  # without the seed
+    conditions: dict[str, Any] | None = None
+    environments: tuple[dict[str, Any], ...] = ()  # without dates; the last one is where it was finished
+    fingerprint: str = ""  # of the data
+    digest_weights: str = ""
+    digest_scores: str = ""
+    parameters: int | None = None
+    updates: int | None = None  # of the model
+    images_encoded: int | None = None  # in training
+    seconds_training: float | None = None
+    seconds_evaluation: float | None = None
+    peak_memory: int | None = None  # MiB
+    architecture: dict[str, list[str]] | None = None  # the layers of each part
+    extractor: str | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other runs of its suite."""
+        return self.dataset, self.method, self.seed
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it measures the floor of a metric, without a model."""
+        return self.method in CONTROLS
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The data set and the method, whose seeds are averaged."""
+        return self.dataset, self.method
+
+    def content(self, name: str) -> bytes:
+        """What one of its files holds; RunError with what to do unless it is the recorded one."""
+        assert self.folder is not None
+        if name not in self.files:
+            raise RunError(f"{self.folder / name}: is not in the record of a finished run. {DELETE}")
+        try:
+            return disk.read_whole(self.folder / name, self.files[name])
+        except RunError as error:
+            raise RunError(f"{error} {AGAIN}") from error
+
+
+def read_runs(suite: Path) -> tuple[list[Run], dict[Key, str]]:
+    """The runs of a suite with a sound record, sorted, and for each damaged one a sentence with what to do.
+
+    RunError when a link leads its runs out of the results.
+    """
+    disk.check_inside(suite.parent, suite / "runs")
+    pool = _Pool()
+    runs, damaged = [], {}
+    for folder, key in run_folders(suite):
+        try:
+            if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
+                disk.check_inside(suite.parent, folder)
+            runs.append(_run(folder, key, pool))
+        except OSError as error:
+            damaged[key] = f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
+        except RunError as error:
+            if (folder / RECORD).exists() or not is_empty(folder):
+                damaged[key] = f"{error} {DELETE}"
+    return runs, damaged
+
+
+class _Pool:
+    """Keeps equal tables of thousands of records once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+
+    def one(self, table: dict[str, Any], *place: str) -> dict[str, Any]:
+        """The table itself, or the equal one that came before it in the same place."""
+        known = self.known.setdefault(place, [])
+        for other in known:
+            if other == table:
+                return other
+        known.append(table)
+        return table
+
+
+def checked_record(folder: Path, key: Key) -> dict[str, Any]:
+    """The record in a run's folder; RunError unless it is whole, of the known format and of this very run."""
+    file = folder / RECORD
+    record = disk.read_record(file)
+    try:
+        _Record.model_validate(record)
+    except ValidationError as error:
+        raise RunError(f"{file}: not the record of a run ({reason_of(error)}).") from error
+    if any(_is_deep(record.get(name) or {}) for name in ("settings", "conditions", "facts")):
+        raise RunError(f"{file}: not the record of a run (a setting is nested more than {DEEPEST} deep).")
+    if (record["dataset"], record["method"], record["seed"]) != key or record["settings"].get("seed") != key[2]:
+        raise RunError(
+            f"{file}: is the record of {record['dataset']!r}, {record['method']!r}, seed {record['seed']}, "
+            "not of the run whose folder it is in."
+        )
+    return record
+
+
+def scores_identity(record: dict[str, Any]) -> str:
+    """A digest of whatever decides a run's scores: settings, data, the weights that are scored."""
+    weights = record["files"].get(WEIGHTS[record["settings"].get("weights", "last")])
+    return disk.digest([record["digest_scores"], record["fingerprint"], weights])
+
+
+def _is_deep(value: dict[str, Any] | list[Any], levels: int = DEEPEST) -> bool:
+    """Whether there are more tables in tables than settings have."""
+    items = value.values() if isinstance(value, dict) else value
+    return levels < 0 or any(_is_deep(item, levels - 1) for item in items if isinstance(item, dict | list))
+
+
+def reason_of(error: Exception) -> str:
+    """What is wrong, and where, in a few words."""
+    if not isinstance(error, ValidationError):
+        return "a place outside its list" if isinstance(error, IndexError) else "too deep"
+    first = error.errors()[0]
+    return one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _run(folder: Path, key: Key, pool: _Pool) -> Run:
+    record = checked_record(folder, key)
+    dataset, method, seed = key
+    place = (dataset, method)
+    environments = [*record.get("earlier_environments", ()), record["environment"]]
+    known = ("fingerprint", *COSTS, "extractor")
+    return Run(
+        dataset,
+        method,
+        seed,
+        record["status"],
+        record.get("reason", "")[:LONGEST],
+        folder,
+        settings=pool.one(without(record["settings"], "seed"), "settings", *place),
+        conditions=pool.one(record["conditions"], "conditions", *place),
+        environments=tuple(pool.one(without(found, "date"), "environment", method) for found in environments),
+        digest_weights=record["digest_weights"],
+        digest_scores=record["digest_scores"],
+        plan=pool.one(record["plan"], "plan", *place),
+        facts=pool.one(record.get("facts") or {}, "facts", *place),
+        architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
+        files=record["files"],
+        **{name: record[name] for name in known if name in record},
+    )
+
+
+def without(table: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table without one of its keys."""
+    return {name: value for name, value in table.items() if name != key}

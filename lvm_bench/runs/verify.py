@@ -1,0 +1,315 @@
+"""`lvm-bench verify`: every file of a results folder read anew. Reads alone, and follows no link out of the folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.runs import checksums, suite_record
+from lvm_bench.runs.layout import (
+    IMAGES,
+    MADE,
+    RECORD,
+    REDRAWING,
+    REDRAWN,
+    SCORES,
+    SWEEPS,
+    TRAINED,
+    Key,
+    is_empty,
+    run_folders,
+    suite_folders,
+)
+from lvm_bench.runs.lease import LEASE, LOCK, is_alive
+from lvm_bench.runs.record import AGAIN, DELETE, FINISHED, checked_record, scores_identity
+from lvm_bench.runs.redraws import checked_redraws, redraws_of
+from lvm_bench.runs.score_files import ScoresByRun, read_scores, scores_of
+from lvm_bench.suites.job import CONTROLS
+from lvm_bench.text import counted, listed, one_line
+from lvm_bench.training import checkpoint
+
+PARTIAL = "scores.partial.json"
+
+CLAIM = (LOCK, LEASE)
+
+OF_NOBODY = "was left by a process that was killed. Delete it."
+
+ELSEWHERE = "Delete it, or move it elsewhere."
+
+
+@dataclass
+class Verified:
+    """How much was read, and a sentence for each damaged or inconsistent file with what to do."""
+
+    problems: list[str] = field(default_factory=list)
+    runs: int = 0
+    files: int = 0
+    at_work: int = 0  # runs that somebody works on, whose files change while they would be read
+
+
+def verify(results: Path, suite: str | None) -> Verified:
+    """Read the results of one suite or of all. UserError when there are none."""
+    found = Verified()
+    for folder in suite_folders(results, suite):
+        found.problems += map(one_line, _Reader(folder, results.resolve(), found).problems())
+    return found
+
+
+class _Reader:
+    """Reads one suite, and counts what it has read in `found`."""
+
+    def __init__(self, suite: Path, root: Path, found: Verified):
+        self.suite, self.root, self.found = suite, root, found
+        self.again = f"`lvm-bench report --suite {suite.name}` writes it again."
+        self.scores: ScoresByRun = {}
+        self.without_scores: list[Key] = []  # runs that failed or were declined
+
+    def problems(self) -> Iterator[str]:
+        """A sentence for each file that is not as it should be."""
+        if self.leads_out(self.suite):
+            yield self.link(self.suite)
+            return
+        yield from map(self.link, self.links(self.suite))
+        yield from self.strangers()
+        for folder, key in run_folders(self.suite):
+            if not any(map(self.leads_out, (folder, *folder.parents[:3]))):
+                try:
+                    yield from self.run(folder, key)
+                except OSError as error:
+                    yield f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
+        if is_alive(self.suite):
+            self.found.at_work += 1
+        else:
+            yield from self.gathered()
+
+    def links(self, folder: Path) -> Iterator[Path]:
+        """The links in a folder that lead out of the results."""
+        for place, folders, files in os.walk(folder):
+            yield from filter(self.leads_out, (Path(place, name) for name in sorted(folders + files)))
+
+    def leads_out(self, path: Path) -> bool:
+        """Whether a path is a link to somewhere else than these results."""
+        return path.is_symlink() and not path.resolve().is_relative_to(self.root)
+
+    def link(self, path: Path) -> str:
+        """What is said of such a link."""
+        return (
+            f"{path}: is a link out of the results folder, and is not followed. Put the files themselves in its place."
+        )
+
+    def strangers(self) -> Iterator[str]:
+        """What stands among the folders of runs and is none."""
+        known = {folder for folder, _ in run_folders(self.suite)}
+        known |= {above for folder in known for above in folder.parents[:2]}
+        levels = [self.suite / "runs"]
+        for _ in range(3):
+            entries = [entry for folder in levels if folder.is_dir() for entry in sorted(folder.iterdir())]
+            levels = [entry for entry in entries if entry in known]
+            for entry in entries:
+                if entry not in known and not self.leads_out(entry) and not _is_bare(entry):
+                    yield f"{entry}: is not of a run. {ELSEWHERE}"
+
+    def run(self, folder: Path, key: Key) -> Iterator[str]:
+        """What is wrong in the folder of one run."""
+        self.found.runs += 1
+        if is_alive(folder):
+            self.found.at_work += 1
+            return
+        names = {*os.listdir(folder)}
+        yield from self.left_over(folder, names)
+        if is_empty(folder):
+            return
+        self.found.files += 1
+        try:
+            record = checked_record(folder, key)
+        except RunError as error:
+            yield f"{error} {DELETE}"
+            return
+        yield from self.record(folder / RECORD, record)
+        files = record["files"]
+        for name in _expected(record):
+            if name not in files:
+                yield f"{folder / name}: is not in the record of a run that is {record['status']}. {DELETE}"
+        whole = []
+        for name, known in files.items():
+            if self.leads_out(folder / name):
+                continue
+            self.found.files += 1
+            fault = disk.fault(folder / name, known)
+            if fault:
+                yield f"{fault} {AGAIN}"
+            else:
+                whole.append(name)
+        for name in whole:
+            yield from self.contents(folder / name, record)
+        yield from self.unfinished(folder, names, record)
+        if record["status"] in ("failed", "declined"):
+            self.without_scores.append(key)
+
+    def record(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
+        """What does not agree within a record."""
+        if record["suite"] != self.suite.name:
+            yield f"{file}: is of the suite {record['suite']!r}. Move it back there, or delete it."
+        if record["digest_scores"] != disk.digest(record["settings"]):
+            yield f"{file}: digest_scores is not the digest of its settings. {DELETE}"
+
+    def contents(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
+        """What does not agree between a record and a file that is whole."""
+        if file.suffix == ".safetensors" and (reason := _other_job(file, record)):
+            yield f"{file}: {reason}. {DELETE}"
+        if file.name == SCORES:
+            try:
+                scores = scores_of(file.read_bytes())
+            except (ValueError, RecursionError) as error:
+                yield f"{file}: {error}. {DELETE}"
+                return
+            if record["status"] == "done":
+                self.scores[record["dataset"], record["method"], record["seed"]] = scores
+
+    def unfinished(self, folder: Path, names: set[str], record: dict[str, Any]) -> Iterator[str]:
+        """What is wrong with the files that only a run at work needs, or that no run writes."""
+        ended = record["status"] in FINISHED
+        for name in sorted(names - {RECORD, *CLAIM, *record["files"]}):
+            file = folder / name
+            if name.startswith(disk.TEMPORARY) or self.leads_out(file):
+                continue
+            if name in (REDRAWN, REDRAWING):
+                self.found.files += 1
+                if reason := _no_partial(file) if name == REDRAWING else _no_redraws(folder, record):
+                    yield f"{reason} Delete it: the next `lvm-bench run --resample` measures anew."
+            elif name not in (*MADE, PARTIAL, *checkpoint.NAMES):
+                yield f"{file}: is no file of a run. {ELSEWHERE}"
+            elif ended:
+                yield f"{file}: does not belong to a run that is {record['status']}. Delete it."
+            elif name == PARTIAL:
+                self.found.files += 1
+                if reason := _no_partial(file):
+                    yield f"{reason} Delete it: the next `lvm-bench run` measures anew."
+            elif name in checkpoint.NAMES:
+                self.found.files += 1
+                if not checkpoint.is_whole(file):
+                    yield (
+                        f"{file}: damaged, its checksum does not match. Delete it: the next `lvm-bench run` goes on "
+                        "from the checkpoint before it, or trains anew."
+                    )
+
+    def left_over(self, folder: Path, names: set[str]) -> Iterator[str]:
+        """What killed processes left in a folder at which nobody is at work."""
+        for name in sorted(names):
+            if name in CLAIM or name.startswith(disk.TEMPORARY):
+                yield f"{folder / name}: {OF_NOBODY}"
+
+    def gathered(self) -> Iterator[str]:
+        """What is wrong with the files that `report` wrote."""
+        for folder in (self.suite, *(self.suite / name for name in checksums.FOLDERS)):
+            if folder.is_dir() and not self.leads_out(folder):
+                yield from self.left_over(folder, {*os.listdir(folder)})
+        there = checksums.outputs(self.suite)
+        try:
+            known = checksums.read(self.suite)
+        except RunError as error:
+            yield str(error)
+            return
+        if there and not known:
+            yield f"{self.suite / checksums.FILE}: is missing, what stands beside it cannot be checked. {self.again}"
+        self.found.files += bool(known)
+        faulty = set()
+        for name, expected in known.items():
+            if any(map(self.leads_out, (self.suite / name, (self.suite / name).parent))):
+                continue
+            self.found.files += 1
+            if fault := disk.fault(self.suite / name, expected):
+                faulty.add(name)
+                yield f"{fault} {checksums.RESTORE if name in checksums.READ else self.again}"
+        for name in there:
+            if known and name not in known:
+                way = self.again if name in checksums.GATHERED else ELSEWHERE  # those alone are written before all else
+                yield f"{self.suite / name}: not in files.json, so not written by `lvm-bench report`. {way}"
+        if suite_record.FILE not in faulty:
+            try:
+                suite_record.read(self.suite)
+            except RunError as error:
+                yield str(error)
+        if "scores.csv" in there and "scores.csv" not in faulty:
+            yield from self.committed(self.suite / "scores.csv")
+
+    def committed(self, file: Path) -> Iterator[str]:
+        """Where scores.csv and the runs do not agree."""
+        try:
+            rows = read_scores(file)
+        except RunError as error:
+            yield str(error)
+            return
+        lacking = [key for key, scores in self.scores.items() if scores and key not in rows]
+        other = [key for key, scores in self.scores.items() if key in rows and not _equal(scores, rows[key])]
+        other += [key for key in self.without_scores if key in rows]
+        for keys, text in ((lacking, "lacks the scores"), (other, "holds other scores than the folders")):
+            if keys:
+                names = listed((f"{dataset}/{method}/seed-{seed}" for dataset, method, seed in keys), 3)
+                yield f"{file}: {text} of {counted(len(keys), 'run')} ({names}). {self.again}"
+
+
+def _is_bare(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _expected(record: dict[str, Any]) -> list[str]:
+    """The files that a run has by its status."""
+    if record["status"] not in ("trained", "done"):
+        return []
+    if record["method"] in CONTROLS:
+        swept = record["method"] == "real-images" and (record.get("facts") or {}).get("factors")
+        return [SCORES, *([SWEEPS] if swept else [])]
+    return [*TRAINED, *([SCORES, IMAGES] if record["status"] == "done" else [])]
+
+
+def _other_job(file: Path, record: dict[str, Any]) -> str:
+    """How the job in the header of a weights file differs from the record's; "" if it does not."""
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            text = json.loads(stream.read(min(size, file.stat().st_size)))["__metadata__"]["job"]
+            job = json.loads(text)
+            if hashlib.sha256(text.encode()).hexdigest() != record["digest_weights"]:
+                return "its header's job is not that of the record's digest_weights"
+            return (
+                ""
+                if record["settings"] | job == record["settings"]
+                else "its header has other settings than its record"
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"has no header that says what was trained ({error})"
+
+
+def _no_partial(file: Path) -> str:
+    """Why a file holds no scores by metric and variant; "" if it does."""
+    try:
+        found = disk.read_record(file)
+        for scores in found["scores"].values():
+            scores_of(json.dumps(scores).encode())
+    except RunError as error:
+        return str(error)
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        return f"{file}: holds no scores by metric ({error})."
+    return ""
+
+
+def _no_redraws(folder: Path, record: dict[str, Any]) -> str:
+    """Why a run's further evaluations are none of its scores; "" if they are."""
+    try:
+        checked_redraws(redraws_of(folder, scores_identity(record)))
+    except RunError as error:
+        return str(error)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"{folder / REDRAWN}: holds no scores ({error})."
+    return ""
+
+
+def _equal(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Whether scores are the same numbers, nan equal to itself."""
+    return one.keys() == other.keys() and all(repr(one[key]) == repr(other[key]) for key in one)

@@ -1,0 +1,160 @@
+"""A suite's jobs with every setting resolved, and what of a job decides its weights and its scores."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
+MOST = 10_000_000  # images, draws or epochs
+
+SEEDS = 2**63  # seeds are below: TOML's own limit
+
+Count = Annotated[int, Field(ge=1, le=MOST)] | Literal["all"]
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+
+
+class TrainingSettings(BaseModel):
+    """The settings that decide a run's weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str
+    width: float = Field(gt=0, le=64)
+    latent: int = Field(ge=2, le=16_384)  # more than the numbers of a 64 x 64 colour image
+    likelihood: Literal["bernoulli", "sse", "gaussian_unit"]
+    train_images: Count
+    validation_images: Count
+    epochs: int = Field(ge=1, le=MOST)
+    batch_size: int = Field(ge=2, le=MOST)
+    learning_rate: float = Field(gt=0)
+    patience: int = Field(ge=1)
+    factor: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0)
+    threads: int = Field(ge=1, le=1024)  # torch starts them all at once
+    precision: Literal["float32", "tf32", "bf16"] = "float32"  # of the networks' matrix products
+    seeds_per_batch: int = Field(default=1, ge=1, le=1000)  # seeds of a method that are trained together
+
+
+class EvaluationSettings(BaseModel):
+    """The settings that decide a run's scores, given its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    extractor: str
+    protocol: Literal["official-test", "avae-paper"]
+    test_images: Count
+    weights: Literal["last", "best"]
+    samples: int = Field(ge=2, le=MOST)
+    kid_subsets: int = Field(ge=1, le=MOST)
+    kid_subset_size: int = Field(ge=2, le=MOST)
+    neighbours: int = Field(ge=1, le=MOST)
+    metrics: list[str] | Literal["all"]
+    sap_samples: int = Field(ge=3, le=MOST)
+    dci_samples: int = Field(ge=3, le=MOST)
+    votes: int = Field(ge=2, le=MOST)
+    direction_images: int = Field(ge=2, le=MOST)
+    classifier_epochs: int = Field(ge=1, le=MOST)
+
+
+class RunningSettings(BaseModel):
+    """The settings that change how a suite is run, and no result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint_seconds: float = Field(ge=0)
+    gpus_per_job: float = Field(gt=0)
+
+
+SETTINGS = {**TrainingSettings.model_fields, **EvaluationSettings.model_fields}
+
+_OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a suite says around a job: what tables need and no result depends on."""
+
+    description: str
+    order: int  # of the method in the suite
+    seeds: tuple[int, ...]  # of the suite on this data set
+    axis: str = ""  # the setting or argument that an ablation's methods differ in
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a method on a data set from one seed, with every setting resolved."""
+
+    suite: str
+    dataset: str
+    method: str
+    seed: int
+    dataset_base: str
+    method_base: str
+    options: dict[str, Any]  # of the data set
+    arguments: dict[str, Any]  # of the method
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    conditions: dict[str, Any]  # what the suite gives every method on this data set
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.method}/seed-{self.seed}"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it measures the floor of a metric, without a model."""
+        return self.method in CONTROLS
+
+    def control(self, name: str) -> "Job":
+        """The control of that name for this job's data set and seed."""
+        return replace(self, method=name, method_base=name, arguments={})
+
+    def weights_settings(self) -> dict[str, Any]:
+        """What changes the weights, as plain JSON; its digest is half of the run's identity."""
+        return {
+            "dataset": self.dataset_base,
+            "options": self.options,
+            "method": self.method_base,
+            "arguments": self.arguments,
+            "seed": self.seed,
+            # A setting that came later is left out at its default: runs from before it keep their identity.
+            **self.training.model_dump(exclude_defaults=True),
+        }
+
+    def scores_settings(self) -> dict[str, Any]:
+        """What changes the scores, as plain JSON: the weights' settings and the evaluation's.
+
+        Of a control: the data and the evaluation alone.
+        """
+        weights = self.weights_settings()
+        if self.is_control:
+            weights = {key: weights[key] for key in _OF_CONTROLS}
+        return {**weights, **self.evaluation.model_dump()}
+
+
+@dataclass
+class Suite:
+    """A named set of jobs, the files of methods that were loaded for them, and the plug-ins that would not load."""
+
+    name: str
+    description: str
+    methods: list[str]
+    datasets: list[str]
+    seeds: list[int]
+    jobs: list[Job]
+    running: RunningSettings
+    loaded: list[Path]
+    broken: dict[str, str]  # method: why its file cannot be loaded
+
+    @property
+    def controls(self) -> list[Job]:
+        """The controls of every data set and seed, each once."""
+        firsts = {(job.dataset, job.seed): job for job in reversed(self.jobs)}
+        return [job.control(name) for job in reversed(firsts.values()) for name in CONTROLS]
+
+
+CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes

@@ -1,0 +1,122 @@
+"""The only loop that trains a Method."""
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from lvm_bench.errors import RunError, Stopped
+from lvm_bench.modelling.contract import Method, to_float
+from lvm_bench.training.checkpoint import Checkpoints
+from lvm_bench.training.state import Settings, Tick, Trained, Training
+
+
+def train(
+    method: Method,
+    images: UInt8[Tensor, "n c h w"],
+    validation: UInt8[Tensor, "v c h w"],
+    settings: Settings,
+    seed: int,
+    tick: Callable[[Tick], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Minimise `losses(x)["loss"]` with Adam; a plateau of the monitored validation loss halves the rate.
+
+    Goes on from the newest checkpoint. Raises RunError naming the first term that is not finite, with its
+    epoch, and Stopped, after a checkpoint, when `stop()` says so.
+    """
+    training = Training(method, settings, images, seed, tick, checkpoints)
+    training.resume()
+    loop = steps(training, validation, stop, checkpoints.due if checkpoints else lambda _=0.0: False)
+    losses = None
+    with training.at_work():
+        while True:
+            try:
+                chosen = loop.send(losses)
+            except StopIteration as end:
+                return end.value
+            losses = step(training, chosen)
+
+
+Steps = Generator[Int[Tensor, " b"], Any, Trained]
+
+
+def steps(
+    training: Training,
+    validation: UInt8[Tensor, "v c h w"],
+    stop: Callable[[], bool],
+    due: Callable[..., bool],
+) -> Steps:
+    """All of a training but its gradient steps: gives the indices of a batch, and is sent the losses of its step.
+
+    `due` is that of Checkpoints. Raises RunError and Stopped as `train` does.
+    """
+    method, settings = training.method, training.settings
+    while training.index < settings.epochs:
+        started, seen, since = time.perf_counter(), 0, time.monotonic()
+        if training.step == 0:
+            training.start_epoch()
+            if training.index == 0:
+                method.validated(training.validate(validation, 0))
+                method.train()
+        batches = training.batches()
+        while training.step < len(batches):
+            chosen = batches[training.step]
+            with torch.no_grad():
+                method.start_step(training.step)
+            losses = yield chosen
+            training.sums.add(losses, len(chosen))
+            training.step += 1
+            training.updates += 1
+            seen += len(chosen)
+            if training.step % 20 == 0 or training.step == len(batches):
+                share = (training.index + training.step / len(batches)) / settings.epochs
+                pace = seen / (time.perf_counter() - started)
+                training.tick(Tick(training.index + 1, settings.epochs, share, pace, _shown(training.history, method)))
+            if stop():
+                training.save()
+                raise Stopped
+            if training.step < len(batches) and due(since):
+                training.save()
+        training.sums.check(training.index + 1, "training")
+        means = training.validate(validation, training.index + 1)
+        if method.monitor not in means:
+            raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
+        training.end_epoch(means, training.variances(validation))
+        if training.index < settings.epochs and due():
+            training.save()
+    method.eval()
+    cost = training.checkpoints.cost if training.checkpoints else 0.0
+    return Trained(method, training.best, training.history, training.clock(), cost, training.updates, training.encoded)
+
+
+def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
+    """One step on a batch, and one of the adversary: their losses."""
+    method = training.method
+    x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=training.memory_format)
+    losses = method.losses(x)
+    optimise(training.optimisers[0], losses["loss"])
+    if method.adversary is not None:
+        adversary_losses = method.adversary_losses(x)
+        optimise(training.optimisers[1], adversary_losses["adversary_loss"])
+        losses = {**losses, **adversary_losses}
+    return losses
+
+
+def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
+    """One step down the gradient of `loss`."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
+def _shown(history: list[dict[str, float]], method: Method) -> dict[str, float]:
+    """The two numbers of the last epoch that a progress line has room for."""
+    if not history:
+        return {}
+    last = history[-1]
+    return {name: last[name] for name in ("train/loss", f"val/{method.monitor}") if name in last}

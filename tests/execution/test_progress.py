@@ -1,0 +1,72 @@
+"""What a run shows: a live line on a terminal, plain lines elsewhere, and names that cannot be read as markup."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from lvm_bench.execution.progress import Progress, clock
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.job import Job
+from lvm_bench.suites.resolve import resolve
+from lvm_bench.training.state import Tick
+
+
+@pytest.fixture(scope="module")
+def job() -> Job:
+    return resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae",)).jobs[0]
+
+
+def shown(job: Job, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    lines = Progress(console)
+    lines.start(3, 1, 2)
+    for share in (0.25, 0.5):
+        lines.tick(job, Tick(2, 60, share, 1234.5, {"train/loss": 1.25}))
+    lines.scoring(job)
+    lines.done(job, 75.0)
+    lines.failed("digits/[bold]x", "it broke")
+    lines.stop()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_plain_lines_are_rare_and_outcomes_always_shown(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", 1e9)
+    text = shown(job, terminal=False)
+    assert "epoch" not in text
+    assert "1 of 3 runs is finished already." in text
+    assert "digits/vae/seed-0  done in 1m15s  (1/2)" in text
+    assert "digits/[bold]x  FAILED: it broke" in text
+    assert "\x1b" not in text
+
+
+def test_a_line_tells_epoch_losses_pace_and_time_left(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
+    text = shown(job, terminal=False)
+    assert "digits/vae/seed-0  epoch 2/60  train/loss 1.25  1,234 images/s  left: run 0s, suite 0s" in text
+    assert text.count("left: ") == 1, "nothing is known of the pace at the first tick"
+    assert "digits/vae/seed-0  measuring" in text
+
+
+def test_a_terminal_gets_a_live_line_that_is_erased(job: Job) -> None:
+    text = shown(job, terminal=True)
+    assert "measuring" in text
+    assert "\x1b[2K" in text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_that_is_gone_stops_nothing(job: Job, terminal: bool) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    lines = Progress(Console(file=Gone(), force_terminal=terminal, width=200))
+    lines.tick(job, Tick(2, 60, 0.5, 1234.5, {}))
+    lines.failed("digits/x", "it broke")
+    lines.done(job, 75.0)

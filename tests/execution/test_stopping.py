@@ -1,0 +1,98 @@
+"""A suite stops at a signal or when its time is up, and says so with its own exit code."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvm_bench.errors import UserError
+from lvm_bench.execution.stopping import INTERRUPTED, RESUBMIT, Stop, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3h55m", 14100), ("90m", 5400), ("1d12h", 129600), ("45s", 45), ("0s", 0), (" 2m ", 120), ("1d1h1m1s", 90061)],
+)
+def test_times_as_people_write_them(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@given(st.tuples(*[st.none() | st.integers(0, 999)] * 4).filter(any))
+def test_the_parts_of_a_time_add_up(parts: tuple[int | None, ...]) -> None:
+    text = "".join(f"{part}{unit}" for part, unit in zip(parts, "dhms", strict=True) if part is not None)
+    expected = sum((part or 0) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    assert seconds_of(text) == expected
+
+
+@given(st.text(max_size=30) | st.text("dhms0123456789", max_size=25))
+def test_any_text_is_a_time_or_a_sentence(text: str) -> None:
+    with suppress(UserError):
+        assert seconds_of(text) >= 0
+
+
+def test_the_budget_is_of_the_clock_that_does_not_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    stop = Stop(60)
+    monkeypatch.setattr("time.time", lambda: 1e12)
+    now = 159.9
+    assert not stop()
+    now = 160.0
+    assert stop()
+    assert (stop.reason, stop.exit_code) == ("The time budget is spent", RESUBMIT)
+
+
+def test_the_first_reason_counts_and_nobody_waits_any_more() -> None:
+    stop = Stop()
+    assert not stop()
+    stop.ask("A SIGTERM came")
+    stop.ask("Ctrl-C was pressed", INTERRUPTED)
+    assert stop()
+    assert (stop.reason, stop.exit_code) == ("A SIGTERM came", RESUBMIT)
+    stop.wait(1e6)
+
+
+def test_waiting_ends_with_the_budget() -> None:
+    Stop(0).wait(1e6)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, RESUBMIT), (signal.SIGINT, INTERRUPTED)])
+def test_a_signal_asks_to_stop_and_the_handlers_of_before_come_back(number: int, exit_code: int) -> None:
+    before = [signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)]
+    stop = Stop()
+    with stop.signals():
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert stop.exit_code == exit_code
+    assert [signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_the_second_ctrl_c_ends_the_process_at_once() -> None:
+    stop = Stop()
+    with stop.signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    seen: list[object] = []
+
+    def look() -> None:
+        with Stop().signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    run(look)
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def run(function: Callable[[], object]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()

@@ -1,0 +1,144 @@
+"""What all figures share: names and looks, room for legends, and files that are the same again."""
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.lines import Line2D
+
+from lvm_bench.report.figures import style
+from lvm_bench.suites.labels import METHODS
+
+LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-chars"
+
+
+def test_a_long_name_keeps_its_ends() -> None:
+    assert style.plain(LONG) == "a-very-long-name…up-to-64-chars"[:17] + LONG[-11:]
+    assert len(style.plain(LONG)) == style.LONGEST
+    assert style.name("beta-tcvae") == "β-TCVAE"
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\n b", "a b"), ("\x1b[2J", "?[2J"), ("潜在", "??"), ("5–6", "5–6")])
+def test_what_the_font_lacks_is_a_question_mark(text: str, shown: str) -> None:
+    assert style.plain(text) == shown
+
+
+def test_methods_without_a_prior_are_grey_and_seven_colours_meet_eight_markers() -> None:
+    names = [*METHODS, *(f"m{i}" for i in range(49))]
+    found = style.looks(names, {})
+    assert len({tuple(look.values()) for look in found.values()}) == 56
+    assert style.looks(["ae"], {})["ae"]["color"] == style.GREY
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[1.0, 2.0], [9.0]], "linear"),
+        ([[1.0, 2.0], [11.0]], "log"),
+        ([[0.0, 100.0]], "linear"),
+        ([[-1.0, 100.0]], "linear"),
+        ([[1.0, np.inf], [np.nan, 40.0]], "log"),
+        ([[1e-300, 1e300]], "log"),
+        ([[np.nan]], "linear"),
+        ([], "linear"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_positive_numbers_are_far_apart(values: list[list[float]], expected: str) -> None:
+    _, (axes,) = style.panels(1, "title", 1, 2.0)
+    style.set_scale(axes, "y", values)
+    assert axes.get_yscale() == expected
+
+
+@pytest.mark.parametrize("top", [11.0, 200.0, 1e4])
+def test_the_numbers_of_a_logarithmic_axis_do_not_crowd(top: float) -> None:
+    made, (axes,) = style.panels(1, "title", 1, 2.0)
+    axes.plot([1, 2], [1, top])
+    style.set_scale(axes, "y", [[1.0, top]])
+    made.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ticks = axes.yaxis.get_major_ticks()
+    shown = [tick.label1 for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
+    extents = [text.get_window_extent() for text in shown]
+    assert 4 <= len(extents) <= 9
+    assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(extents))
+    assert not axes.yaxis.get_minor_ticks()
+
+
+def test_mean_and_range_are_those_of_the_finite_values() -> None:
+    rows = np.array([[1.0, np.nan, np.inf, np.nan], [3.0, 5.0, 7.0, -np.inf]])
+    mean, low, high = style.across(rows)
+    np.testing.assert_array_equal(mean, [2, 5, 7, np.nan])
+    np.testing.assert_array_equal(low, [1, 5, 7, np.nan])
+    np.testing.assert_array_equal(high, [3, 5, 7, np.nan])
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (5, 3), (6, 3), (8, 4), (9, 3), (13, 4), (40, 4)])
+def test_rows_of_panels_are_equally_full(count: int, columns: int) -> None:
+    assert style.balanced(count, 4) == columns
+    _, places = style.panels(count, "title", 4, 1.0)
+    assert {axes.get_subplotspec().get_gridspec().ncols for axes in places} == {columns}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_labels_stand_below_and_those_of_equal_axes_beside_the_last_row_and_the_first_column(alike: bool) -> None:
+    _, places = style.panels(5, "title", 4, 1.0)
+    for axes in places:
+        axes.set_xlabel("epoch")
+    style.outer(places, 4, alike)
+    assert [bool(axes.get_xlabel()) for axes in places] == [False, False, not alike, True, True]
+    below = [axes.xaxis.get_tick_params().get("labelbottom", True) for axes in places]
+    beside = [axes.yaxis.get_tick_params().get("labelleft", True) for axes in places]
+    assert below == ([False, False, False, True, True] if alike else [True] * 5)
+    assert beside == ([True, False, False, True, False] if alike else [True] * 5)
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_a_legend_covers_no_data_and_the_panels_keep_their_height(count: int) -> None:
+    with style.look():
+        made, places = style.panels(1, "title", 1, 2.0)
+        entries = {f"{i} {LONG}"[:28]: Line2D([], []) for i in range(count)}
+        style.legend(made, entries)
+        made.draw_without_rendering()
+        renderer = made.canvas.get_renderer()  # type: ignore[attr-defined]
+        panel, shown = places[0].get_tightbbox(renderer), made.legends[0].get_window_extent(renderer)
+    assert shown.y1 <= panel.y0
+    assert shown.y0 >= 0
+    assert shown.x0 >= 0
+    assert shown.x1 <= made.bbox.x1
+    assert panel.height / made.dpi > 1.6
+
+
+def test_the_users_own_settings_change_nothing() -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False}), style.look():
+        assert (matplotlib.rcParams["font.size"], matplotlib.rcParams["axes.grid"]) == (7, True)
+
+
+DRAW = """
+import sys, pathlib
+from lvm_bench.report.figures import style
+def draw():
+    made, (axes, _) = style.panels(2, "α $x^{ β", 2, 1.5)
+    (line,) = axes.plot([1, 2], [1, 3], marker="o")
+    axes.set_yscale("log")
+    style.legend(made, {"one $x^{": line})
+    return made
+style.save(pathlib.Path(sys.argv[1]), "it", draw)
+"""
+
+
+def test_files_have_the_same_bytes_in_another_process_no_date_and_truetype_fonts(tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": f"UTC+{seed}"}
+        subprocess.run([sys.executable, "-W", "error", "-c", DRAW, tmp_path / seed], check=True, env=environment)
+    for name in ("it.png", "it.pdf"):
+        content = (tmp_path / "0" / name).read_bytes()
+        assert content == (tmp_path / "1" / name).read_bytes()
+    assert b"Date" not in content
+    assert b"/Type3" not in content
+    assert b"/FontFile2" in content

@@ -1,0 +1,72 @@
+"""The LaTeX of a report is read by a parser, and compiled as it stands where there is a TeX."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
+
+from lvm_bench.report.tables import claim_words, ranking, settings, word_table
+from lvm_bench.report.tables.build import build_table
+from lvm_bench.report.tables.layouts import LAYOUTS
+from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.report.tables.writers import to_latex
+from lvm_bench.runs.comparable import Remarks
+
+Scored = Callable[..., pd.DataFrame]
+METHODS = {"vae": [1.0, 2.0], "avae": [3.0, 4.5], "my_method": [2.0, 8.0], "real-images": [1.0, 1.0]}
+COMMITTED = sorted((Path(__file__).parents[3] / "results").glob("*/tables/*.tex"))
+DOCUMENT = (
+    r"\documentclass{article}\usepackage{booktabs,graphicx,xcolor,longtable,array}\begin{document}%s\end{document}"
+)
+
+
+def texts(scored: Scored, about: dict[str, Any], remarks: Remarks) -> dict[str, str]:
+    keys = [column.key.replace("@", "@classifier") for layout in LAYOUTS.values() for column in layout.columns]
+    frame = pd.concat([scored(METHODS, key, name) for key in dict.fromkeys(keys) for name in ("digits", "mnist")])
+    found = {name: to_latex(build_table(name, frame, about, "avae-2024", remarks)) for name in LAYOUTS}
+    found["ci95"] = to_latex(build_table("frechet", frame, about, None, remarks, "ci95"))
+    ranked = ranking.ranking(frame, about)
+    assert ranked
+    nasty = WordTable("nasty", "N_a$ty", "50 % {of} \\it", ["a&b", "c^d"], [["#1", "~|<>\"'["], ["≈ ↓ ↑ → ∞ β", "*"]])
+    made = [
+        ranking.grid(ranked),
+        claim_words.grid(claim_words.verdicts(frame, "classifier")),
+        nasty,
+        settings.settings([]),
+    ]
+    return found | {grid.name: word_table.to_latex(grid) for grid in made if grid.rows}
+
+
+def test_a_parser_reads_every_table(scored: Scored, about: dict[str, Any], remarks: Remarks) -> None:
+    for name, text in texts(scored, about, remarks).items():
+        assert environments(text), name
+
+
+def environments(text: str) -> list[str]:
+    """The environments at the top of a text; an error where it is no LaTeX."""
+    nodes, *_ = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
+    return [node.environmentname for node in nodes if isinstance(node, LatexEnvironmentNode)]
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: f"{file.parts[-3]}/{file.name}")
+def test_a_parser_reads_what_is_committed(file: Path) -> None:
+    assert {*environments(file.read_text())} <= {"table*", "longtable"}
+
+
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"), reason="there is no pdflatex here (Debian: texlive-latex-recommended)"
+)
+def test_tex_compiles_every_table_as_it_stands(
+    scored: Scored, about: dict[str, Any], remarks: Remarks, tmp_path: Path
+) -> None:
+    made = texts(scored, about, remarks).values()
+    (tmp_path / "all.tex").write_text(DOCUMENT % "\n".join([*made, *(file.read_text() for file in COMMITTED)]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in (tmp_path / "all.log").read_text(errors="replace")

@@ -1,0 +1,170 @@
+"""The published numbers are complete and agree with each other; the claims are what the numbers say."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from lvm_bench.errors import UserError
+from lvm_bench.report.tables import claim_words, paper_claims
+from lvm_bench.report.tables.paper_claims import COMPARED, Claim, Score, judge, judge_published, published_scores
+from lvm_bench.report.tables.published import load
+
+CLAIMS = paper_claims.claims()
+PAPER = load("avae-2024")
+
+
+def test_every_table_has_its_cells() -> None:
+    counts = PAPER.groupby("table").size().to_dict()
+    # Table VII: 8 rows x 6, less the squared errors that two baseline rows repeat.
+    assert counts == {"I": 30, "II": 30, "III": 54, "IV": 36, "V": 18, "VI": 21, "VII": 44}
+    assert len(load("avae-readme")) == 18
+
+
+def test_no_number_stands_twice() -> None:
+    assert not PAPER.duplicated(["dataset", "method", "metric", "l", "m"]).any()
+
+
+def test_a_number_keeps_its_printed_digits() -> None:
+    row = PAPER[(PAPER["dataset"] == "celeba") & (PAPER["method"] == "avae") & (PAPER["table"] == "III")]
+    assert list(row["printed"]) == ["40.23 ± 0.36", "44.44 ± 0.39", "46.0 ± 0.42"]
+
+
+def test_table_2_is_the_correction_of_table_1() -> None:
+    rows = PAPER[PAPER["table"].isin(["I", "II"]) & (PAPER["bound"] == "")]
+    means = rows.pivot(index=["l", "m"], columns="metric", values="mean")
+    both = means[["bandwidth", "corrected_bandwidth"]].dropna()
+    expected = both["bandwidth"] / (1 + both["bandwidth"] ** 2) ** 0.5
+    assert len(both) == 15
+    assert (expected - both["corrected_bandwidth"]).abs().max() < 0.01
+
+
+def test_bounds_stand_where_the_correction_is_above_half_root_two() -> None:
+    bounds = PAPER[PAPER["bound"] == ">"]
+    assert len(bounds) == 15
+    assert (bounds["mean"] == 1.0).all()
+    keys = bounds[["l", "m"]].apply(tuple, axis=1)
+    corrected = PAPER[PAPER["metric"] == "corrected_bandwidth"].set_index(["l", "m"])["mean"]
+    assert all(corrected[key] >= 0.70 for key in keys)  # h0 > 1 if and only if h > 1/sqrt(2)
+
+
+def test_ground_truth_of_the_entropy_is_half_the_latent_size() -> None:
+    rows = PAPER[PAPER["method"] == "standard-normal"]
+    assert dict(zip(rows["dataset"], rows["mean"], strict=True)) == {"mnist": 8, "celeba": 32, "cifar10": 64}
+
+
+def _marked(table: str) -> pd.DataFrame:
+    rows = PAPER[(PAPER["table"] == table) & (PAPER["method"] != "standard-normal")]
+    sign = rows["metric"].str.startswith(("frechet", "gaussian_kl", "sse")).map({True: 1, False: -1})
+    rows = rows.assign(badness=sign * rows["mean"])
+    rank = rows.groupby(["dataset", "metric"])["badness"].rank("min")
+    return rows.assign(rank=rank)
+
+
+@pytest.mark.parametrize("table", ["III", "IV", "V", "VI"])
+def test_bold_numbers_are_the_best(table: str) -> None:
+    rows = _marked(table)
+    assert ((rows["rank"] == 1) == (rows["mark"] == "best")).all()
+
+
+def test_the_wrong_underlines_are_those_of_the_readme() -> None:
+    rows = pd.concat([_marked(table) for table in ("III", "IV", "V", "VI")])
+    wrong = rows[(rows["mark"] == "second") & (rows["rank"] != 2)]
+    assert sorted(zip(wrong["table"], wrong["method"], strict=True)) == [("III", "aae"), ("VI", "wae-mmd")]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_claims_say_whether_the_published_numbers_bear_them(claim: Claim) -> None:
+    assert judge_published(claim) == claim.holds_in_paper
+
+
+def test_claims_are_distinct_and_name_known_things() -> None:
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) > 60
+    known = {*PAPER["metric"], "mse.heldout", "collapsed_variance.mean"}
+    for claim in CLAIMS:
+        assert {*claim.methods, *claim.than.get("methods", ())} <= {*COMPARED}, claim.id
+        assert {*claim.metrics, *claim.than.get("metrics", ())} <= known, claim.id
+        assert {*claim.datasets} <= {*PAPER["dataset"]}, claim.id
+
+
+def test_the_claims_that_fail_on_paper_are_known() -> None:
+    failing = {claim.id for claim in CLAIMS if claim.holds_in_paper is False}
+    assert {"avae-prd-best-or-second", "avae-kl-closest", "pca-mig-above-mig", "rae-entropy-above-vae"} <= failing
+    assert {claim.kind for claim in CLAIMS if claim.holds_in_paper is None} == {"figure", "at_most"}
+
+
+VALUES = dict(zip(COMPARED, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))  # the AVAE is best by lower
+
+
+def _scores(**values: float) -> dict[tuple[str, str, str], Score]:
+    return {("d", name.replace("_", "-"), "k"): Score(value, 0.1, 5) for name, value in values.items()}
+
+
+def _claim(kind: str, method: str, **options: object) -> Claim:
+    return Claim("id", "", "", kind, "", (method,), ("k",), ("d",), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "better", "expected"),
+    [
+        ("best", "avae", "lower", True),
+        ("best", "avae", "higher", False),
+        ("best", "vae", "higher", True),
+        ("best_or_second", "wae-mmd", "lower", True),
+        ("best_or_second", "aae", "lower", False),
+        ("better_half", "aae", "lower", True),
+        ("better_half", "rae-l2", "lower", False),
+        ("worse_half", "rae-l2", "lower", True),
+        ("worse_half", "aae", "lower", False),
+        ("close", "wae-mmd", "lower", False),
+        ("close", "beta-tcvae", "higher", True),
+    ],
+)
+def test_kinds_of_claims(kind: str, method: str, better: str, expected: bool) -> None:
+    assert judge(_claim(kind, method, better=better), _scores(**VALUES)) is expected
+
+
+def test_ties_count_for_the_claim() -> None:
+    tied = _scores(vae=1.0, avae=1.0, aae=2.0)
+    assert judge(_claim("best", "vae"), tied)
+    assert not judge(_claim("best", "vae", only=True), tied)
+
+
+def test_a_comparison_needs_more_than_noise_to_be_significant() -> None:
+    claim = _claim("better_than", "avae", than={"methods": ("vae",)}, significant=True)
+    assert judge(claim, _scores(avae=1.0, vae=1.2))  # two standard errors of the difference are .14
+    assert judge(claim, _scores(avae=1.0, vae=1.1)) is False
+    assert judge(replace(claim, significant=False), _scores(avae=1.0, vae=1.1))
+
+
+def test_what_was_not_measured_cannot_be_judged() -> None:
+    assert judge(_claim("best", "avae"), {}) is None
+    assert judge(_claim("best", "avae"), _scores(avae=1.0)) is None
+    assert judge(_claim("better_than", "avae", than={"methods": ("vae",)}), _scores(avae=1.0)) is None
+
+
+def test_a_rank_correlation_has_the_sign_of_the_metrics() -> None:
+    scores = {("d", name, "k"): Score(value, 0, 5) for name, value in VALUES.items()}
+    scores |= {("d", name, "j"): Score(-value, 0, 5) for name, value in VALUES.items()}
+    claim = _claim("correlation", "avae", than={"metrics": ("j",)})
+    assert judge(claim, scores) is False
+    assert judge(replace(claim, better="higher"), scores) is True
+
+
+def test_verdicts_of_a_suite_use_its_extractor() -> None:
+    rows = [["mnist", name, 0, "frechet.fake@classifier", value] for name, value in VALUES.items()]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "metric", "value"])
+    verdicts = claim_words.verdicts(frame, "classifier").set_index("id")
+    assert verdicts.loc["avae-samples-best", "here"] is True
+    assert "mnist frechet.fake@classifier: vae 6" in verdicts.loc["avae-samples-best", "numbers"]
+    assert verdicts.loc["avae-kl-best", "here"] is None
+
+
+def test_an_unknown_source_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="Did you mean 'avae-2024'"):
+        load("avae-2042")
+
+
+def test_a_missing_deviation_is_not_a_number() -> None:
+    assert math.isnan(published_scores("avae-readme")["mnist", "vae", "mse.heldout"].std)

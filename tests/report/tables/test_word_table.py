@@ -1,0 +1,271 @@
+"""Tables of words: ranks, claims with effects, settings, and how they are written."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lvm_bench.report.tables import claim_words, paper_claims, ranking, settings, word_table
+from lvm_bench.report.tables.claim_words import verdicts
+from lvm_bench.report.tables.paper_claims import Claim, Score, comparisons
+from lvm_bench.report.tables.statistics import critical_difference
+from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.runs.record import Run
+
+NASTY = r"a_b & 50% {x} \input{evil} $1 | <b>"
+WORDS = WordTable("words", "Words", "A text.", ["name", "what"], [["x", NASTY], ["", "∞ ≈ ↓"]], 1)
+
+
+def scored(values: dict[str, list[float]], metric: str, dataset: str = "mnist") -> pd.DataFrame:
+    rows = [[dataset, name, seed, metric, value] for name, own in values.items() for seed, value in enumerate(own)]
+    return pd.DataFrame(rows, columns=["dataset", "method", "seed", "metric", "value"])
+
+
+def test_a_grid_is_read_back_from_csv() -> None:
+    assert list(csv.reader(io.StringIO(word_table.to_csv(WORDS)))) == [WORDS.header, *WORDS.rows]
+
+
+def test_words_cannot_break_latex_or_markdown() -> None:
+    latex = word_table.to_latex(WORDS)
+    assert r"a\_b \& 50\% \{x\} \textbackslash{}input\{evil\} \$1 $|$ $<$b$>$" in latex
+    assert latex.count("longtable}") == 2
+    line = word_table.to_markdown(WORDS).splitlines()[4]
+    assert line == r"| x | a\_b & 50% \{x\} \\input\{evil\} \$1 \| \<b\> |"
+
+
+def test_the_terminal_shows_the_first_columns() -> None:
+    assert word_table.to_terminal(WORDS)[-1].plain == "name\nx\n\n"
+    assert "A" in word_table.to_terminal(replace(WORDS, brief=0, rows=[["x", "A"]]))[-1].plain
+
+
+def test_ranks_are_averaged_over_scores(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [
+            scored({"vae": [3.0, 3.0], "aae": [2.0, 2.0], "avae": [1.0, 1.0]}, "sse.heldout"),
+            scored({"vae": [3.0, 3.0], "aae": [1.0, 1.0], "avae": [2.0, 2.0]}, "gaussian_kl_target.mean"),
+            scored({"vae": [5.0, 5.0], "aae": [5.0, 5.0], "avae": [4.0, 4.0]}, "frechet.fake@classifier"),
+        ]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert found.methods == ["avae", "aae", "vae"]
+    assert found.average == pytest.approx([4 / 3, 5.5 / 3, 8.5 / 3])
+    assert found.difference == critical_difference(3, 3)
+    assert "No two are distinguishable" in ranking.grid(found).text
+
+
+def test_higher_is_better_where_the_metric_says_so(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [scored({"vae": [0.9], "avae": [0.1]}, f"prd_{part}.fake@classifier") for part in ("precision", "recall")]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert found.methods == ["vae", "avae"]
+
+
+def test_nothing_is_ranked_by_one_score(about: dict[str, Any]) -> None:
+    assert ranking.ranking(scored({"vae": [1.0], "avae": [2.0]}, "sse.heldout"), about) is None
+
+
+def test_a_method_that_lacks_a_score_is_left_out_and_named(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [
+            scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "sse.heldout"),
+            scored({"vae": [3.0], "avae": [2.0]}, "gaussian_kl_target.mean"),
+            scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "frechet.fake@classifier"),
+        ]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert len(found.blocks) == 2
+    assert "Without what fewer methods have: MNIST: kl to target." in ranking.grid(found).text
+
+
+def test_an_infinite_score_is_the_last_rank_and_takes_no_score_from_the_others(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [
+            scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "sse.heldout"),
+            scored({"vae": [3.0], "aae": [math.inf], "avae": [2.0]}, "gaussian_kl_target.mean"),
+        ]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert found.ranks[found.blocks.index("MNIST: kl to target")].tolist() == [1, 2, 3]
+    assert found.methods == ["avae", "vae", "aae"]
+
+
+def test_the_best_of_all_is_decided_by_the_least_certain_rival() -> None:
+    scores = _scores(avae=[1.0, 1.1, 1.2], vae=[2.0, 2.1, 2.3], aae=[2.0, 9.0, 5.0])
+    seen = [*comparisons(_claim("best"), scores, "", ("avae",))]
+    assert [one.holds for one in seen] == [True, True]
+    assert claim_words._deciding(seen, True).what.endswith("against AAE")
+
+
+def test_means_over_fewer_seeds_are_named(about: dict[str, Any]) -> None:
+    frame = pd.concat(
+        [scored({"vae": [3.0, 3.1], "avae": [1.0]}, key) for key in ("sse.heldout", "gaussian_kl_target.mean")]
+    )
+    found = ranking.ranking(frame, about)
+    assert found is not None
+    assert "Of fewer seeds than the others: AVAE." in ranking.grid(found).text
+
+
+# Claims
+
+
+def _scores(**values: list[float]) -> paper_claims.MeanScores:
+    return {
+        ("d", name.replace("_", "-"), "k"): Score(
+            float(np.mean(own)), float(np.std(own)), len(own), dict(enumerate(own))
+        )
+        for name, own in values.items()
+    }
+
+
+def _claim(kind: str, **options: Any) -> Claim:
+    return Claim("id", "", "", kind, "", ("avae",), ("k",), ("d",), **options)
+
+
+def test_the_effect_is_the_margin_to_the_deciding_rival() -> None:
+    scores = _scores(avae=[1.0, 2.0, 3.0], vae=[2.0, 3.1, 3.9], aae=[5.0, 5.0, 5.0])
+    seen, _ = comparisons(_claim("best"), scores, "", ("avae",))
+    assert seen.holds
+    assert seen.effect == pytest.approx(1.0)
+    assert seen.what.endswith("against VAE")
+    from scipy import stats
+
+    expected = stats.ttest_rel([2.0, 3.1, 3.9], [1.0, 2.0, 3.0])
+    assert seen.p == pytest.approx(expected.pvalue)
+    assert (seen.low, seen.high) == pytest.approx(tuple(expected.confidence_interval()))
+    (second,) = comparisons(_claim("best_or_second"), scores, "", ("avae",))
+    assert second.what.endswith("against AAE")
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+@pytest.mark.parametrize("kind", ["best", "best_or_second", "better_half", "worse_half", "close", "better_than"])
+def test_a_verdict_has_the_sign_of_its_effect(kind: str, better: str) -> None:
+    draws = np.random.default_rng(0).permutation(np.arange(1.0, 7.0))
+    for shift in range(6):
+        values = dict(
+            zip(("vae", "beta_tcvae", "rae_l2", "aae", "wae_mmd", "avae"), np.roll(draws, shift), strict=True)
+        )
+        scores = _scores(**{name: [value, value + 0.1] for name, value in values.items()})
+        claim = _claim(kind, better=better, than={"methods": ("vae",)} if kind == "better_than" else {})
+        for seen in comparisons(claim, scores, "", ("avae",)):
+            assert seen.holds == (seen.effect > 0 or (seen.effect == 0 and kind == "close")), (shift, seen)
+            assert seen.low - 1e-9 <= seen.effect <= seen.high + 1e-9
+
+
+def test_the_best_is_held_against_the_best_of_the_others() -> None:
+    scores = _scores(avae=[3.0, 3.2], vae=[6.0, 6.3])
+    (seen,) = comparisons(_claim("close"), scores, "", ("avae",))
+    assert seen.what.endswith("within a third of VAE")
+    assert (seen.holds, seen.effect) == (True, pytest.approx(4 / 3 * 6.15 - 3.1))
+    (worse,) = comparisons(_claim("close"), scores, "", ("vae",))
+    assert (worse.holds, worse.effect) == (False, pytest.approx(4 / 3 * 3.1 - 6.15))
+
+
+def test_a_score_that_is_no_number_is_the_worst() -> None:
+    scores = _scores(avae=[math.nan, math.nan], vae=[6.0, 6.3], aae=[7.0, 7.1])
+    for kind in ("best", "best_or_second", "better_half", "close"):
+        assert paper_claims.judge(_claim(kind), scores) is False
+    assert paper_claims.judge(_claim("worse_half"), scores) is True
+
+
+def test_a_difference_called_significant_is_so_by_the_p_beside_it() -> None:
+    claim = _claim("better_than", than={"methods": ("vae",)}, significant=True)
+    for rival, holds in (([2.0, 2.1, 2.2], True), ([2.0, 1.0, 9.0], False), ([0.5, 0.7, 0.6], False)):
+        (seen,) = comparisons(claim, _scores(avae=[1.0, 1.2, 1.1], vae=rival), "", ("avae",))
+        assert seen.holds == holds == (seen.effect > 0 and seen.p < 0.05)
+
+
+def test_of_claims_that_fail_the_clearest_failure_decides() -> None:
+    clear, unclear = paper_claims.Seen(False, -3.0, -4.0, -2.0, 0.01), paper_claims.Seen(False, -1.0, -9.0, 7.0, 0.7)
+    kept = paper_claims.Seen(True, 2.0, 1.0, 3.0, 0.02)
+    assert claim_words._deciding([unclear, kept, clear], False) == replace(clear, p=0.03)
+    assert claim_words._deciding([kept, replace(kept, p=0.4)], True) == replace(kept, p=0.4)
+    # Others do what a claim says of one method alone: no comparison speaks against it.
+    assert math.isnan(claim_words._deciding([kept], False).effect)
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    found = verdicts(scored({"vae": [1.0], "avae": [2.0]}, "mse.heldout"), "classifier").set_index("id")
+    assert found.loc["avae-samples-best", "why"] == "needs the score frechet.fake@classifier"
+    assert found.loc["bandwidth-grows-with-l", "why"].startswith("needs Tables I and II")
+    assert "it stands in a picture alone" in {*found["why"]}
+    elsewhere = verdicts(scored({"vae": [1.0], "avae": [2.0]}, "mse.heldout", "digits"), "classifier")
+    assert "needs MNIST or CelebA or CIFAR-10" in {*elsewhere["why"]}
+    assert claim_words.grid(elsewhere).rows == []
+
+
+def test_bandwidth_claims_are_held_against_the_computed_tables(tmp_path: Any) -> None:
+    file = tmp_path / "bandwidth.csv"
+    rows = [(name, l, m, mean) for name in ("bandwidth", "corrected_bandwidth")
+            for l, m, mean in ((10, 500, 0.7), (10, 1000, 0.6), (20, 500, 0.9), (20, 1000, 0.8))]  # fmt: skip
+    pd.DataFrame(rows, columns=["metric", "l", "m", "mean"]).to_csv(file, index=False)
+    frame = scored({"vae": [1.0]}, "mse.heldout")
+    found = verdicts(frame, "", file).set_index("id")
+    assert found.loc["bandwidth-grows-with-l", "here"] is True
+    file.write_text(file.read_text().replace("20,500,0.9", "20,500,0.65"))
+    assert verdicts(frame, "", file).set_index("id").loc["bandwidth-grows-with-l", "here"] is False
+    file.write_text("nonsense\n1")
+    assert "cannot be read" in verdicts(frame, "", file).set_index("id").loc["bandwidth-grows-with-l", "why"]
+
+
+def test_a_claim_grid_counts_verdicts_and_those_beyond_noise() -> None:
+    values = {"vae": [6.0, 6.5], "rae-l2": [4.0, 4.1], "avae": [1.0, 1.2]}
+    found = claim_words.grid(verdicts(scored(values, "frechet.fake@classifier"), "classifier"))
+    row = next(row for row in found.rows if row[0] == "avae-samples-best")
+    assert row[2:4] == ["holds", "holds"]
+    assert row[4].startswith("+5.15 [")
+    for verdict, words in (
+        ("holds", "{} hold here ({} of them with p below 0.05)"),
+        ("does not hold", "{} do not ({} of them so)"),
+    ):
+        told = [row for row in found.rows if row[3] == verdict]
+        settled = [row for row in told if row[5] and float(row[5]) < 0.05]
+        assert words.format(len(told), len(settled)) in found.text
+
+
+# Settings
+
+
+def _run(method: str, **changes: Any) -> Run:
+    given = {"dataset": "mnist", "method": method, "arguments": {"beta": 1.0}, "options": {}, "epochs": 3, "latent": 16}
+    return Run("mnist", method, 0, "done", settings=given | changes)
+
+
+def test_settings_that_all_have_alike_stand_once(about: dict[str, Any]) -> None:
+    grid = settings.settings([_run("vae"), _run("avae", epochs=5, arguments={"m": 10, "hidden": [2, 3]})])
+    rows = {row[1]: row[2:] for row in grid.rows}
+    assert rows == {
+        "beta": ["", "1", ""],
+        "latent": ["16", "", ""],
+        "epochs": ["", "3", "5"],
+        "m": ["", "", "10"],
+        "hidden": ["", "", "2, 3"],
+    }
+    assert grid.header == ["data set", "setting", "all", "VAE", "AVAE"]
+
+
+def test_networks_that_methods_share_stand_once(about: dict[str, Any]) -> None:
+    parts = {"encoder": ["conv 4", "ReLU", "FC 2"], "decoder": ["FC 4"]}
+    runs = [replace(_run(name), architecture=parts) for name in ("vae", "avae")]
+    grid = settings.architectures([*runs, _run("aae")])
+    assert grid.rows == [
+        ["MNIST", "encoder", "VAE, AVAE", "conv 4 → ReLU → FC 2"],
+        ["MNIST", "decoder", "VAE, AVAE", "FC 4"],
+    ]
+    assert [found.name for found in settings.grids([_run("vae")], about)] == ["settings"]
+
+
+def test_an_effect_that_is_unknown_is_left_blank() -> None:
+    frame = scored({"vae": [6.0], "avae": [1.0]}, "frechet.fake@classifier")
+    row = next(r for r in claim_words.grid(verdicts(frame, "classifier")).rows if r[0] == "avae-samples-best")
+    assert row[4:6] == ["+5", ""]
+    assert math.isnan(verdicts(frame, "classifier").set_index("id").loc["avae-samples-best", "p"])
