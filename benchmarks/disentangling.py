@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.measure import taking_turns
 from benchmarks.rows import Equality, Goal, Measured, Row, add, row
 from lvm_bench.metrics import dci, draw_factors, factor_vae_score, mig
-from lvm_bench.metrics.grid import stream_of
+from lvm_bench.metrics.grid import fixed_draws
 from lvm_bench.seeding import derive, generator
 
 SIZES, LATENT = (3, 4, 8, 12, 12), 6
@@ -75,7 +75,7 @@ def disent_votes(codes: Tensor, votes: int, tests: int, bare: bool) -> Callable[
     table, stream = codes.numpy(), generator(0, "factor_vae_score")
     # Drawn from a grid whose codes are its factors, the same stream tells the factors of what we draw.
     grid = torch.cartesian_prod(*map(torch.arange, SIZES)).double()
-    blocks = chain.from_iterable(stream_of(grid, SIZES, count, 64, stream) for count in (votes, tests))
+    blocks = chain.from_iterable(fixed_draws(grid, SIZES, count, 64, stream) for count in (votes, tests))
     drawn = [(k, values) for k, block in blocks for values in block.long().numpy()]
     # The variance that codes are divided by is ours, of the whole grid.
     counts: Any = {"num_train": votes, "num_eval": tests, "num_variance_estimate": len(codes)}

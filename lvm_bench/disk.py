@@ -1,4 +1,4 @@
-"""What stands on disk: where a run lives, and writing so that a reader never sees half a file."""
+"""Files on disk: written whole or not at all, sealed, checked, and read with an error that names the file."""
 
 import errno
 import gc
@@ -17,11 +17,11 @@ from filelock import FileLock
 
 from lvm_bench.errors import RunError, StorageError, UserError
 
-TEMPORARY = ".tmp-"  # how the name of a file begins while it is being written
+TEMPORARY = ".tmp-"  # the start of a file's name while it is being written
 
-_SEAL = '{{\n  "seal": "{}",\n'  # how a record begins; the digest is that of the file without this line
+_SEAL = '{{\n  "seal": "{}",\n'  # the first lines of a record, with the digest of the rest
 
-# Not the job's fault: no other file could be written either.
+# Errors of the disk: no other file could be written either, whatever the job.
 _STORAGE = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ESTALE", "ENOTDIR", "EEXIST", "ELOOP")
@@ -30,26 +30,27 @@ _STORAGE = {
 
 
 def check_inside(root: Path, folder: Path) -> Path:
-    """`folder` itself, if no link on the way leads it out of `root`; RunError otherwise. `root` may be a link."""
+    """`folder` itself; RunError if a link below `root` leads out of it. `root` itself may be a link."""
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         raise RunError(f"{folder}: a link leads it out of {root}. Replace the link by the folder itself.")
     return folder
 
 
 def canonical(value: Any) -> str:
-    """JSON text that is the same for equal values: sorted keys, no spaces; NaN and infinities as strings."""
+    """JSON text that is equal for equal values: sorted keys, no spaces, NaN and infinities as strings."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except ValueError:  # rare, and slow
+    except ValueError:  # _finite is slow and rarely needed
         return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON of a value, in hexadecimal."""
+    """The SHA-256 of the canonical JSON of a value, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def _finite(value: Any) -> Any:
+    """The value with NaN and infinities as strings."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -59,7 +60,7 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turns a full, failing or forbidden disk into a StorageError that names the path."""
+    """Inside this context a full, failing or forbidden disk raises a StorageError that names the path."""
     try:
         yield
     except OSError as error:
@@ -72,15 +73,15 @@ def storage(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Create or replace a file at once: `fill` writes beside it, then it is flushed to disk and renamed.
+    """Create or replace a file at once: `fill` writes a file beside it, which is flushed to disk and renamed.
 
-    Raises StorageError when the disk is full, cannot be written or fails.
+    Raises StorageError if the disk is full, cannot be written or fails.
     """
     write_all({path: fill})
 
 
 def write_all(fills: dict[Path, Callable[[Path], object]]) -> None:
-    """Create or replace files, each at once. Flushed together: the first takes the others' data to disk with it."""
+    """Create or replace files, each at once. Flushing them together is quicker than flushing one after the other."""
     beside: dict[Path, Path] = {}
     try:
         for path, fill in fills.items():
@@ -93,7 +94,7 @@ def write_all(fills: dict[Path, Callable[[Path], object]]) -> None:
         for path, file in beside.items():
             with storage(path), file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        # mkstemp makes private files; results are for sharing, as the umask allows.
+        # mkstemp makes private files. Results get the permissions that the umask allows.
         umask = os.umask(0)
         os.umask(umask)
         for path, file in beside.items():
@@ -110,7 +111,7 @@ def write_all(fills: dict[Path, Callable[[Path], object]]) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system lets folders be opened."""
+    """Make renames in a folder survive a power cut, if the system can open folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -125,7 +126,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def once(path: Path, fill: Callable[[Path], object]) -> None:
-    """Write a file of the cache unless it is there and whole; of several processes one does, and the others wait."""
+    """Write a file of the cache unless it is there and whole. Of several processes one writes and the others wait."""
     if _is_kept(path):
         return
     with storage(path):
@@ -142,10 +143,12 @@ def once(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def _digest_of(path: Path) -> Path:
+    """The file that holds the digest of a cached file."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def _is_kept(path: Path) -> bool:
+    """Whether a cached file is there and matches its digest."""
     try:
         return _digest_of(path).read_text() == _sha256(path)
     except (OSError, ValueError):
@@ -153,7 +156,7 @@ def _is_kept(path: Path) -> bool:
 
 
 def sweep(folder: Path, name: str = "") -> None:
-    """Delete what a killed process left half written in a folder that is claimed; of one file where it is named."""
+    """Delete the half-written files of killed processes: all in a folder, or those of `name`. Call it under a lock."""
     for file in folder.glob(f"{TEMPORARY}{name}*"):
         file.unlink(missing_ok=True)
 
@@ -173,34 +176,35 @@ def _write_text(text: str, beside: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Create or replace a JSON file at once: sorted keys, indented, non-finite numbers as strings."""
+    """Create or replace a JSON file at once, with sorted keys, indented, non-finite numbers as strings."""
     write_text(path, _pretty(value))
 
 
 def _pretty(value: Any) -> str:
+    """Indented JSON with sorted keys, which ends with a line end."""
     try:
         return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    except ValueError:  # as in `canonical`
+    except ValueError:  # see `canonical`
         return json.dumps(_finite(value), sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def write_weights(path: Path, weights: dict[str, Any], header: dict[str, str] | None = None) -> None:
-    """Create or replace a safetensors file at once. One header key at most: the order of several is not fixed."""
-    # Not save_file, whose own error hides that a disk is full.
+    """Create or replace a safetensors file at once. The header may have one key: the order of several is not fixed."""
+    # safetensors' save_file hides a full disk behind an error of its own.
     write(path, lambda beside: beside.write_bytes(safetensors_of(weights, header)))
 
 
 def safetensors_of(tensors: dict[str, Any], header: dict[str, str] | None = None) -> bytes:
-    """Tensors and a header in the format of safetensors."""
+    """The bytes of a safetensors file with these tensors and this header."""
     from safetensors.torch import save
 
-    # It takes contiguous tensors on the CPU, and none that shares its memory with another.
+    # `save` needs contiguous tensors on the CPU that share no memory.
     packed = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     return save(packed, metadata=header)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Create or replace a JSON file at once, with a seal that tells later whether a byte of it was changed."""
+    """Create or replace a JSON file at once, with a seal that shows later whether any byte was changed."""
     write_text(path, sealed(record))
 
 
@@ -211,7 +215,7 @@ def sealed(record: dict[str, Any]) -> str:
 
 
 def content(path: Path) -> bytes:
-    """The contents of a file; RunError where there is none that can be read: a pipe or a device may have no end."""
+    """The bytes of a file. RunError if it cannot be read or is not a regular file: a pipe may have no end."""
     try:
         if path.exists() and not path.is_file():
             raise RunError(f"{path}: cannot be read, it is no file.")
@@ -223,7 +227,7 @@ def content(path: Path) -> bytes:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What `write_record` wrote, without its seal; RunError when the file is missing, damaged or was changed."""
+    """The record that `write_record` wrote, without its seal. RunError if the file is missing, damaged or changed."""
     text = content(path)
     length = len(_SEAL.format("-" * 64))
     rest = b"{\n" + text[length:]
@@ -231,20 +235,20 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: damaged, its contents do not match its seal.")
     try:
         return parsed(rest)
-    except ValueError as error:  # sealed, but not by us
+    except ValueError as error:  # somebody else made the seal
         raise RunError(f"{path}: damaged, not JSON ({error}).") from error
 
 
 def parsed(content: bytes) -> Any:
-    """The value of a JSON text, in half the time of `json`; ValueError where it is none, or nested hundreds deep."""
-    from pydantic_core import from_json  # here: `--help` need not wait for it
+    """The value of a JSON text, in half the time of `json`. ValueError if it is not JSON or is nested hundreds deep."""
+    from pydantic_core import from_json  # imported here, so that `--help` does not wait for it
 
     return from_json(content, allow_inf_nan=False)
 
 
 @contextmanager
 def nothing_to_collect() -> Iterator[None]:
-    """Python looks for no garbage meanwhile: reading thousands of records makes none, and took twice as long."""
+    """Inside this context Python collects no garbage. Reading thousands of records makes none and is twice as quick."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -255,7 +259,7 @@ def nothing_to_collect() -> Iterator[None]:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """What a record keeps of a file: its size in bytes and its SHA-256."""
+    """The facts that a record keeps of a file: its size in bytes and its SHA-256."""
     return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
@@ -265,7 +269,7 @@ def _sha256(path: Path) -> str:
 
 
 def fault(path: Path, expected: dict[str, Any], *, whole: bool = True) -> str | None:
-    """How a file differs from its fingerprint, as a sentence; None if it does not. Not `whole`: its size alone."""
+    """A sentence on how a file differs from its fingerprint, or None. Unless `whole`, only its size is compared."""
     try:
         if not path.is_file():
             return f"{path}: is missing."
@@ -279,15 +283,15 @@ def fault(path: Path, expected: dict[str, Any], *, whole: bool = True) -> str | 
 
 
 def read_whole(path: Path, expected: dict[str, Any]) -> bytes:
-    """The contents of a file; RunError unless they match its fingerprint."""
+    """The bytes of a file. RunError unless they match its fingerprint."""
     found = content(path)
     if {"bytes": len(found), "sha256": hashlib.sha256(found).hexdigest()} != expected:
-        raise RunError(fault(path, expected) or f"{path}: changes while it is read.")
+        raise RunError(fault(path, expected) or f"{path}: changed while it was read.")
     return found
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file; RunError naming it when it is missing or damaged."""
+    """The value of a JSON file. RunError, which names it, if it is missing or damaged."""
     try:
         return json.loads(content(path).decode())
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
@@ -295,10 +299,10 @@ def read_json(path: Path) -> Any:
 
 
 def check_writable(folder: Path) -> None:
-    """UserError unless files can be made in `folder`, which is created where it is missing."""
+    """UserError unless files can be created in `folder`. A missing folder is created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # without a name, where the system can: a kill leaves nothing
+        with tempfile.TemporaryFile(dir=folder):  # without a name if the system can, so that a kill leaves nothing
             pass
     except OSError as error:
         raise UserError(

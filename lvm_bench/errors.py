@@ -1,31 +1,31 @@
-"""How a command ends early: the user's mistake (exit code 2), a run or a disk that failed (1), asked to stop."""
+"""The reasons why a command ends early: a user's mistake (exit code 2), a failed run or disk (1), a stop (75)."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake the user can mend. Its text is whole sentences: where, what value, what is valid, what to do."""
+    """A mistake that the user can mend. Its sentences say where, which value, what is valid and what to do."""
 
 
 class RunError(Exception):
-    """A run that could not be finished, for instance because a loss became NaN; other runs go on."""
+    """A run could not be finished, for instance because a loss became NaN. Other runs go on."""
 
 
 class StorageError(RunError):
-    """The results cannot be written: no run could be kept, so that all of them stop."""
+    """The results cannot be written. All runs stop, because none could be kept."""
 
 
 class DeviceError(RunError):
-    """The GPU computes nothing more in this process, whatever run comes next: all of them stop."""
+    """The GPU fails for the rest of this process. All runs of the process stop."""
 
 
 class Stopped(Exception):
-    """Asked to stop, after everything was saved: by a signal or by the time budget."""
+    """A signal or the time budget asked to stop, and everything is saved."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The tail of an error about an unknown name: the nearest valid names, then all of them."""
+    """The end of an error about an unknown name: the nearest valid name, then all valid names."""
     choices = sorted(valid)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""Every random draw of the benchmark comes from a generator made here, named by its purpose."""
+"""Seeds and generators by purpose. Every random draw of the benchmark comes from one of them."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose: streams of different purposes are independent, the same on every machine."""
+    """A 63-bit seed for one purpose. Purposes have independent streams, which are the same on every machine."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere: read within bounds, shown so that it cannot steer a terminal."""
+"""Text: reading what others wrote, making it safe for a terminal, and putting words into lines and columns."""
 
 import re
 from collections.abc import Container, Iterable, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 
 from lvm_bench.errors import UserError
 
-MOST_BYTES = 1_000_000  # of a file that a person writes: a hundred times the packaged configuration
+MOST_BYTES = 1_000_000  # of a file that a person writes, a hundred times the packaged configuration
 
 
 def printable(text: str) -> str:
-    """Text with each character that is neither printable nor a line end written as an escape, such as \\x1b."""
+    """Text in which each character that is neither printable nor a line end is an escape, such as \\x1b."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -21,13 +21,13 @@ def counted(count: int, what: str) -> str:
 
 
 def shortened(value: object, most: int = 80) -> str:
-    """How Python writes a value, at most `most` characters of it and three dots."""
+    """The repr of a value, cut to `most` characters and three dots."""
     shown = repr(value)
     return shown if len(shown) <= most else f"{shown[:most]}..."
 
 
 def read(file: Path) -> str:
-    """The text of a file that a person wrote; UserError unless it is UTF-8 and of a sensible size."""
+    """The text of a file that a person wrote. UserError unless it is UTF-8 and of a sensible size."""
     try:
         # A device or a pipe may have no end.
         if file.exists() and not file.is_file():
@@ -44,12 +44,12 @@ def read(file: Path) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text on one line; what a terminal would not print becomes a question mark."""
+    """A text on one line, in which characters that a terminal would not print become question marks."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def listed(items: Iterable[Any], most: int = 6, between: str = ", ") -> str:
-    """A few items as text, and how many more there are."""
+    """The first `most` items as text, and the number of the others."""
     texts = list(map(str, items))
     return between.join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
@@ -60,12 +60,12 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 
 def is_name(name: str) -> bool:
-    """Whether a name can be a folder's on every system."""
+    """Whether a name can be the name of a folder on every system."""
     return bool(_NAME.fullmatch(name)) and name.split(".")[0].lower() not in _DEVICES
 
 
 def check_name(kind: str, name: str) -> str:
-    """`name` itself, if it can be a folder's name on every system; UserError otherwise."""
+    """`name` itself. UserError unless it can be the name of a folder on every system."""
     if not is_name(name):
         raise UserError(
             f"The {kind} name {shortened(name)} cannot name a folder. Use letters, digits, '.', '_' and '-', a letter "
@@ -75,7 +75,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[str]:
-    """The rows as lines whose cells stand below each other; those of the columns `right` end below each other."""
+    """Rows as lines with aligned columns: those in `right` to the right, the others to the left."""
     table = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [

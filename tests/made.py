@@ -10,7 +10,7 @@ import numpy as np
 
 from lvm_bench import disk
 from lvm_bench.runs.layout import HISTORY, IMAGES, SCORES, TRAINED
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.job import CONTROLS, TrainingSettings
 
 VERSIONS = {"lvm-bench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"}
 CONDITIONS = {"epochs": 2, "batch_size": 10, "latent": 16, "threads": 1, "samples": 100}
@@ -95,7 +95,7 @@ def write_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def seal(file: Path, value: dict[str, Any]) -> None:
-    """As `store.write_record`, also what that refuses to write, as somebody would who means harm."""
+    """As `disk.write_record`, also what that refuses to write, as somebody would who means harm."""
     text = "{\n" + json.dumps(value)[1:]
     file.write_text(f'{{\n  "seal": "{hashlib.sha256(text.encode()).hexdigest()}",\n{text[2:]}')
 
@@ -110,3 +110,13 @@ def note(folder: Path, *names: str) -> None:
     """Put the fingerprints of files that were changed into the record of their run."""
     files = disk.read_record(folder / "job.json")["files"]
     change(folder, files=files | {name: disk.fingerprint(folder / name) for name in names})
+
+
+def training_settings(**changes: Any) -> TrainingSettings:
+    """The settings of a training that takes milliseconds."""
+    given = {
+        "network": "none", "width": 1.0, "latent": 2, "likelihood": "sse", "train_images": 25, "validation_images": 8,
+        "epochs": 3, "batch_size": 10, "learning_rate": 1e-2, "patience": 2, "factor": 0.5, "threshold": 1e-4,
+        "threads": 1,
+    }  # fmt: skip
+    return TrainingSettings(**given | changes)

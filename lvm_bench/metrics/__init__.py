@@ -1,4 +1,7 @@
-"""Every metric as a pure function: arrays in (NumPy or torch), a float or a dict of floats out."""
+"""Every metric as a pure function: it takes arrays (NumPy or torch) and returns a float or a dict of floats.
+
+May import: modelling.
+"""
 
 from lvm_bench.metrics.coverage import code_coverage, f_score, knn, prd, prd_curve
 from lvm_bench.metrics.directions import direction_angles, latent_directions, pca_factor_vae_score, pca_mig, whitened

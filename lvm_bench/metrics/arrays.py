@@ -1,4 +1,4 @@
-"""What every metric shares: arrays in, checked once, and the decorator that registers a metric."""
+"""The arrays that metrics take, the checks of these arrays, and the decorator that registers a metric."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
@@ -14,11 +14,11 @@ from lvm_bench.registry import METRICS
 
 Array = np.ndarray | Tensor
 Function = Callable[..., float | dict[str, float]]
-Once = Callable[[str, str, Callable[[], Any]], Any]  # the result of a function, kept by kind and by what it is of
+Once = Callable[[str, str, Callable[[], Any]], Any]  # once(kind, what, make): the value of make(), kept for next time
 
 
 def anew(kind: str, what: str, make: Callable[[], Any]) -> Any:
-    """The `Once` that keeps nothing."""
+    """The `Once` that keeps nothing and always calls `make`."""
     return make()
 
 
@@ -47,12 +47,12 @@ def metric(
 
 
 def tensor(values: Array) -> Tensor:
-    """The values as a detached tensor on the device they are on."""
+    """The values as a detached tensor on their own device."""
     return values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
 
 
 def rows_of(values: Array, name: str, metric: str, needs: int = 2) -> Float[Tensor, "n d"]:
-    """One row per sample, float32 as it is and else float64; UserError unless 2-D, finite, at least `needs` rows."""
+    """One row per sample; all but float32 becomes float64. UserError unless 2-D, finite, `needs` rows or more."""
     rows = tensor(values)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise UserError(
@@ -71,12 +71,12 @@ def rows_of(values: Array, name: str, metric: str, needs: int = 2) -> Float[Tens
 
 
 def matrix(values: Array, name: str, metric: str, needs: int = 2) -> Float64[Tensor, "n d"]:
-    """The rows of `rows_of` in float64."""
+    """`rows_of` in float64."""
     return rows_of(values, name, metric, needs).double()
 
 
 def images(values: Array, name: str, metric: str) -> Tensor:
-    """Images [n c h w], as they are; UserError unless they are 4-D, at least one, and finite."""
+    """Images [n c h w], unchanged. UserError unless they are 4-D, finite, and at least one."""
     pixels = tensor(values)
     if pixels.ndim != 4 or pixels.numel() == 0:
         raise UserError(f"{metric}: {name} has shape {tuple(pixels.shape)}; give [samples, channels, height, width].")
@@ -89,8 +89,13 @@ def images(values: Array, name: str, metric: str) -> Tensor:
     return pixels
 
 
+def is_nonzero(spectrum: Float64[Tensor, " l"]) -> Bool[Tensor, " l"]:
+    """Which eigenvalues of a covariance differ from 0 by more than rounding."""
+    return spectrum > spectrum.max() * len(spectrum) * torch.finfo(spectrum.dtype).eps
+
+
 def same_shape(real: Any, other: Any, name: str, metric: str, axis: int | None = None) -> None:
-    """UserError unless two arrays agree in shape, or in the length of one axis."""
+    """UserError unless two arrays have the same shape, or the same length along one axis."""
     ours, theirs = tuple(real.shape), tuple(other.shape)
     if (ours != theirs) if axis is None else (ours[axis] != theirs[axis]):
         raise UserError(

@@ -1,4 +1,7 @@
-"""Mini-batch k-means, on the device of the rows."""
+"""Mini-batch k-means on the device of the rows.
+
+Our own, because it runs on a GPU and clusters the same rows several times with shared batches.
+"""
 
 import math
 from collections.abc import Iterable
@@ -9,13 +12,13 @@ from torch import Tensor
 
 from lvm_bench.distances import row_blocks, squared_distances
 
-_BATCH = 512
-_STEPS = 40  # more would cluster better than scikit-learn's rule does, and lower PRD's precision by a little
-_STARTS = 10
+_BATCH = 512  # rows per step
+_STEPS = 40  # more steps would cluster better than scikit-learn's rule and lower the precision of PRD a little
+_STARTS = 10  # candidate sets of first centres
 
 
 def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float[Tensor, "k d"]:
-    """Greedy k-means++: of ten starts, that with the least sum of squared distances.
+    """First centres by greedy k-means++, the best of ten starts by the sum of squared distances.
 
     Arthur & Vassilvitskii 2007, sec. 2.2, with the best of 2 + ln k candidates for each centre.
     """
@@ -24,7 +27,7 @@ def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float
     chosen = torch.randint(len(rows), (_STARTS, 1), generator=stream).to(rows.device)
     nearest = distances[chosen[:, 0]]
     for _ in range(k - 1):
-        # Drawn on the CPU, so that a seed means the same draws on every device.
+        # Drawn on the CPU, so that a seed gives the same draws on every device.
         shares = torch.rand(_STARTS, 2 + int(math.log(k)), generator=stream).to(rows.device)
         sums = nearest.cumsum(1)
         candidates = torch.searchsorted(sums, shares * sums[:, -1:]).clamp_(max=len(rows) - 1)
@@ -36,15 +39,15 @@ def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float
 
 
 def _nearest(rows: Float[Tensor, "b d"], centres: Float[Tensor, "*runs k d"]) -> Int[Tensor, "b *runs"]:
-    """The nearest centre, of each run."""
+    """The nearest centre of each row, in each run."""
     flat = centres.flatten(0, -2)
-    # |x|^2 is the same for all centres of a row.
+    # |x|^2 is left out: it is the same for all centres.
     closeness = torch.addmm(-0.5 * flat.square().sum(1), rows, flat.T)
     return closeness.view(len(rows), *centres.shape[:-1]).argmax(-1)
 
 
 def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
-    """Mini-batch k-means over batches of rows [b d]: each centre becomes the mean of all rows that it got.
+    """The centres after mini-batch k-means over batches [b d]. Each is the mean of all rows assigned to it so far.
 
     Sculley 2010, algorithm 1.
     """
@@ -58,11 +61,11 @@ def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Te
 
 
 def kmeans_labels(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Generator) -> Int[Tensor, "runs n"]:
-    """The cluster of each row in each of several runs of mini-batch k-means, with k clusters or fewer.
+    """The cluster of each row in each of several runs of mini-batch k-means, with at most k clusters.
 
-    Every run has its start and its order of the mini-batches, which are the same for all runs.
+    Runs share the mini-batches; each has its own first centres and its own order of the mini-batches.
     """
-    shuffled = rows[torch.randperm(len(rows), generator=stream).to(rows.device)]  # once: rows of a batch lie together
+    shuffled = rows[torch.randperm(len(rows), generator=stream).to(rows.device)]  # once, so that a batch is contiguous
     batches = shuffled.split(_BATCH)
     found = []
     for _ in range(runs):

@@ -1,4 +1,4 @@
-"""Do generated features stay among the real ones (precision) and fill them (recall)? PRD and k-NN balls."""
+"""Do generated features lie among the real ones (precision), and do they cover them (recall)? PRD and k-NN balls."""
 
 import numpy as np
 import torch
@@ -11,37 +11,38 @@ from lvm_bench.metrics.neighbours import around, is_inside, squared_radii, tiles
 from lvm_bench.seeding import generator
 
 _ANGLES = np.linspace(1e-10, np.pi / 2 - 1e-10, 1001)
-_CLUSTERS, _RUNS = 20, 10
+_CLUSTERS, _RUNS = 20, 10  # k-means clusters, and clusterings that are averaged
 
 
 def prd_curve(
     real: Float64[np.ndarray, " c"], fake: Float64[np.ndarray, " c"]
 ) -> tuple[Float64[np.ndarray, "1001"], Float64[np.ndarray, "1001"]]:
-    """(precision, recall) at 1001 slopes, for two distributions on c bins. Sajjadi et al. 2018, eq. 7."""
+    """(precision, recall) of two distributions on c bins, at 1001 slopes. Sajjadi et al. 2018, eq. 7."""
     slopes = np.tan(_ANGLES)
     precision = np.minimum(slopes[:, None] * real, fake).sum(1)
     return precision.clip(0, 1), (precision / slopes).clip(0, 1)
 
 
 def f_score(precision: Float64[np.ndarray, " a"], recall: Float64[np.ndarray, " a"], beta: float) -> float:
-    """The largest F_beta on a PRD curve; beta = 8 weighs recall, beta = 1/8 precision."""
+    """The largest F_beta on a PRD curve. beta = 8 favours recall, beta = 1/8 precision."""
     weight = beta * beta
     return float(((1 + weight) * precision * recall / (weight * precision + recall + 1e-10)).max())
 
 
 def prd(real: Float[Array, "n d"], fake: Float[Array, "m d"], seed: int = 0) -> dict[str, float]:
-    """{"precision": max F_1/8, "recall": max F_8} of the PRD curve averaged over 10 clusterings; in [0, 1].
+    """{"precision": max F_1/8, "recall": max F_8} of the PRD curve, the mean over 10 clusterings; in [0, 1].
 
-    20 k-means clusters of the union. UserError unless both sets have the same size. Sajjadi et al. 2018.
+    Each clustering has 20 k-means clusters of the union. UserError unless both sets have the same size.
+    Sajjadi et al. 2018.
     """
     real, fake = rows_of(real, "real", "prd"), rows_of(fake, "fake", "prd")
     if len(real) != len(fake):
         raise UserError(
-            f"prd: real has {len(real)} samples and fake has {len(fake)}; the clusters' shares compare only "
+            f"prd: real has {len(real)} samples and fake has {len(fake)}; the shares of clusters compare only "
             f"between sets of equal size, so cut the larger one."
         )
     same_shape(real, fake, "fake", "prd")
-    # Clustered in an order that does not depend on which set is called real: exchanging them is then exact.
+    # The order of the union does not depend on which set is called real, so that exchanging them is exact.
     first_difference = (real != fake).flatten().byte().argmax()
     swap = bool(real.flatten()[first_difference] > fake.flatten()[first_difference])
     union = torch.cat([fake, real] if swap else [real, fake])
@@ -61,9 +62,9 @@ def prd_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "n
 
 
 def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: Once = anew) -> dict[str, float]:
-    """{"precision", "recall", "density", "coverage"} from open balls up to each sample's k-th neighbour.
+    """{"precision", "recall", "density", "coverage"} from open balls that reach to the k-th neighbour of each sample.
 
-    Shares in [0, 1], except that density can exceed 1. `once` keeps what `real` alone decides. UserError for fewer
+    Shares in [0, 1]; density can exceed 1. `once` keeps the values that depend on `real` alone. UserError for fewer
     than k + 1 samples. Naeem et al. 2020, sec. 2 and 3.
     """
     real, fake = rows_of(real, "real", "knn", k + 1), rows_of(fake, "fake", "knn", k + 1)
@@ -71,7 +72,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
     centre = real.mean(0)
     x, y = around(centre, real), around(centre, fake)
     real_radii = once("squared radii", "real", lambda: squared_radii(x, x, k))
-    # About their own mean: samples much alike are told apart by float32 there, and not about that of real ones.
+    # Centred at their own mean: there float32 can tell very similar fakes apart, which it cannot at the real mean.
     own = around(fake.mean(0), fake)
     fake_radii = squared_radii(own, own, k)
     real_balls = torch.zeros(len(y), dtype=torch.int64, device=real.device)
@@ -80,7 +81,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
         for columns in tiles(len(y)):
             in_real, in_fake = is_inside(x, rows, y, columns, real_radii[rows, None], fake_radii[columns])
             real_balls[columns] += in_real.sum(0, dtype=torch.int32)
-            # As bytes: torch looks at bits one by one.
+            # As bytes, because torch reduces booleans one by one.
             is_covered[rows] |= in_real.view(torch.uint8).amax(1).bool()
             is_recalled[rows] |= in_fake.view(torch.uint8).amax(1).bool()
     return {
@@ -95,7 +96,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
 def code_coverage(prior_codes: Float[Array, "n l"], codes: Float[Array, "m l"], neighbours: int) -> float:
     """Share of prior draws with a code in their k-NN ball; about 1 - 2^-k at most, higher is better (arXiv:2002.09797).
 
-    A draw's ball reaches to its k-th nearest other draw; one without a code lies in a hole of the aggregate.
+    The ball of a draw reaches to its k-th nearest other draw. A ball without a code is a hole of the aggregate.
     """
     return knn(prior_codes, codes, min(neighbours, len(prior_codes) - 1, len(codes) - 1))["coverage"]
 

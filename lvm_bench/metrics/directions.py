@@ -1,4 +1,8 @@
-"""The latent direction of each factor (the AVAE paper's Algorithm 2) and the scores along directions."""
+"""The latent direction of each factor (Algorithm 2 of the AVAE paper), and the scores along these directions.
+
+Algorithm 2 takes 10,000 draws of 10,000 codes. Covariances from blocks of draws do that in seconds, in float64.
+`metrics.grid` explains `grid_codes` and `sizes`.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,16 +12,19 @@ from torch import Tensor
 
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import Array, matrix, metric
-from lvm_bench.metrics.factors import BINS, PAPER_BINS, mig_of_binned
-from lvm_bench.metrics.grid import ROUNDING, Factors, at_least, checked_factors, checked_grid, sample, stream_of
+from lvm_bench.metrics.factors import BINS, PAPER_BINS, information_gap
+from lvm_bench.metrics.grid import Factors, check_at_least, drawn_codes, factor_indices, fixed_draws, grid_matrix
 from lvm_bench.seeding import generator
 
-PAPER_DRAWS = 10_000  # draws of Algorithm 2, over all factors; half as many to score
+PAPER_DRAWS = 10_000  # draws of Algorithm 2 over all factors; the score takes half as many
 
 PAPER_IMAGES = 10_000  # codes per draw
 
+ROUNDING = 1e-6  # codes are float32, so that a spread below this share of the largest is rounding
 
-def _directions(directions: Array, l: int | None, name: str) -> Float64[Tensor, "k l"]:
+
+def _unit_rows(directions: Array, name: str, k: int | None = None, l: int | None = None) -> Float64[Tensor, "k l"]:
+    """Directions in float64; UserError unless they are unit vectors, k of l dimensions if given."""
     rows = matrix(directions, "directions", name, needs=1).cpu()
     if l is not None and rows.shape[1] != l:
         raise UserError(
@@ -30,11 +37,13 @@ def _directions(directions: Array, l: int | None, name: str) -> Float64[Tensor, 
             f"{name}: directions has rows of length {float(lengths.min()):.4g} to {float(lengths.max()):.4g}; "
             f"give unit vectors, as latent_directions does."
         )
+    if k is not None and len(rows) != k:
+        raise UserError(f"{name}: directions has {len(rows)} rows for {k} factors; give one each.")
     return rows
 
 
 def _covariances(z: Float64[Tensor, "b images l"]) -> Float64[Tensor, "b l l"]:
-    """The covariance of each draw's codes, which are centred over the grid: so the difference loses no digits."""
+    """The covariance of the codes of each draw. The difference loses no digits if codes are centred over the grid."""
     mean, images = z.mean(1, keepdim=True), z.shape[1]
     return (z.mT @ z - images * mean.mT @ mean) / (images - 1)
 
@@ -42,11 +51,11 @@ def _covariances(z: Float64[Tensor, "b images l"]) -> Float64[Tensor, "b l l"]:
 # Latent directions
 
 
-def _quietest(
+def _quietest_directions(
     codes: Float64[Tensor, "N l"], sizes: Sequence[int], draws: int, images: int, stream: torch.Generator
 ) -> Iterator[tuple[int, Float64[Tensor, "b l"]]]:
-    """(k, the unit vector along which the codes of a draw with factor k fixed vary least), in blocks of draws."""
-    for k, z in stream_of(codes - codes.mean(0), sizes, draws, images, stream):
+    """Blocks of draws as (k, u): along the unit vector u the codes of a draw that fixes factor k vary least."""
+    for k, z in fixed_draws(codes - codes.mean(0), sizes, draws, images, stream):
         yield k, torch.linalg.eigh(_covariances(z)).eigenvectors[:, :, 0]
 
 
@@ -59,19 +68,19 @@ def latent_directions(
 ) -> Float64[Tensor, "k l"]:
     """The unit vector of each factor: the mean direction in which codes vary least while that factor is fixed.
 
-    `draws` in total, each of `images` codes, with replacement. The entry of largest magnitude is positive.
-    AVAE paper, Algorithm 2. An axis without variance is the direction of every factor: see `whitened`.
+    Over all factors there are `draws` draws of `images` codes, with replacement. The largest entry by magnitude is
+    positive. AVAE paper, Algorithm 2. An axis without variance becomes the direction of every factor; see `whitened`.
     """
-    codes = checked_grid(grid_codes, sizes, "latent_directions")
-    at_least(1, "latent_directions", draws=draws)
-    at_least(2, "latent_directions", images=images)
+    codes = grid_matrix(grid_codes, sizes, "latent_directions")
+    check_at_least(1, "latent_directions", draws=draws)
+    check_at_least(2, "latent_directions", images=images)
     k, l = len(sizes), codes.shape[1]
     outer = torch.zeros(k, l, l, dtype=torch.float64)
-    for factor, u in _quietest(codes, sizes, draws, images, generator(seed, "latent_directions")):
+    for factor, u in _quietest_directions(codes, sizes, draws, images, generator(seed, "latent_directions")):
         outer[factor] += u.T @ u
     if not outer.any(dim=(1, 2)).all():
-        raise UserError(f"latent_directions: draws is {draws}, and some of {k} factors was never fixed; give more.")
-    # Not the authors' PCA of these l x l matrices, which centres their columns and so loses (1, ..., 1).
+        raise UserError(f"latent_directions: draws is {draws}, and one of the {k} factors was never fixed; give more.")
+    # The authors' PCA of these l x l matrices centres their columns, which loses the direction (1, ..., 1).
     top = torch.linalg.eigh(outer).eigenvectors[:, :, -1]
     return top * top.gather(1, top.abs().argmax(1, keepdim=True)).sign()
 
@@ -79,8 +88,8 @@ def latent_directions(
 def whitened(grid_codes: Float[Array, "N l"]) -> Float64[Tensor, "N r"]:
     """Codes with mean 0 and identity covariance, in the r <= l principal directions that vary beyond rounding.
 
-    The others are dropped: scaled up they would be noise, kept at 0 the quietest directions of all. Equal codes
-    are one column of 0.
+    The others are dropped: scaled up they would be noise, and at 0 they would be the quietest directions of all.
+    If all codes are equal, the result is one column of 0.
     """
     codes = matrix(grid_codes, "grid_codes", "whitened").cpu()
     size = float(codes.abs().max())
@@ -93,19 +102,17 @@ def whitened(grid_codes: Float[Array, "N l"]) -> Float64[Tensor, "N r"]:
 
 
 def pca_mig(codes: Float[Array, "n l"], factors: Factors, directions: Float[Array, "k l"], bins: int = BINS) -> float:
-    """MIG of the codes' coordinates along the directions, which need not be orthogonal. AVAE paper, sec. IV-B3.
+    """MIG of the coordinates of codes along the directions, which need not be orthogonal. AVAE paper, sec. IV-B3.
 
-    A coordinate that does not vary beyond rounding knows nothing.
+    A coordinate that does not vary beyond rounding counts as constant.
     """
     rows = matrix(codes, "codes", "pca_mig").cpu()
-    axes = _directions(directions, rows.shape[1], "pca_mig")
-    k = checked_factors(factors, len(rows), "pca_mig").shape[1]
-    if len(axes) != k:
-        raise UserError(f"pca_mig: directions has {len(axes)} rows for {k} factors; give one each.")
+    k = factor_indices(factors, len(rows), "pca_mig").shape[1]
+    axes = _unit_rows(directions, "pca_mig", k, rows.shape[1])
     along = rows @ axes.T
-    # MIG does not see the scale: what is left of the other axes in a dead direction would count in full.
+    # MIG ignores scale: in a dead direction the rounding left by the other axes would count in full.
     known = torch.where(along.std(0) > ROUNDING * rows.std(0).max(), along, 0)
-    return mig_of_binned(known, factors, bins, "pca_mig")
+    return information_gap(known, factors, bins, "pca_mig")
 
 
 def pca_factor_vae_score(
@@ -116,32 +123,26 @@ def pca_factor_vae_score(
     images: int = PAPER_IMAGES,
     seed: int = 0,
 ) -> float:
-    """Share of draws whose direction of least variance is nearest, by cosine, to that of the factor they share.
+    """Share of draws whose direction of least variance is nearest, by cosine, to the direction of the fixed factor.
 
-    Directions estimated from other draws may be wrong and the score still 1: it asks only that they differ.
-    A collapsed axis varies least in every draw, and the score is chance; for the whitened score, which has no
-    such axis, give whitened codes and the directions found in them. AVAE paper, sec. IV-B3.
+    The score can be 1 although directions are wrong, as long as they differ. With a collapsed axis, which varies least
+    in every draw, the score is chance; whitened codes and the directions found in them have no such axis.
+    AVAE paper, sec. IV-B3.
     """
-    codes = checked_grid(grid_codes, sizes, "pca_factor_vae_score")
-    axes = _directions(directions, codes.shape[1], "pca_factor_vae_score")
-    if len(axes) != len(sizes):
-        raise UserError(
-            f"pca_factor_vae_score: directions has {len(axes)} rows for {len(sizes)} factors; give one each."
-        )
-    at_least(1, "pca_factor_vae_score", draws=draws)
-    at_least(2, "pca_factor_vae_score", images=images)
+    codes = grid_matrix(grid_codes, sizes, "pca_factor_vae_score")
+    axes = _unit_rows(directions, "pca_factor_vae_score", len(sizes), codes.shape[1])
+    check_at_least(1, "pca_factor_vae_score", draws=draws)
+    check_at_least(2, "pca_factor_vae_score", images=images)
     stream = generator(seed, "pca_factor_vae_score")
-    right = sum(
-        int(((u @ axes.T).square().argmax(1) == k).sum()) for k, u in _quietest(codes, sizes, draws, images, stream)
-    )
-    return right / draws
+    blocks = _quietest_directions(codes, sizes, draws, images, stream)
+    return sum(int(((u @ axes.T).square().argmax(1) == k).sum()) for k, u in blocks) / draws
 
 
 def direction_angles(directions: Float[Array, "k l"]) -> Float64[Tensor, "k k"]:
-    """Angle in degrees between the lines along each two directions, in [0, 90]. AVAE paper, Figure 4."""
-    rows = _directions(directions, None, "direction_angles")
+    """The angle in degrees, in [0, 90], between the lines along every two directions. AVAE paper, Figure 4."""
+    rows = _unit_rows(directions, "direction_angles")
     cosines = rows @ rows.T
-    cosines = (cosines + cosines.T) / 2  # not every processor's product is symmetric to the last bit
+    cosines = (cosines + cosines.T) / 2  # on some processors the product is not symmetric to the last bit
     return cosines.abs().clamp(max=1).arccos().rad2deg().fill_diagonal_(0)
 
 
@@ -154,7 +155,8 @@ def pca_mig_of_directions(
     seed: int,
 ) -> dict[str, float]:
     """MIG along the latent directions with 20 bins, and the paper's 10; higher is better (AVAE paper, IV-B3)."""
-    codes, factors = sample(grid_codes, factor_sizes, samples, seed, "mig")  # those of `mig`: the two compare
+    # The draws of `mig`, so that the two scores compare.
+    codes, factors = drawn_codes(grid_codes, factor_sizes, samples, seed, "mig")
     return {"": pca_mig(codes, factors, directions), "paper": pca_mig(codes, factors, directions, PAPER_BINS)}
 
 
@@ -167,7 +169,7 @@ def pca_factor_vae_score_of_directions(
     direction_images: int,
     seed: int,
 ) -> dict[str, float]:
-    """Share of draws whose quietest direction is that of the factor fixed, plain and whitened; higher is better."""
+    """Share of draws whose quietest direction is the fixed factor's, plain and whitened; higher is better."""
     white = whitened(grid_codes)
     found = latent_directions(white, factor_sizes, votes, direction_images, seed)
     return {

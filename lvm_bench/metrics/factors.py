@@ -1,7 +1,6 @@
-"""Do codes tell the ground-truth factors apart: along the axes, or along directions found for each factor?
+"""Does each axis of the codes tell about one ground-truth factor? MIG, SAP, DCI, FactorVAE and beta-VAE scores.
 
-`grid_codes` are the codes of every combination of the factors' values, the last factor fastest; `sizes` are
-the factors' numbers of values. Scores are shares in [0, 1], angles degrees.
+Scores are shares in [0, 1]; higher is better. `metrics.grid` explains `grid_codes` and `sizes`.
 """
 
 import math
@@ -18,46 +17,47 @@ from lvm_bench.metrics.arrays import Array, matrix, metric
 from lvm_bench.metrics.grid import (
     BLOCK,
     Factors,
-    at_least,
-    by_value,
-    checked_factors,
-    checked_grid,
-    counts,
-    sample,
-    stream_of,
-    two_dimensions,
-    varying,
+    check_at_least,
+    check_two_axes,
+    check_varied,
+    drawn_codes,
+    draws_per_factor,
+    factor_indices,
+    fixed_draws,
+    grid_matrix,
+    ordered_by_factor,
 )
 from lvm_bench.seeding import derive, generator
 
-BINS = 20
+BINS = 20  # of each axis, for MIG
 
-PAPER_BINS = 10  # in the authors' code
+PAPER_BINS = 10  # as in the authors' code
 
 # Mutual information gap
 
 
 def _entropy(counts: Int64[Tensor, "*pair a b"]) -> Float64[Tensor, "*pair"]:
-    """Entropy in nats of each table of counts."""
+    """The entropy in nats of each table of counts."""
     p = counts.double() / counts.sum((-2, -1), keepdim=True)
     return -torch.xlogy(p, p).sum((-2, -1))
 
 
 def _binned(codes: Float64[Tensor, "n l"], bins: int) -> Int64[Tensor, "l n"]:
-    """The equal-width bin, 0 .. bins - 1, of each code between its dimension's least and largest."""
+    """The bin, 0 .. bins - 1, of each code. The bins of an axis have equal width between its least and largest code."""
     axes = codes.T.cpu().contiguous()
     low, high = axes.aminmax(dim=1)
-    # NumPy's edges: those of np.histogram, to the last bit where no axis is constant.
+    # The edges of np.histogram, to the last bit unless an axis is constant.
     edges = torch.from_numpy(np.linspace(low.numpy(), high.numpy(), bins + 1)[:-1].T.copy())
     return torch.searchsorted(edges, axes, right=True) - 1
 
 
-def mig_of_binned(codes: Array, factors: Factors, bins: int, name: str) -> float:
+def information_gap(codes: Array, factors: Factors, bins: int, name: str) -> float:
+    """The mutual information gap of `mig`; `name` is the metric that error messages mention."""
     rows = matrix(codes, "codes", name)
-    indices = checked_factors(factors, len(rows), name)
-    varying(indices, name)
-    two_dimensions(rows, name)
-    at_least(2, name, bins=bins)
+    indices = factor_indices(factors, len(rows), name)
+    check_varied(indices, name)
+    check_two_axes(rows, name)
+    check_at_least(2, name, bins=bins)
     k, values = indices.shape[1], int(indices.max()) + 1
     cells = torch.arange(k)[:, None] * (bins * values) + indices.T.contiguous()  # one table per factor
     tables = [(cells + axis).flatten().bincount(minlength=k * bins * values) for axis in _binned(rows, bins) * values]
@@ -68,30 +68,30 @@ def mig_of_binned(codes: Array, factors: Factors, bins: int, name: str) -> float
 
 
 def mig(codes: Float[Array, "n l"], factors: Factors, bins: int = BINS) -> float:
-    """Gap between the two axes that know most of a factor, over its entropy, mean over factors.
+    """Gap between the two largest mutual informations of a factor with an axis, over its entropy; mean over factors.
 
-    Codes are put into equal-width bins between each axis' extremes, so outliers lower the score.
+    The bins of an axis have equal width between its extremes, so that outliers lower the score.
     Chen et al. 2018, sec. 4, with the estimator of Locatello et al. 2019 (arXiv:1811.12359).
     """
-    return mig_of_binned(codes, factors, bins, "mig")
+    return information_gap(codes, factors, bins, "mig")
 
 
 # SAP and DCI
 
 
 def _thirds(codes: Array, factors: Factors, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(codes, factors) to fit on, then those of the last third, to test on."""
+    """Codes and factors of the first two thirds, to fit on, then of the last third, to test on."""
     rows = matrix(codes, "codes", name, needs=3)
-    indices = checked_factors(factors, len(rows), name)
-    two_dimensions(rows, name)
+    indices = factor_indices(factors, len(rows), name)
+    check_two_axes(rows, name)
     train = len(rows) - len(rows) // 3
-    varying(indices[:train], name, "training rows")
+    check_varied(indices[:train], name, "training rows")
     x, y = rows.cpu().numpy(), indices.numpy()
     return x[:train], y[:train], x[train:], y[train:]
 
 
 def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
-    """Gap between the two axes that alone predict a factor best (accuracy of a linear SVM), mean over factors.
+    """Gap between the two axes that predict a factor best, each alone by a linear SVM; mean over factors.
 
     The last third of the rows is the test set. Kumar et al. 2018, sec. 3, as in Locatello et al. 2019.
     """
@@ -100,7 +100,7 @@ def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
     x, y, test_x, test_y = _thirds(codes, factors, "sap")
     accuracy = np.empty((x.shape[1], y.shape[1]))
     for j, k in np.ndindex(accuracy.shape):
-        # The primal: the same objective as the reference's dual, which may stop before it has converged.
+        # The primal has the same objective as the dual of the reference, which may stop before it converges.
         svm = LinearSVC(C=0.01, class_weight="balanced", dual=False)
         accuracy[j, k] = svm.fit(x[:, j : j + 1], y[:, k]).score(test_x[:, j : j + 1], test_y[:, k])
     second, best = np.sort(accuracy, axis=0)[-2:]
@@ -108,7 +108,7 @@ def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
 
 
 def _concentration(importance: Float64[np.ndarray, "a b"]) -> float:
-    """How far each row is from uniform: 1 - entropy to the base b, mean weighted by the rows' sums."""
+    """1 - entropy to the base b of each row, which is 0 for a uniform row; mean weighted by the sums of the rows."""
     p = importance + 1e-11
     p /= p.sum(1, keepdims=True)
     entropy = -(p * np.log(p)).sum(1) / math.log(p.shape[1])
@@ -117,22 +117,23 @@ def _concentration(importance: Float64[np.ndarray, "a b"]) -> float:
 
 
 def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str, float]:
-    """Does an axis matter to one factor (disentanglement), a factor to one axis (completeness), and how well are
-    factors predicted (informativeness, an accuracy)? Importances and accuracy of gradient-boosted trees.
+    """Disentanglement, completeness and informativeness, from the importances of gradient-boosted trees.
 
-    The last third of the rows is the test set. Eastwood & Williams 2018, as in Locatello et al. 2019.
+    An axis should matter to one factor (disentanglement), and one axis to a factor (completeness); the accuracy on
+    the last third of the rows is the informativeness. Eastwood & Williams 2018, as in Locatello et al. 2019.
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
     x, y, test_x, test_y = _thirds(codes, factors, "dci")
     if y.shape[1] < 2:
-        raise UserError("dci: factors has 1 column, and an axis is asked which it knows; give 2 or more.")
+        raise UserError("dci: factors has 1 column, and the score compares factors; give 2 or more.")
 
     def trees_of(k: int) -> tuple[Float64[np.ndarray, " l"], float]:
+        """The importances of the axes for factor k, and the accuracy."""
         trees = GradientBoostingClassifier(random_state=derive(seed, "dci", k) % 2**32).fit(x, y[:, k])
         return trees.feature_importances_, trees.score(test_x, test_y[:, k])
 
-    # Side by side: growing a tree lets other threads work. Factors with most values take longest, and begin.
+    # scikit-learn releases the GIL while it grows a tree. Factors with the most values take longest, so they start.
     longest = sorted(range(y.shape[1]), key=lambda k: -len(np.unique(y[:, k])))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         found = dict(zip(longest, pool.map(trees_of, longest), strict=True))
@@ -145,16 +146,17 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
     }
 
 
-# Scores from draws that share a factor
+# FactorVAE and beta-VAE scores, from draws that share the value of a factor
 
 
 def _votes(
     codes: Float64[Tensor, "N d"], sizes: Sequence[int], votes: int, images: int, stream: torch.Generator
 ) -> Int64[Tensor, "k d"]:
-    """How often each axis varies least when a factor is fixed."""
+    """How often each axis varies least in the draws that fix each factor."""
     table = torch.zeros(len(sizes), codes.shape[1], dtype=torch.int64)
-    for k, z in stream_of(codes, sizes, votes, images, stream):
-        quietest = (z.square().sum(1) - images * z.mean(1).square()).argmin(1)  # the codes are centred over the grid
+    for k, z in fixed_draws(codes, sizes, votes, images, stream):
+        # Codes are centred over the grid, so that the difference loses no digits.
+        quietest = (z.square().sum(1) - images * z.mean(1).square()).argmin(1)
         table[k] += quietest.bincount(minlength=codes.shape[1])
     return table
 
@@ -168,14 +170,14 @@ def factor_vae_score(
     prune: float = 0.05,
     seed: int = 0,
 ) -> float:
-    """Accuracy of the majority vote for the factor that draws share, given the axis that varies least in them.
+    """Accuracy of guessing which factor a draw fixes from the axis that varies least, by majority vote.
 
-    Variances are relative to the whole grid's; axes with a standard deviation below `prune` are left out,
-    and without any other the score is 0. Kim & Mnih 2018, sec. 4, as in Locatello et al. 2019.
+    Variances are relative to the variance over the grid. Axes with a standard deviation below `prune` are left out;
+    the score is 0 if none is left. Kim & Mnih 2018, sec. 4, as in Locatello et al. 2019.
     """
-    codes = checked_grid(grid_codes, sizes, "factor_vae_score")
-    at_least(1, "factor_vae_score", votes=votes, test_votes=test_votes)
-    at_least(2, "factor_vae_score", images=images)
+    codes = grid_matrix(grid_codes, sizes, "factor_vae_score")
+    check_at_least(1, "factor_vae_score", votes=votes, test_votes=test_votes)
+    check_at_least(2, "factor_vae_score", images=images)
     scale = codes.std(0)
     kept = (scale >= prune) & (scale > 0)
     if not kept.any():
@@ -190,11 +192,11 @@ def factor_vae_score(
 def _differences(
     codes: Float64[Tensor, "N l"], sizes: Sequence[int], points: int, pairs: int, stream: torch.Generator
 ) -> tuple[Float64[np.ndarray, "p l"], Int64[np.ndarray, " p"]]:
-    """Mean absolute difference of pairs of codes that share the value of a factor, and that factor."""
+    """The mean |difference| over pairs of codes that share the value of one factor, and that factor, for each point."""
     means = []
-    points_of = counts(sizes, points, stream)
+    points_of = draws_per_factor(sizes, points, stream)
     for k, count in enumerate(points_of):
-        table, others = by_value(codes, sizes, k), len(codes) // sizes[k]
+        table, others = ordered_by_factor(codes, sizes, k), len(codes) // sizes[k]
         for block in torch.arange(count).split(max(1, BLOCK // pairs)):
             shared = torch.randint(sizes[k], (len(block), pairs), generator=stream) * others
             one, two = (table[shared + torch.randint(others, shared.shape, generator=stream)] for _ in range(2))
@@ -210,23 +212,23 @@ def beta_vae_score(
     pairs: int = 64,
     seed: int = 0,
 ) -> float:
-    """Accuracy of logistic regression for the factor that pairs of codes share, from their mean |difference|.
+    """Accuracy of a logistic regression that guesses the factor which pairs of codes share from their differences.
 
     Higgins et al. 2017, sec. 3, as in Locatello et al. 2019.
     """
     from sklearn.linear_model import LogisticRegression
 
-    codes = checked_grid(grid_codes, sizes, "beta_vae_score")
-    at_least(1, "beta_vae_score", points=points, test_points=test_points, pairs=pairs)
+    codes = grid_matrix(grid_codes, sizes, "beta_vae_score")
+    check_at_least(1, "beta_vae_score", points=points, test_points=test_points, pairs=pairs)
     stream = generator(seed, "beta_vae_score")
     x, y = _differences(codes, sizes, points, pairs, stream)
     if len(np.unique(y)) < 2:
-        raise UserError(f"beta_vae_score: points is {points}, and they share only one factor; give more.")
+        raise UserError(f"beta_vae_score: points is {points}, and all of them fix the same factor; give more.")
     classifier = LogisticRegression(max_iter=10_000).fit(x, y)
     return float(classifier.score(*_differences(codes, sizes, test_points, pairs, stream)))
 
 
-# As metrics of a run
+# The metrics of a run
 
 
 @metric("mig", better="higher", of=("grid",))
@@ -234,14 +236,14 @@ def mig_of_axes(
     grid_codes: Float[Array, "N l"], factor_sizes: Sequence[int], samples: int, seed: int
 ) -> dict[str, float]:
     """Mutual information gap of the axes with 20 bins, and the paper's 10; higher is better (arXiv:1802.04942)."""
-    codes, factors = sample(grid_codes, factor_sizes, samples, seed, "mig")
+    codes, factors = drawn_codes(grid_codes, factor_sizes, samples, seed, "mig")
     return {"": mig(codes, factors), "paper": mig(codes, factors, PAPER_BINS)}
 
 
 @metric("sap", better="higher", of=("grid",))
 def sap_of_axes(grid_codes: Float[Array, "N l"], factor_sizes: Sequence[int], sap_samples: int, seed: int) -> float:
     """Gap in accuracy between the two axes that predict a factor best; higher is better (arXiv:1711.00848)."""
-    return sap(*sample(grid_codes, factor_sizes, sap_samples, seed, "sap"))
+    return sap(*drawn_codes(grid_codes, factor_sizes, sap_samples, seed, "sap"))
 
 
 @metric("dci", better="higher", of=("grid",))
@@ -249,14 +251,14 @@ def dci_of_axes(
     grid_codes: Float[Array, "N l"], factor_sizes: Sequence[int], dci_samples: int, seed: int
 ) -> dict[str, float]:
     """Disentanglement, completeness and informativeness of the axes; higher is better (Eastwood & Williams 2018)."""
-    return dci(*sample(grid_codes, factor_sizes, dci_samples, seed, "dci"), seed)
+    return dci(*drawn_codes(grid_codes, factor_sizes, dci_samples, seed, "dci"), seed)
 
 
 @metric("factor_vae_score", better="higher", of=("grid",))
 def factor_vae_score_of_axes(
     grid_codes: Float[Array, "N l"], factor_sizes: Sequence[int], votes: int, seed: int
 ) -> float:
-    """Accuracy of the axis that varies least as a sign of the factor fixed; higher is better (arXiv:1802.05983)."""
+    """Accuracy of guessing the fixed factor from the axis that varies least; higher is better (arXiv:1802.05983)."""
     return factor_vae_score(grid_codes, factor_sizes, votes, votes // 2, seed=seed)
 
 

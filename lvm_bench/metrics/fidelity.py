@@ -1,4 +1,8 @@
-"""How far generated features are from real ones: Frechet distance and kernel distance."""
+"""The distance of generated features from real ones: Frechet distance and kernel distance.
+
+Each formula would take fifteen lines. The others buy speed (half of each symmetric product, sums shared by all
+subsets) and exactness (a bound on the rounding decides when the slower form is needed).
+"""
 
 import math
 from functools import cached_property, partial
@@ -12,31 +16,31 @@ from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_sh
 from lvm_bench.seeding import generator
 
 _BLOCK = 1000  # rows that are centred at a time
-_ROUNDING = 1e-9  # of the variance: most that the trace of a root may be off before it is computed from factors
-_ROUNDING_KID = 1e-4  # of the spread over subsets: most that float32 may add before kernels are float64
-_TILE = 1000  # rows of both sides: a tile of kernels stays in the cache
+_ROUNDING = 1e-9  # largest rounding of the trace of the root, as a share of the variance; above it, use the factors
+_ROUNDING_KID = 1e-4  # largest rounding of kernel distances, as a share of their std; above it, use float64
+_TILE = 1000  # rows on both sides of a tile of kernels, which stays in the cache
 
 
 def _panels(d: int) -> list[slice]:
-    """Slices of d columns: of a symmetric product only what lies right of each panel's start is computed."""
+    """Slices of d columns. A symmetric product is computed only from the start of each panel to the right."""
     return row_blocks(d, 1, max(128, d // 8))
 
 
 class Moments:
-    """The Gaussian fit of features; each part is computed once, when it is asked for."""
+    """The Gaussian fit of features. Each part is computed when it is first asked for, then kept."""
 
     def __init__(self, features: Float[Tensor, "n d"]):
         self.features = features
 
     @cached_property
     def mean(self) -> Float64[Tensor, " d"]:
-        """The mean."""
+        """The mean of the features."""
         sums = [block.sum(0, dtype=torch.float64) for block in self.features.split(_BLOCK)]
         return torch.stack(sums).sum(0) / len(self.features)
 
     @cached_property
     def covariance(self) -> Float64[Tensor, "d d"]:
-        """The covariance (n - 1)."""
+        """The covariance of the features (n - 1)."""
         d = len(self.mean)
         total = self.mean.new_zeros(d, d)
         for block in self.features.split(_BLOCK):
@@ -48,13 +52,13 @@ class Moments:
 
     @cached_property
     def root(self) -> Float64[Tensor, "d d"] | None:
-        """Upper triangular R with R^T R = the covariance, by Cholesky's decomposition; None where it is singular."""
+        """Upper triangular R with R^T R = the covariance, by Cholesky; None if the covariance is singular."""
         root, failed = torch.linalg.cholesky_ex(self.covariance, upper=True)
         return None if bool(failed) else root
 
     @cached_property
     def factor(self) -> Float64[Tensor, "r d"]:
-        """R with R^T R = the covariance: a QR decomposition of the centred rows, block by block."""
+        """R with R^T R = the covariance, by a QR decomposition of the centred rows, block by block."""
         d = len(self.mean)
         factor = self.mean.new_empty(0, d)
         for block in self.features.split(max(10_000, d)):
@@ -64,9 +68,9 @@ class Moments:
 
 
 def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
-    """tr (S_r S_f)^(1/2) from the eigenvalues of R S_f R^T with R^T R = S_r, and an estimate of its rounding.
+    """tr (S_r S_f)^(1/2), from the eigenvalues of R S_f R^T with R^T R = S_r, and an estimate of its rounding.
 
-    Both infinite where S_r is singular.
+    Both are infinite if S_r is singular.
     """
     root, covariance = real.root, fake.covariance
     if root is None:
@@ -77,7 +81,7 @@ def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
     for panel in panels:
         upper[panel, panel.start :] = root[panel, panel.start :] @ product[panel.start :, panel.start :]
     squares = torch.linalg.eigvalsh(upper, UPLO="U").clamp_(min=0)
-    # Of an eigenvalue, not of its root: a small one may be nothing else.
+    # The rounding of an eigenvalue; a small eigenvalue may be rounding altogether.
     rounding = torch.finfo(torch.float64).eps * float(real.covariance.norm() * covariance.norm())
     return float(squares.sqrt().sum()), float((rounding / (squares.sqrt() + rounding**0.5)).sum())
 
@@ -85,8 +89,8 @@ def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
 def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once: Once = anew) -> float:
     """|mu_r - mu_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2) of the Gaussian fits; 0 for equal sets.
 
-    Covariances with n - 1. `once` keeps what `real` alone decides. UserError for fewer than 2 samples.
-    Heusel et al. 2017, eq. 6.
+    Covariances divide by n - 1. `once` keeps the values that depend on `real` alone. Heusel et al. 2017, eq. 6.
+    UserError for fewer than 2 samples.
     """
     real, fake = rows_of(real, "real", "frechet_distance"), rows_of(fake, "fake", "frechet_distance")
     same_shape(real, fake, "fake", "frechet_distance", axis=1)
@@ -94,8 +98,8 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once:
     variance = float(r.covariance.trace() + f.covariance.trace())
     trace, rounding = _trace_of_root(r, f)
     if not rounding <= _ROUNDING * variance:
-        # The nuclear norm of R_r R_f^T for any S = R^T R: no eigenvalue is squared and rooted again, which keeps it
-        # exact with fewer samples than dimensions, at four times the cost.
+        # The trace is the nuclear norm of R_r R_f^T for any S = R^T R. It takes no root of a squared value, and so
+        # stays exact with fewer samples than dimensions, at four times the cost.
         trace = float(torch.linalg.svdvals(r.factor @ f.factor.T).sum())
     return float((r.mean - f.mean).square().sum()) + variance - 2 * trace
 
@@ -109,10 +113,10 @@ def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array,
 def _kernel_sums(
     x: Float[Tensor, "n d"], in_x: Float[Tensor, "s n"], y: Float[Tensor, "m d"], in_y: Float[Tensor, "s m"]
 ) -> Float64[Tensor, " s"]:
-    """The sum of (x_i.y_j/d + 1)^3 over the pairs of each subset; of a set with itself over i != j.
+    """The sum of (x_i.y_j/d + 1)^3 over the pairs of each subset; only over i != j if x is y.
 
-    `in_x` and `in_y` are 1 where a subset has a row. Kernels are computed once for all subsets and keep the dtype of
-    the rows; sums of more than a tile are float64.
+    `in_x` and `in_y` are 1 where a row belongs to a subset, else 0. Kernels are computed once for all subsets in the
+    dtype of the rows; the sums over tiles are float64.
     """
     one, total = x.new_ones(()), torch.zeros(len(in_x), dtype=torch.float64, device=x.device)
     for rows in row_blocks(len(x), 1, _TILE):
@@ -131,7 +135,7 @@ def _kernel_sums(
 def _sums_of_subsets(
     x: Float[Tensor, "n d"], i: Int64[Tensor, "s b"], y: Float[Tensor, "m d"], j: Int64[Tensor, "s b"], every_pair: bool
 ) -> Float64[Tensor, " s"]:
-    """The sum of kernels over the pairs of each subset, rows i of x and j of y: of every pair at once, or its own."""
+    """Kernel sums of each subset, rows i of x and j of y: from kernels of `every_pair`, or from its own pairs alone."""
     if every_pair:
         in_x, in_y = (z.new_zeros(len(k), len(z)).scatter_(1, k.to(z.device), 1) for z, k in ((x, i), (y, j)))
         return _kernel_sums(x, in_x, y, in_y)
@@ -152,8 +156,8 @@ def kernel_distances(
 ) -> Float64[Tensor, " subsets"]:
     """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, each drawn without replacement.
 
-    The cross term keeps its diagonal. `once` keeps what `real` alone decides. UserError if a set has fewer than
-    `subset_size` samples. Binkowski et al. 2018, sec. 4.
+    The cross term keeps its diagonal. `once` keeps the values that depend on `real` alone. UserError if a set has fewer
+    than `subset_size` samples. Binkowski et al. 2018, sec. 4.
     """
     needs = max(2, subset_size)
     real = rows_of(real, "real", "kernel_distance", needs)
@@ -164,16 +168,16 @@ def kernel_distances(
         [torch.randperm(len(rows), generator=stream)[:subset_size] for rows in (real, fake)] for _ in range(subsets)
     ]
     i, j = (torch.stack(rows) for rows in zip(*drawn, strict=True))
-    every_pair = len(real) * len(fake) <= subsets * subset_size**2  # are fewer than those of the subsets
+    every_pair = len(real) * len(fake) <= subsets * subset_size**2  # fewer than in all subsets
     for dtype in (torch.float32, torch.float64):
         x, y = real.to(dtype), fake.to(dtype)
-        # The rows of real that are drawn depend on the size of fake.
+        # The size of fake is in the key, because it decides which rows of real are drawn.
         own = once("kernel sums", f"real {len(y)} {dtype}", partial(_sums_of_subsets, x, i, x, i, every_pair))
         others = _sums_of_subsets(y, j, y, j, every_pair)
         across = _sums_of_subsets(x, i, y, j, every_pair) / subset_size**2
         pairs = subset_size * (subset_size - 1)
         values = own / pairs + others / pairs - 2 * across
-        # A mean over b rows; the kernels of a row may all be rounded the same way.
+        # The kernels of a row may all be rounded the same way; the mean over rows divides by the root of their number.
         rounding = torch.finfo(dtype).eps * float(across.abs().max()) / subset_size**0.5
         if rounding < _ROUNDING_KID * float(values.std()):
             break
@@ -187,7 +191,7 @@ def kernel_distance(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> float:
-    """Mean of `kernel_distances`; its expectation is 0 for equal distributions, so it may be negative."""
+    """The mean of `kernel_distances`. Its expectation is 0 for equal distributions, so that it may be negative."""
     return float(kernel_distances(real, fake, subsets, subset_size, seed).mean())
 
 

@@ -1,4 +1,8 @@
-"""Codes of a grid of ground-truth factors: how they are checked and drawn from."""
+"""A grid of ground-truth factors and its codes: the checks of both, and random draws from them.
+
+`grid_codes` [N l] are the codes of every combination of factor values, the last factor fastest. `sizes` are the
+numbers of values of the factors.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +16,15 @@ from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import Array, matrix, tensor
 from lvm_bench.seeding import generator
 
-BLOCK = 2**15  # rows per block: their codes stay in the processor's cache
+BLOCK = 2**15  # rows per block, so that their codes stay in the cache of the processor
 
-ROUNDING = 1e-6  # codes are float32: a spread below this share of the largest is rounding
+Factors = Array  # integers [n k]; the values of each factor are counted from 0
 
-Factors = Array  # integers [n k], each factor's values counted from 0; anything else is refused in a sentence
-
-# Input
+# Checks
 
 
-def checked_factors(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
+def factor_indices(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
+    """Factors as int64 on the CPU; UserError unless they are integers from 0, one row for each of n codes."""
     if not isinstance(values, Tensor) and np.asarray(values).dtype.kind not in "biufc":
         raise UserError(
             f"{name}: factors has dtype {np.asarray(values).dtype}; give integers, each factor's values counted from 0."
@@ -48,7 +51,8 @@ def checked_factors(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
     return indices
 
 
-def varying(factors: Int64[Tensor, "n k"], name: str, rows: str = "rows") -> None:
+def check_varied(factors: Int64[Tensor, "n k"], name: str, rows: str = "rows") -> None:
+    """UserError if a factor has the same value in all rows."""
     constant = (factors == factors[0]).all(0).nonzero().flatten().tolist()
     if constant:
         raise UserError(
@@ -57,12 +61,14 @@ def varying(factors: Int64[Tensor, "n k"], name: str, rows: str = "rows") -> Non
         )
 
 
-def two_dimensions(codes: Float64[Tensor, "n l"], name: str) -> None:
+def check_two_axes(codes: Float64[Tensor, "n l"], name: str) -> None:
+    """UserError unless codes have two axes or more."""
     if codes.shape[1] < 2:
-        raise UserError(f"{name}: codes has 1 dimension, and the best is compared with the second; give 2 or more.")
+        raise UserError(f"{name}: codes has 1 dimension, and the score compares the best two; give 2 or more.")
 
 
-def checked_grid(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor, "N l"]:
+def grid_matrix(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor, "N l"]:
+    """The codes of a grid in float64 on the CPU; UserError unless they are one code for each of its combinations."""
     if len(sizes) < 2 or min(sizes) < 2:
         raise UserError(
             f"{name}: sizes is {tuple(sizes)}; give two or more factors of two or more values each, so drop the others."
@@ -76,7 +82,8 @@ def checked_grid(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[
     return codes
 
 
-def at_least(least: int, name: str, **counts: int) -> None:
+def check_at_least(least: int, name: str, **counts: int) -> None:
+    """UserError unless every count is `least` or more."""
     for what, count in counts.items():
         if count < least:
             raise UserError(f"{name}: {what} is {count}; give {least} or more.")
@@ -88,7 +95,7 @@ def at_least(least: int, name: str, **counts: int) -> None:
 def draw_factors(
     sizes: Sequence[int], n: int, stream: torch.Generator, fixed: Mapping[int, int] = {}
 ) -> Int64[Tensor, "n k"]:
-    """n combinations of factor values, uniform and independent; `fixed` gives factors, by number, one value."""
+    """n random combinations of factor values, uniform and independent. `fixed`: {factor: its value}."""
     columns = []
     for k, size in enumerate(sizes):
         if not 0 <= fixed.get(k, 0) < size:
@@ -100,33 +107,33 @@ def draw_factors(
     return torch.stack(columns, dim=1)
 
 
-def sample(
+def drawn_codes(
     grid_codes: Array, sizes: Sequence[int], n: int, seed: int, name: str
 ) -> tuple[Float64[Tensor, "n l"], Int64[Tensor, "n k"]]:
-    """Codes and factors of n combinations, drawn with replacement."""
-    codes = checked_grid(grid_codes, sizes, name)
+    """The codes and the factors of n random combinations, drawn with replacement."""
+    codes = grid_matrix(grid_codes, sizes, name)
     factors = draw_factors(sizes, n, generator(seed, name))
     rows = np.ravel_multi_index(tuple(factors.numpy().T), tuple(sizes))
     return codes[torch.from_numpy(rows)], factors
 
 
-def by_value(codes: Float64[Tensor, "N l"], sizes: Sequence[int], k: int) -> Float64[Tensor, "N l"]:
-    """The codes of the grid, those with the first value of factor k first."""
+def ordered_by_factor(codes: Float64[Tensor, "N l"], sizes: Sequence[int], k: int) -> Float64[Tensor, "N l"]:
+    """The codes of the grid, sorted by the value of factor k."""
     return codes.reshape(*sizes, -1).movedim(k, 0).reshape(codes.shape).contiguous()
 
 
-def counts(sizes: Sequence[int], draws: int, stream: torch.Generator) -> list[int]:
-    """How many draws fix each factor, when every draw picks one uniformly."""
+def draws_per_factor(sizes: Sequence[int], draws: int, stream: torch.Generator) -> list[int]:
+    """How many of the draws fix each factor. Every draw fixes one factor, chosen uniformly."""
     return torch.randint(len(sizes), (draws,), generator=stream).bincount(minlength=len(sizes)).tolist()
 
 
-def stream_of(
+def fixed_draws(
     codes: Float64[Tensor, "N l"], sizes: Sequence[int], draws: int, images: int, stream: torch.Generator
 ) -> Iterator[tuple[int, Float64[Tensor, "b images l"]]]:
-    """Blocks of draws, factor after factor: (k, codes that share a random value of factor k within a draw)."""
-    for k, count in enumerate(counts(sizes, draws, stream)):
-        table, others = by_value(codes, sizes, k), len(codes) // sizes[k]
-        # Sorted, so that successive draws read the same part of the table.
+    """Blocks of draws, factor after factor, as (k, codes). The codes of a draw share a random value of factor k."""
+    for k, count in enumerate(draws_per_factor(sizes, draws, stream)):
+        table, others = ordered_by_factor(codes, sizes, k), len(codes) // sizes[k]
+        # Sorted, so that successive draws read neighbouring parts of the table.
         chosen = torch.randint(sizes[k], (count, 1), generator=stream).sort(dim=0).values
         for value in chosen.split(max(1, BLOCK // images)):
             rows = torch.randint(others, (len(value), images), generator=stream).add_(value * others)

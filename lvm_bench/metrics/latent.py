@@ -1,4 +1,4 @@
-"""How near codes are to their prior: Gaussian KL, entropy, collapsed axes, MMD, the parts of the KL term."""
+"""How close are codes to their prior? Gaussian KL, entropy, collapsed axes, MMD, and the parts of the KL term."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks
-from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
+from lvm_bench.metrics.arrays import Array, is_nonzero, matrix, metric, same_shape
 from lvm_bench.modelling.kde import (
     PAPER_BANDWIDTHS,
     corrected_bandwidth,
@@ -20,31 +20,26 @@ from lvm_bench.modelling.kde import (
 from lvm_bench.modelling.losses import gaussian_kl_to_standard, imq_mmd
 from lvm_bench.seeding import generator
 
-Posterior = tuple[Array, Array]
-_COLLAPSED = 0.01
-_PAPER_LEVEL = 1 - 5e-4
-_QUERIES = 2000
-
-
-def _alive(spectrum: Float64[Tensor, " l"]) -> Tensor:
-    """Which eigenvalues of a covariance differ from 0 by more than rounding."""
-    return spectrum > spectrum.max() * len(spectrum) * torch.finfo(spectrum.dtype).eps
+Posterior = tuple[Array, Array]  # (mu, log_var), both [n l]
+_COLLAPSED = 0.01  # variance, or nats, of a collapsed axis at most
+_PAPER_LEVEL = 1 - 5e-4  # c of the density floor in the authors' code
+_QUERIES = 2000  # codes over which an expectation is taken, at most
 
 
 # Gaussian fit
 
 
 def gaussian_kl(codes: Float[Array, "n l"], variance: float = 1.0) -> float:
-    """KL in nats from the Gaussian fit of the codes (n - 1 covariance) to N(0, variance I); 0 is equal.
+    """KL in nats of the Gaussian fit of codes (n - 1 covariance) to N(0, variance I); 0 if both are equal.
 
-    inf if the codes have no variance in some direction, as they do with n <= l.
+    inf if codes have no variance in some direction, as is always so for n <= l.
     """
     rows = matrix(codes, "codes", "gaussian_kl")
     l = rows.shape[1]
     mean = rows.mean(0)
-    # Eigenvalues rather than slogdet, which rounding makes finite for a singular covariance.
+    # Rounding makes slogdet finite for a singular covariance; eigenvalues show that it is singular.
     spectrum = torch.linalg.eigvalsh(torch.atleast_2d(rows.T.cov()))
-    if not bool(_alive(spectrum).all()):
+    if not bool(is_nonzero(spectrum).all()):
         return math.inf
     moments = float((spectrum.sum() + mean.square().sum()) / variance)
     return 0.5 * (moments - l - float(spectrum.log().sum()) + l * math.log(variance))
@@ -64,7 +59,7 @@ def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> fl
 
 @metric("gaussian_kl_floor", better="none", of=("mean",))
 def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
-    """The mean of gaussian_kl for n draws of N(0, I) itself, to first order: (l + l(l+1)/2) / 2n nats."""
+    """The expected gaussian_kl of n draws from N(0, I) itself, to first order: (l + l(l+1)/2) / 2n nats."""
     n, l = codes.shape
     return (l + l * (l + 1) / 2) / (2 * n)
 
@@ -73,25 +68,26 @@ def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
 
 
 def _whiten(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """Centred codes with identity covariance; directions without variance stay 0."""
+    """Codes with mean 0 and identity covariance. Directions without variance stay 0."""
     centred = rows - rows.mean(0)
     spectrum, axes = torch.linalg.eigh(centred.T @ centred / (len(rows) - 1))
-    scale = torch.where(_alive(spectrum), spectrum, math.inf).rsqrt()
+    scale = torch.where(is_nonzero(spectrum), spectrum, math.inf).rsqrt()
     return (centred @ axes * scale) @ axes.T
 
 
 def _whiten_as_paper(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """As in the authors' code: second moments about 0, not centred, with 1e-4 added to their eigenvalues."""
+    """Whitening of the authors' code: by second moments about 0, without centring, plus 1e-4 on their eigenvalues."""
     spectrum, axes = torch.linalg.eigh(rows.T @ rows / (len(rows) - 1))
     return (rows @ axes / (spectrum.clamp(min=0) + 1e-4).sqrt()) @ axes.T
 
 
 def _raw_entropy(rows: Float64[Tensor, "n l"], h: float) -> float:
+    """The leave-one-out KDE entropy of whitened codes."""
     return -float(leave_one_out_log_density(_whiten(rows), h).mean())
 
 
 def _paper_entropy(rows: Float64[Tensor, "n l"]) -> tuple[float, float]:
-    """(entropy, cap) as in the authors' code: bandwidth alpha h0 and a density floor at c = 1 - 5e-4."""
+    """(entropy, its largest possible value) of the authors' code: bandwidth alpha h0, density floor at c = 1 - 5e-4."""
     n, l = rows.shape
     h0 = PAPER_BANDWIDTHS.get((l, n)) or optimal_bandwidth(l, n)
     h = corrected_bandwidth(h0)
@@ -102,7 +98,7 @@ def _paper_entropy(rows: Float64[Tensor, "n l"]) -> tuple[float, float]:
 
 @cache
 def gaussian_entropy(n: int, l: int) -> float:
-    """The `raw` entropy of n draws of N(0, I_l) itself, mean of 5 seeds: what `gap` is measured from."""
+    """The `raw` entropy of n draws from N(0, I_l) itself, mean of 5 seeds. `gap` is the difference to it."""
     h = optimal_bandwidth(l, n)
     streams = [generator(seed, "gaussian_entropy", n, l) for seed in range(5)]
     draws = (torch.randn(n, l, generator=stream, dtype=torch.float64) for stream in streams)
@@ -110,12 +106,11 @@ def gaussian_entropy(n: int, l: int) -> float:
 
 
 def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """Leave-one-out KDE entropy of whitened codes in nats, without l/2 log(2 pi): that of N(0, I) is l/2.
+    """Leave-one-out KDE entropy of whitened codes in nats without l/2 log(2 pi); the entropy of N(0, I) is l/2.
 
-    "raw": bandwidth h0(l, n); "gap": raw less its value for N(0, I), negative for clusters and heavy
-    tails, positive for a hollow shell; "paper": the authors' form (bandwidth alpha h0, density floor), at
-    most "cap". Directions without variance stay 0 and count as clustered. AVAE paper, eq. 12, which lacks
-    the log and the sign.
+    "raw": with bandwidth h0(l, n). "gap": raw minus its value for N(0, I); clusters and heavy tails make it negative,
+    a hollow shell positive. "paper": with bandwidth alpha h0 and density floor, at most "cap". Directions without
+    variance count as clustered. AVAE paper, eq. 12, in which the log and the sign are missing.
     """
     rows = matrix(codes, "codes", "whitened_entropy")
     n, l = rows.shape
@@ -126,7 +121,7 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("entropy", better="higher", of=("mean", "sampled"))
 def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """KDE entropy of whitened codes, nats: raw, gap to N(0, I), paper's form, its cap; higher is better."""
+    """KDE entropy of whitened codes, nats: raw, gap to N(0, I), the paper's form, its cap; higher is better."""
     return whitened_entropy(codes)
 
 
@@ -135,11 +130,12 @@ def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("collapsed_variance", better="lower", of=("mean",))
 def collapsed_variance(codes: Float[Array, "n l"]) -> float:
-    """Number of axes whose code has a variance of at most .01; lower is better (arXiv:1509.00519, sec. 5)."""
+    """Number of axes along which codes have a variance of at most .01; lower is better (arXiv:1509.00519, sec. 5)."""
     return float((matrix(codes, "codes", "collapsed_variance").var(0) <= _COLLAPSED).sum())
 
 
 def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, "n l"]]:
+    """mu and log_var in float64; UserError unless both have the same shape."""
     mu, log_var = matrix(posterior[0], "mu", name), matrix(posterior[1], "log_var", name)
     same_shape(mu, log_var, "log_var", name)
     return mu, log_var
@@ -157,9 +153,9 @@ def collapsed_kl(posterior: Posterior, target_variance: float = 1.0) -> float:
 
 
 def mmd(codes: Float[Array, "n l"], variance: float = 1.0, seed: int = 0) -> float:
-    """Unbiased MMD^2 between codes and as many draws of N(0, variance I), seven IMQ kernels summed.
+    """Unbiased MMD^2 between codes and as many draws from N(0, variance I), the sum of seven IMQ kernels.
 
-    At most 2,000 codes, drawn at random: the cost is their number squared. Tolstikhin et al. 2018, sec. 4.
+    At most 2,000 random codes are used, because the cost is quadratic. Tolstikhin et al. 2018, sec. 4.
     """
     rows = matrix(codes, "codes", "mmd")
     stream = generator(seed, "mmd")
@@ -185,7 +181,7 @@ def mmd_target(codes: Float[Array, "n l"], target_variance: float, seed: int) ->
 
 @dataclass(frozen=True)
 class _Draws:
-    """Codes z_i ~ q(z|x_i) of some images, measured under the posteriors of all n images."""
+    """Codes z_i ~ q(z|x_i) of b images, and the posteriors of all n images, which make up q(z)."""
 
     z: Float64[Tensor, "b l"]
     mu: Float64[Tensor, "b l"]
@@ -195,7 +191,7 @@ class _Draws:
 
     @classmethod
     def of(cls, posterior: Posterior, seed: int, name: str) -> "_Draws":
-        """One code each of at most 2,000 images drawn at random; the aggregate keeps all n."""
+        """One code of each of at most 2,000 random images; q(z) keeps the posteriors of all n."""
         mu, log_var = _posterior(posterior, name)
         stream = generator(seed, "posterior")
         chosen = torch.randperm(len(mu), generator=stream)[:_QUERIES].to(mu.device)
@@ -204,9 +200,11 @@ class _Draws:
         return cls(z, mu[chosen], log_var[chosen], mu, log_var)
 
     def log_prior(self) -> Float64[Tensor, " b"]:
+        """log p(z_i); like every density here without -l/2 log(2 pi), which cancels."""
         return -0.5 * self.z.square().sum(1)
 
     def log_posterior(self) -> Float64[Tensor, " b"]:
+        """log q(z_i|x_i)."""
         return -0.5 * ((self.z - self.mu).square() / self.log_var.exp() + self.log_var).sum(1)
 
     def log_aggregate(self) -> Float64[Tensor, " b"]:
@@ -222,7 +220,7 @@ class _Draws:
         return torch.cat(blocks) - math.log(n)
 
     def log_marginals(self) -> Float64[Tensor, " b"]:
-        """sum_j log q(z_ij), q(z_ij) = mean_k q(z_ij|x_k)."""
+        """sum_j log q(z_ij), where q(z_ij) = mean_k q(z_ij|x_k)."""
         n, l = self.all_mu.shape
         precision = (-self.all_log_var).exp()
         total = torch.zeros_like(self.z[:, 0])

@@ -1,4 +1,4 @@
-"""Are samples copies of training images? Their distance to the nearest one, beside that of real held-out images."""
+"""Are samples copies of training images? Compares their nearest distances with those of real held-out images."""
 
 import math
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from lvm_bench.distances import row_blocks, squared_distances
 from lvm_bench.metrics.arrays import Array, metric, same_shape, tensor
 
-_QUERIES = 2000  # the median of their distances is known to about 1 %
-_VALUES = 2**22
+_QUERIES = 2000  # rows whose nearest distances are computed; their median is known to about 1 %
+_VALUES = 2**22  # numbers in a block of references
 
 
 def nearest_distances(queries: Array, references: Array) -> Tensor:
-    """Euclidean distance of each query to the nearest reference, [n ...] and [m ...] to [n], in float64."""
+    """Euclidean distance of each query [n ...] to its nearest reference [m ...], in float64."""
     queries, references = tensor(queries).flatten(1).double(), tensor(references).flatten(1)
     same_shape(references, queries, "queries", "nearest_distances", axis=1)
     least = torch.full_like(queries[:, 0], math.inf)
@@ -24,7 +24,7 @@ def nearest_distances(queries: Array, references: Array) -> Tensor:
 
 
 def nearest_ratio(training: Array, heldout: Array, fake: Array) -> float:
-    """Median distance of fakes to the nearest training row over that of held-out rows, of the first 2,000 of each."""
+    """Median nearest distance of fakes to training rows over that of held-out rows, from the first 2,000 of each."""
     ours, real = (float(nearest_distances(rows[:_QUERIES], training).median()) for rows in (fake, heldout))
     return ours / real if real else (1.0 if ours == 0 else math.inf)
 
@@ -37,7 +37,7 @@ def memorisation(
 ) -> float:
     """Pixel distance of samples to the nearest training image over held-out images'; 1 is as real (arXiv:2004.05675).
 
-    The ratio of medians; below 1 samples are nearer than real images: copies (0), or blurred.
+    The ratio of medians. Below 1 samples are nearer than real images: they are copies (0) or blurred.
     """
     return nearest_ratio(training_pixels, heldout_pixels, fake_pixels)
 

@@ -1,4 +1,8 @@
-"""Distances between rows, exact and quick: float32 looks at every pair, float64 settles those that it cannot tell."""
+"""Comparisons of distances between rows, as exact as float64 and nearly as quick as float32.
+
+That is why they take many lines: float32 computes every pair, a bound on its rounding finds the doubtful pairs, and
+float64 decides those.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,18 +13,18 @@ from torch import Tensor
 
 from lvm_bench.distances import row_blocks
 
-_LONG = 512  # numbers in a row, from which on a product costs more than to find the nearest in it
-_TILE = 2000  # rows of both sides of a tile of distances
-_SPARE = 8  # rows kept beyond the k nearest of a tile, among which float64 finds the k-th
-_DOUBTFUL = 0.01  # share of a tile beyond which it is computed anew, in float64
-_GATHERED = 2**12  # pairs whose differences are taken at a time
+_LONG = 512  # numbers in a row above which the product costs more than the search for the nearest in it
+_TILE = 2000  # rows on both sides of a tile of distances
+_SPARE = 8  # candidates beyond the k nearest, among which float64 finds the k-th
+_DOUBTFUL = 0.01  # share of doubtful pairs above which a whole tile is computed again in float64
+_GATHERED = 2**12  # pairs whose differences are computed at a time
 
 Places = slice | Int64[Tensor, " r"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as they are, and in float32 about a common centre, with their squared norms there."""
+    """Rows, a float32 copy relative to a centre, and the squared norms of that copy."""
 
     exact: Float[Tensor, "n d"]
     centre: Float[Tensor, " d"]
@@ -31,7 +35,7 @@ class Rows:
         return len(self.exact)
 
     def at(self, rows: Places, dtype: torch.dtype) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
-        """Some rows about the centre, and their squared norms."""
+        """Some rows relative to the centre, and their squared norms."""
         if dtype == torch.float32:
             return self.low[rows], self.norms[rows]
         x = self.exact[rows].double() - self.centre.double()
@@ -39,37 +43,37 @@ class Rows:
 
 
 def around(centre: Float[Tensor, " d"], rows: Float[Tensor, "n d"]) -> Rows:
-    """Rows about a centre: distances do not depend on it, but lose fewer digits where it is near."""
+    """Rows relative to a centre. Distances do not depend on it, but a near one saves digits."""
     centre = centre.to(rows.dtype)
     low = (rows - centre).float()
     return Rows(rows, centre, low, low.square().sum(1))
 
 
 def tiles(n: int) -> list[slice]:
-    """Slices that cover n rows."""
+    """Slices that cover n rows, one tile each."""
     return row_blocks(n, 1, _TILE)
 
 
 def _precisions(*sets: Rows) -> list[torch.dtype]:
-    """From the quick to the exact one; float64 alone where float32 could overflow."""
+    """float32, then float64; float64 alone if float32 could overflow."""
     fits = all(bool(rows.norms.max() < 1e30) for rows in sets)
     return [torch.float32, torch.float64] if fits else [torch.float64]
 
 
 def _error(norms: Float[Tensor, "..."], largest: Float[Tensor, ""], d: int) -> Float[Tensor, "..."]:
-    """A bound on the rounding of squared distances from a product of rows: every operation rounded the worst way."""
+    """A bound on the rounding of squared distances from a product of rows, if every operation rounds the worst way."""
     precision = torch.finfo(norms.dtype)
     return (d + 16) * (precision.eps * (norms + largest) + precision.tiny)
 
 
 def _rough(a: Rows, rows: Places, b: Rows, columns: slice, dtype: torch.dtype) -> Float[Tensor, "r c"]:
-    """|a_i - b_j|^2 of a tile, to within `_error`."""
+    """|a_i - b_j|^2 of a tile, accurate to `_error`."""
     (x, x_norms), (y, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
     return torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
 
 
 def _settled(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Float64[Tensor, " p"]:
-    """|a_i - b_j|^2 of pairs, from their differences."""
+    """|a_i - b_j|^2 of single pairs in float64, from their differences."""
     pairs = zip(i.split(_GATHERED), j.split(_GATHERED), strict=True)
     return torch.cat([(a.exact[i].double() - b.exact[j].double()).square_().sum(1) for i, j in pairs])
 
@@ -77,7 +81,7 @@ def _settled(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Float64[Tensor, " p"]:
 def is_inside(
     a: Rows, rows: slice, b: Rows, columns: slice, *limits: Float64[Tensor, "..."]
 ) -> list[Bool[Tensor, "r c"]]:
-    """For each of the limits, [r 1] or [c]: whether |a_i - b_j|^2 is below it."""
+    """Whether |a_i - b_j|^2 is below each limit; limits are [r 1] or [c]."""
     for dtype in _precisions(a, b):
         rough = _rough(a, rows, b, columns, dtype)
         (_, x_norms), (_, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
@@ -97,7 +101,7 @@ def is_inside(
 
 
 def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
-    """Squared distance of each centre to its k-th nearest point; of a set to itself none is its own neighbour."""
+    """Squared distance of each centre to its k-th nearest point. In a single set no point is its own neighbour."""
     radii = torch.empty(len(centres), dtype=torch.float64, device=centres.exact.device)
     which = torch.arange(len(centres), device=radii.device)
     for dtype in _precisions(centres, points):
@@ -117,7 +121,7 @@ def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
 def _radii(
     centres: Rows, which: Int64[Tensor, " r"], points: Rows, k: int, dtype: torch.dtype
 ) -> tuple[Float64[Tensor, " r"], Bool[Tensor, " r"]]:
-    """Squared radii by screening in `dtype`; and where a row that was not kept could be nearer than the k-th."""
+    """Squared radii after a search in `dtype`, and whether a row that was dropped could be nearer than the k-th."""
     others = len(points) - (centres is points)
     kept = min(k + _SPARE, others)
     values = torch.full((len(which), kept), torch.inf, dtype=dtype, device=which.device)
@@ -142,9 +146,10 @@ def _radii(
 def _tiles_of(
     a: Rows, which: Int64[Tensor, " r"], b: Rows, dtype: torch.dtype
 ) -> Iterator[tuple[slice, slice, Float[Tensor, "p c"]]]:
-    """Rough squared distances of some rows of a to each of b, tile by tile; of a set to itself each pair once.
+    """Rough squared distances between some rows of a and all of b, tile by tile.
 
-    Of short rows both: there products cost less than finding the nearest in narrow tiles.
+    A set of long rows is compared with itself once per pair. For short rows a second product costs less than the
+    search in narrow tiles.
     """
     is_own, everything = a is b, slice(0, len(b))
     if not is_own or len(which) < len(a) or a.exact.shape[1] < _LONG:

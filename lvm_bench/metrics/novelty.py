@@ -1,16 +1,16 @@
-"""Does a model know images of another kind from its own: by how well it reconstructs them, by where their codes lie?"""
+"""Can a model tell images of another data set from its own, by their reconstructions or by their codes?"""
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.metrics.arrays import Array, images, matrix, metric, same_shape, tensor
+from lvm_bench.metrics.arrays import Array, images, is_nonzero, matrix, metric, same_shape, tensor
 
 _CHUNK = 1000
 
 
 def auroc(known: Array, novel: Array) -> float:
-    """Probability that a novel score is above a known one, ties counted half; 0.5 is chance, 1 tells them apart."""
+    """Probability that a novel score exceeds a known one; ties count half. 0.5 is chance, 1 is perfect."""
     from scipy.stats import rankdata
 
     known, novel = tensor(known).double().cpu().numpy(), tensor(novel).double().cpu().numpy()
@@ -20,7 +20,7 @@ def auroc(known: Array, novel: Array) -> float:
 
 
 def _squared_errors(real: Array, recon: Array) -> Float64[Tensor, " n"]:
-    """The squared error of each image, summed over its values."""
+    """The sum of squared errors of each image."""
     real, recon = images(real, "real", "ood_reconstruction"), images(recon, "recon", "ood_reconstruction")
     same_shape(real, recon, "recon", "ood_reconstruction")
     pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
@@ -39,11 +39,11 @@ def ood_reconstruction(
 
 
 def mahalanobis(fit: Float[Array, "n l"], at: Float[Array, "m l"]) -> Float64[Tensor, " m"]:
-    """Squared Mahalanobis distance to the Gaussian fit of some codes (n - 1), in the directions that have variance."""
+    """Squared Mahalanobis distance to the Gaussian fit of codes (n - 1), in the directions that have variance."""
     codes, rows = matrix(fit, "fit", "mahalanobis"), matrix(at, "at", "mahalanobis", 1)
     same_shape(codes, rows, "at", "mahalanobis", axis=1)
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(codes.T.cov()))
-    alive = spectrum > spectrum.max() * len(spectrum) * torch.finfo(spectrum.dtype).eps
+    alive = is_nonzero(spectrum)
     return (((rows - codes.mean(0)) @ axes[:, alive]).square() / spectrum[alive]).sum(1)
 
 
@@ -53,6 +53,6 @@ def ood_density(
 ) -> float:
     """AUROC of the codes' rarity, another data set over held-out; 0.5 chance, higher is better (arXiv:1812.02765).
 
-    The density is the Gaussian fit of the training codes.
+    Rarity is the Mahalanobis distance to the Gaussian fit of the training codes.
     """
     return auroc(mahalanobis(train_codes, codes), mahalanobis(train_codes, novel_codes))

@@ -1,4 +1,4 @@
-"""What a linear classifier reads off the codes."""
+"""How well a linear classifier predicts labels from codes."""
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -12,7 +12,7 @@ def linear_probe(
 ) -> float:
     """Accuracy of a multinomial logistic regression (L2, C = 1) on standardised codes; chance is the largest class.
 
-    UserError unless the training labels hold two classes and there is one label for each code.
+    UserError unless the training labels have two classes or more and every code has one label.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -23,7 +23,7 @@ def linear_probe(
     if len(np.unique(known)) < 2:
         raise UserError("linear_probe: all training labels are the same; give two classes or more.")
     mean, std = train.mean(0), train.std(0)
-    std = std.where(std > 0, 1.0)  # an axis that says nothing stays 0
+    std = std.where(std > 0, 1.0)  # a constant axis becomes 0
     x, x_asked = (((rows - mean) / std).cpu().numpy() for rows in (train, test))
     fitted = LogisticRegression(max_iter=5000).fit(x, known)
     return float(np.mean(fitted.predict(x_asked) == asked))
@@ -38,6 +38,6 @@ def probe(
 ) -> float:
     """Accuracy of a linear classifier of codes; the largest class is chance, higher is better (arXiv:1610.01644).
 
-    Fitted to as many training codes as there are held-out ones.
+    It is fitted to as many training codes as there are held-out codes.
     """
     return linear_probe(train_codes[: len(codes)], train_labels[: len(codes)], codes, labels)

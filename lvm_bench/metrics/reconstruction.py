@@ -1,4 +1,4 @@
-"""How near reconstructions are to their originals, and how sharp images are. Images in [0, 1]."""
+"""The error of reconstructions and the sharpness of images. Images are in [0, 1]."""
 
 import math
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import Array, images, metric, same_shape
 
-_GREY = (0.2989, 0.5870, 0.1140)
-_CHUNK = 1000
+_GREY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue
+_CHUNK = 1000  # images at a time
 
 
 def _squared_error(real: Array, recon: Array, name: str) -> float:
-    """Sum over all images and values of (real - recon)^2."""
+    """The sum of (real - recon)^2 over all images and values."""
     real, recon = images(real, "real", name), images(recon, "recon", name)
     same_shape(real, recon, "recon", name)
     pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
@@ -34,13 +34,14 @@ def sse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
 
 
 def _grey(x: Float[Tensor, "n c h w"]) -> Float64[Tensor, "n h w"]:
+    """Grey images, from one channel or from red, green and blue."""
     if x.shape[1] == 1:
         return x[:, 0].double()
     return torch.einsum("nchw,c->nhw", x.double(), torch.tensor(_GREY, dtype=torch.float64, device=x.device))
 
 
 def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
-    """Convolution with [[0,1,0],[1,-4,1],[0,1,0]] without padding."""
+    """The convolution with [[0,1,0],[1,-4,1],[0,1,0]] without padding."""
     around = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]
     return around - 4 * x[:, 1:-1, 1:-1]
 

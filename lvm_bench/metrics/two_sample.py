@@ -1,4 +1,4 @@
-"""Can a classifier tell held-out codes from prior draws? Where it cannot, the aggregate posterior is the prior."""
+"""Can a classifier tell held-out codes from prior draws? If it cannot, the aggregate posterior is the prior."""
 
 from itertools import combinations_with_replacement
 from typing import Literal
@@ -13,13 +13,13 @@ from lvm_bench.metrics.neighbours import around, squared_radii
 from lvm_bench.seeding import generator
 
 _NEIGHBOURS = 30
-_LEAST = 1e-6  # variance of a Gaussian fit in any direction, and squared distance, over the mean variance
+_LEAST = 1e-6  # lower bound of a fit's variances and of squared distances, as a share of the mean variance
 
 Training = tuple[Float64[Tensor, "a l"], Float64[Tensor, "b l"]]  # codes, draws
 
 
 def _mahalanobis(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
-    """Squared Mahalanobis distance to a Gaussian fit whose variances are `least` or more."""
+    """Squared Mahalanobis distance to a Gaussian fit whose variances are raised to `least`."""
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(fit.T.cov()))
     return (((at - fit.mean(0)) @ axes).square() / spectrum.clamp(min=least)).sum(1)
 
@@ -27,9 +27,9 @@ def _mahalanobis(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least:
 def _statistics(
     rows: Float64[Tensor, "n l"], training: Training, own: Literal[0, 1, None] = None
 ) -> Float64[np.ndarray, "n 4"]:
-    """For codes and for draws: log squared distance to the k-th nearest one, and to their Gaussian fit.
+    """Log squared distances to the k-th nearest code, the Gaussian fit of codes, and the same two for draws.
 
-    Logarithms, because distances to a set with a dead axis have no bound. `own`: which of the two the rows are.
+    The logarithm tames distances to a set with a dead axis. `own` tells which of the two sets the rows are, if any.
     """
     least = _LEAST * float(torch.cat(training).var(0).mean())
     k = min(_NEIGHBOURS, len(training[0]) - 1)
@@ -42,18 +42,18 @@ def _statistics(
 
 
 def _squares(rows: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 14"]:
-    """The columns and their products of two."""
+    """The columns and all products of two columns."""
     pairs = combinations_with_replacement(range(rows.shape[1]), 2)
     return np.column_stack([rows, *(rows[:, i] * rows[:, j] for i, j in pairs)])
 
 
 def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed: int = 0) -> dict[str, float]:
-    """{"": accuracy on a held-out half of telling codes from draws, "p": its p value}; 0.5 is chance.
+    """{"": accuracy of telling codes from draws on a held-out half, "p": its p value}; 0.5 is chance.
 
-    A quadratic logistic regression of four log distances: to the 30th nearest code and the 30th nearest draw (shape,
-    clusters, holes), and Mahalanobis' to the Gaussian fit of each set (mean, covariance). Of equal sets the standard
-    error is (4 test rows)^(-1/2); "p" is that of the binomial test. Lopez-Paz & Oquab 2017, sec. 3. UserError for fewer
-    than 4 rows.
+    A quadratic logistic regression sees four log distances: to the 30th nearest code and the 30th nearest draw (shape,
+    clusters, holes), and to the Gaussian fit of each set (mean, covariance). For equal sets the standard error is
+    (4 test rows)^(-1/2); "p" comes from the binomial test. Lopez-Paz & Oquab 2017, sec. 3. UserError for fewer than
+    4 rows.
     """
     from scipy.stats import binom
     from sklearn.linear_model import LogisticRegression
@@ -61,7 +61,7 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
     codes, draws = matrix(codes, "codes", "two_sample_test", 4), matrix(draws, "draws", "two_sample_test", 4)
     same_shape(codes, draws, "draws", "two_sample_test", axis=1)
     n, stream = min(len(codes), len(draws)), generator(seed, "two-sample test")
-    # Halves of each set alike: the test rows are balanced, and a constant guess is right for half of them.
+    # Both sets are halved alike: the test rows are balanced, so that a constant guess is right for half of them.
     sets = [rows[torch.randperm(len(rows), generator=stream)[:n].to(rows.device)] for rows in (codes, draws)]
     training = (sets[0][: n // 2], sets[1][: n // 2])
     learned = np.concatenate([_statistics(training[0], training, 0), _statistics(training[1], training, 1)])

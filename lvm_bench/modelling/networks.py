@@ -1,6 +1,6 @@
 """Encoder and decoder pairs by name, and discriminators: Tables VIII to X of the AVAE paper.
 
-A decoder returns its raw output: the last sigmoid or tanh is `Method.squash`.
+A decoder returns its raw output; `Method.squash` applies the last sigmoid or tanh.
 """
 
 import math
@@ -16,15 +16,43 @@ from lvm_bench.modelling.contract import Spec
 from lvm_bench.modelling.strided import to_large, to_small
 from lvm_bench.registry import NETWORKS
 
-Shape = tuple[int, int, int]
+__all__ = [
+    "Centre",
+    "Doubling",
+    "Halving",
+    "Network",
+    "Pair",
+    "SameSizeTransposed",
+    "Shape",
+    "are_products",
+    "build",
+    "celeba",
+    "cifar10",
+    "digits",
+    "discriminator",
+    "downs",
+    "initialise",
+    "layers",
+    "mnist",
+    "network",
+    "scaled",
+    "set_memory_format",
+    "table_ix",
+    "table_ix_literal",
+    "ups",
+]
+
+Shape = tuple[int, int, int]  # (c, h, w)
 
 Pair = tuple[nn.Module, nn.Module]
 
-Network = Callable[[Shape, int, int, float], Pair]
+Network = Callable[[Shape, int, int, float], Pair]  # (shape, latent, heads, width) -> (encoder, decoder)
 
-_FEW = 4  # pixels of the smaller image, up to which a kernel may be used in products
+# A layer is computed as products of matrices if its smaller image has at most so many pixels ...
+_FEW = 4
 
-_LARGE = 2**21  # numbers in a kernel, from which on it is
+# ... and its kernel at least so many numbers.
+_LARGE = 2**21
 
 
 def network(name: str) -> Callable[[Network], Network]:
@@ -40,16 +68,16 @@ class Centre(nn.Module):
 
 
 def are_products(size: int, kernel: Tensor) -> bool:
-    """Whether, on a CPU, a kernel between an image of `size` x `size` and one of twice that is used in products.
+    """Whether a CPU computes the layer between `size` x `size` and twice that as products of matrices.
 
-    With many channels and few places to put them oneDNN spends much of a convolution on moving the weights and on
-    padding: the last layer of `mnist` takes three fifths of the time in products, of `cifar10` a quarter.
+    With many channels and few pixels oneDNN spends much of a convolution on moving weights and on padding. Products
+    cut the time of the last layer to three fifths in `mnist` and to a quarter in `cifar10`.
     """
     return size**2 <= _FEW and kernel.numel() >= _LARGE
 
 
 class Halving(nn.Conv2d):
-    """A 4x4 convolution of stride 2 that halves h and w, to `size`."""
+    """A 4x4 convolution of stride 2 that halves h and w; its output has `size` x `size` pixels."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int):
         super().__init__(channels_in, channels_out, 4, 2, 1)
@@ -62,7 +90,7 @@ class Halving(nn.Conv2d):
 
 
 class Doubling(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2 that doubles h and w, from `size`."""
+    """A 4x4 transposed convolution of stride 2 that doubles h and w; its input has `size` x `size` pixels."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int):
         super().__init__(channels_in, channels_out, 4, 2, 1)
@@ -77,14 +105,15 @@ class Doubling(nn.ConvTranspose2d):
 def _as_products(
     product: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
 ) -> Float[Tensor, "b d u v"]:
+    """A layer of this weight and bias by `to_small` or `to_large`, in the precision of autocast."""
     if torch.is_autocast_enabled("cpu"):
         x, weight = (each.to(torch.get_autocast_dtype("cpu")) for each in (x, weight))
     out = product(x.permute(2, 3, 0, 1).contiguous(), weight)
     return (out if bias is None else out + bias.to(out.dtype)).permute(2, 3, 0, 1)
 
 
-def lay_out(net: nn.Module, memory_format: torch.memory_format) -> None:
-    """Let the weights of convolutions lie in memory so; those that are used in products have their channels last."""
+def set_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:
+    """Set the memory format of convolution weights. Weights used in matrix products stay channels-last."""
     net.to(memory_format=memory_format)
     for layer in net.modules():
         if isinstance(layer, Halving | Doubling) and layer.in_products:
@@ -99,7 +128,7 @@ class SameSizeTransposed(nn.ConvTranspose2d):
 
     def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b d h w"]:
         h, w = x.shape[-2:]
-        # No symmetric padding keeps the size; TensorFlow's "same" crops one row and column first, two last.
+        # No symmetric padding keeps the size. TensorFlow's "same" crops one row and column first, two last.
         return super().forward(x, output_size)[..., 1 : 1 + h, 1 : 1 + w]
 
 
@@ -109,20 +138,21 @@ def scaled(width: float, *channels: int) -> list[int]:
 
 
 def downs(size: int, *channels: int) -> list[nn.Module]:
-    """For each step between channel counts: a convolution halving h and w, which are `size`, batch norm, ReLU."""
+    """For each pair of successive channel counts: a halving convolution, batch norm, ReLU. h = w = `size` at first."""
     sizes = (size >> step for step in range(1, len(channels)))
     steps = zip(pairwise(channels), sizes, strict=True)
     return [layer for (a, b), to in steps for layer in (Halving(a, b, to), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
 
 
 def ups(size: int, *channels: int) -> list[nn.Module]:
-    """For each step between channel counts: a transposed convolution doubling h and w, batch norm, ReLU."""
+    """For each pair of successive channel counts: a doubling convolution, batch norm, ReLU. h = w = `size` at first."""
     sizes = (size << step for step in range(len(channels) - 1))
     steps = zip(pairwise(channels), sizes, strict=True)
     return [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
 
 
 def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
+    """UserError unless images have one of these sizes."""
     if shape[1:] not in {(size, size) for size in sizes}:
         valid = " or ".join(f"{size}x{size}" for size in sizes)
         raise UserError(
@@ -151,7 +181,7 @@ def celeba(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, CelebA: 64-128-256-512 down to 4x4, from 8x8 back to 64x64, inputs in [-1, 1]."""
     _expect_size("celeba", shape, 64)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
-    # The authors' code maps x to 2x - 1 here too, although CelebA is in [-1, 1] already: left out.
+    # No Centre: the authors' code maps x to 2x - 1 here too, although CelebA is in [-1, 1] already.
     encoder = nn.Sequential(*downs(64, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 16, heads * latent))
     return encoder, _from_8x8(c, latent, e, d, b, a)
 
@@ -166,7 +196,7 @@ def cifar10(shape: Shape, latent: int, heads: int, width: float) -> Pair:
 
 
 def _from_8x8(c: int, latent: int, *channels: int) -> nn.Module:
-    # With stride 2 in the last layer, as the other layers have, the images would come out twice as large.
+    """Dense to 8x8, then doubling layers; the last layer keeps the size, which stride 2 would double once more."""
     return nn.Sequential(
         nn.Linear(latent, channels[0] * 64),
         nn.Unflatten(1, (channels[0], 8, 8)),
@@ -189,9 +219,9 @@ def digits(shape: Shape, latent: int, heads: int, width: float) -> Pair:
 def table_ix(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table IX, dSprites and 3D Shapes: 32-32-64-64 from 64x64 down to 4x4 and back, with the FC 256 of [47].
 
-    Images of 32x32 have one layer of 32 channels less.
+    For images of 32x32 one layer of 32 channels is left out.
     """
-    # The paper's table leaves FC 256 out; the authors' code and the encoder of [47] that it follows have it.
+    # The printed table has no FC 256. The authors' code has it, and so has the encoder of [47] that the code follows.
     return _table_ix("table-ix", shape, latent, heads, width, scaled(width, 256))
 
 
@@ -202,6 +232,7 @@ def table_ix_literal(shape: Shape, latent: int, heads: int, width: float) -> Pai
 
 
 def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, dense: list[int]) -> Pair:
+    """Table IX with hidden dense layers of these sizes next to the code."""
     size = shape[1]
     _expect_size(name, shape, 64, 32)
     layers = 4 if size == 64 else 3
@@ -211,11 +242,11 @@ def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, de
     steps = zip(pairwise(channels), reversed(sizes), strict=True)
     down = [layer for (a, b), to in steps for layer in (Halving(a, b, to), nn.ReLU(inplace=True))]
     encoder = nn.Sequential(*down, nn.Flatten(), *_dense(flat, *dense), nn.Linear([flat, *dense][-1], heads * latent))
-    # The decoder's channels are 64-32-32-c: not the encoder's in reverse, which would be 64-64-32-32-c.
+    # The decoder's channels are 64-32-32-c, which is not the encoder's in reverse (64-64-32-32-c).
     channels = [channels[-1], *scaled(width, 64, 32, 32)[: layers - 1]]
     steps = zip(pairwise(channels), sizes[:-1], strict=True)
     up = [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.ReLU(inplace=True))]
-    # The ReLU after FC 4*4*64 is not printed either.
+    # The printed table lacks the ReLU after FC 4*4*64 as well.
     decoder = nn.Sequential(
         *_dense(latent, *dense, flat),
         nn.Unflatten(1, (channels[0], 4, 4)),
@@ -226,13 +257,14 @@ def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, de
 
 
 def _dense(*sizes: int) -> list[nn.Module]:
+    """For each pair of successive sizes: a dense layer and ReLU."""
     return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU(inplace=True))]
 
 
 def discriminator(latent: int, hidden: Sequence[int], outputs: int = 1) -> nn.Module:
-    """Codes [b l] -> logits [b outputs]: dense layers with LeakyReLU 0.2 between (Table X prints no slope).
+    """Codes [b l] -> logits [b outputs]: dense layers with LeakyReLU 0.2 between them (Table X prints no slope).
 
-    Drawn from torch's default generator, which the trainer seeds while it builds a method.
+    Its weights come from torch's default generator, which the trainer seeds while it builds a method.
     """
     sizes = [latent, *hidden]
     layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
@@ -242,11 +274,12 @@ def discriminator(latent: int, hidden: Sequence[int], outputs: int = 1) -> nn.Mo
 
 
 def layers(module: nn.Module) -> list[str]:
-    """What a network does, step by step, in the words of the paper's tables."""
+    """The layers of a network in order, in the words of the paper's tables."""
     return [_words(layer) for layer in module.modules() if not list(layer.children())]
 
 
 def _words(layer: nn.Module) -> str:
+    """One layer in the words of the paper's tables; the name of its class if the paper has no such layer."""
     match layer:
         case nn.ConvTranspose2d():
             return (
@@ -268,10 +301,10 @@ def _words(layer: nn.Module) -> str:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw every layer's first weights as the AVAE authors' Keras code does.
+    """Draw the first weights of every layer as the AVAE authors' Keras code does.
 
-    Convolutions: HeNormal; dense layers and the last transposed convolution: Glorot-uniform; biases 0;
-    batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
+    Convolutions: HeNormal. Dense layers and the last transposed convolution: Glorot-uniform. Biases: 0.
+    Batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
     """
     layers = list(module.modules())
     outputs = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
@@ -279,10 +312,10 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         if isinstance(layer, nn.Linear) or layer in outputs:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            # Keras stores a transposed kernel as (h, w, out, in) and takes the next-to-last axis for fan_in:
-            # the output channels. torch stores (in, out, h, w) and takes axis 1, which is the same number.
+            # Keras stores a transposed kernel as (h, w, out, in) and uses its next-to-last axis, the output channels,
+            # as fan_in. torch stores it as (in, out, h, w): axis 1 is the same number.
             fan_in = layer.weight.shape[1] * layer.weight[0, 0].numel()
-            # Cut at two standard deviations a normal keeps .8796 of its spread; Keras widens it beforehand.
+            # A normal cut at two standard deviations keeps .8796 of its spread. Keras widens it beforehand.
             std = math.sqrt(2 / fan_in) / 0.87962566103423978
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
         elif isinstance(layer, nn.BatchNorm2d):
@@ -296,13 +329,13 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def build(name: str, spec: Spec, heads: int, width: float, generator: torch.Generator) -> Pair:
-    """The pair called `name`: encoder -> [b heads*l], decoder -> raw [b c h w]; drawn from `generator`.
+    """The pair called `name`, encoder -> [b heads*l] and decoder -> raw [b c h w], with weights from `generator`.
 
     UserError for an unknown name or an image size that the network is not made for.
     """
     make: Network = NETWORKS[name]
     with torch.random.fork_rng(devices=[]):
-        # Layers that `initialise` does not know keep torch's own first weights, from this generator too.
+        # Layers that `initialise` does not know keep torch's own first weights, which also depend on `generator`.
         torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         encoder, decoder = make(spec.shape, spec.latent, heads, width)
     initialise(encoder, generator)

@@ -1,8 +1,8 @@
-"""A 4x4 kernel of stride 2 and padding 1 between a small and a large image, as products of matrices.
+"""Convolutions with a 4x4 kernel, stride 2 and padding 1, computed as products of matrices.
 
-One trilinear form joins the small image, the large one and the kernel. Its three derivatives are the convolution, the
-transposed convolution and the gradient of the kernel, and each one's own derivatives are the two others: whatever is
-computed here can be differentiated as often as one likes.
+A small image, a large image and the kernel form one trilinear expression. Its three derivatives are the convolution,
+the transposed convolution and the gradient of the kernel. The derivatives of each are the other two, so that all of
+them can be differentiated any number of times. Pixels are the first axes of every image here.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+__all__ = ["Kernel", "Large", "Small", "to_large", "to_small"]
+
 Small = Float[Tensor, "h w b s"]
 
 Large = Float[Tensor, "u v b l"]  # u = 2 h, v = 2 w
@@ -20,38 +22,39 @@ Kernel = Float[Tensor, "s l 4 4"]
 
 
 def to_small(large: Large, kernel: Kernel) -> Small:
-    """The convolution of an image; places first, as all that is here."""
+    """The convolution of a large image."""
     return _ToSmall.apply(large, kernel)
 
 
 def to_large(small: Small, kernel: Kernel) -> Large:
-    """The transposed convolution of an image."""
+    """The transposed convolution of a small image."""
     return _ToLarge.apply(small, kernel)
 
 
 def _taps(h: int, w: int) -> Iterator[tuple[tuple[int, int], tuple[slice, slice], tuple[slice, slice]]]:
-    """Each entry of a kernel, the places of the small image that it joins, and those of the large one.
+    """For each entry of the kernel: its indices, the pixels of the small image it touches, and of the large image.
 
-    What would meet the padding is left out: with a small image of 2x2 that is 28 of 64 products.
+    Pixels of the padding are left out, which saves 28 of 64 products for a small image of 2x2.
     """
     for i in range(4):
         for j in range(4):
-            (top, bottom), (left, right) = _places(i, h), _places(j, w)
+            (top, bottom), (left, right) = _touched(i, h), _touched(j, w)
             yield (i, j), (top, left), (bottom, right)
 
 
-def _places(tap: int, size: int) -> tuple[slice, slice]:
-    """Along one axis: the small places o for which 2 o - 1 + tap is none of the padding, and the large ones."""
+def _touched(tap: int, size: int) -> tuple[slice, slice]:
+    """The pixels o along one axis of the small image, and 2 o - 1 + tap along the large image, outside the padding."""
     first, last = int(tap == 0), size - int(tap == 3)
     return slice(first, last), slice(2 * first - 1 + tap, 2 * last - 2 + tap, 2)
 
 
-def _rows(places: Float[Tensor, "u v b c"]) -> Float[Tensor, "n c"]:
-    return places.reshape(-1, places.shape[-1])
+def _rows(pixels: Float[Tensor, "u v b c"]) -> Float[Tensor, "n c"]:
+    """All pixels of all images, one row of channels each."""
+    return pixels.reshape(-1, pixels.shape[-1])
 
 
 class _Derivative(torch.autograd.Function):
-    """Keeps its two inputs; of several seeds, in torch.func.vmap, each is computed by itself, as it is large enough."""
+    """A function that saves its two inputs for its derivatives. vmap computes seed after seed: each is large enough."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -117,10 +120,10 @@ class _ToKernel(_Derivative):
 
 
 def _is_low(tensor: Tensor) -> bool:
-    """Whether sums of products are kept in float32 until they are whole."""
+    """Whether a tensor is bfloat16; its products are then summed in float32."""
     return tensor.dtype == torch.bfloat16
 
 
 def _wanted(ctx: Any, *gradients: Callable[[], Tensor]) -> tuple[Tensor | None, ...]:
-    """Those gradients that somebody needs."""
+    """The gradients that autograd asks for, None for the others."""
     return tuple(make() if needed else None for make, needed in zip(gradients, ctx.needs_input_grad, strict=True))

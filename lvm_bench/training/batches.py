@@ -1,4 +1,4 @@
-"""Images in batches: the minibatches of an epoch, codes of many images, means of losses."""
+"""Work on images batch by batch: minibatches of an epoch, validation, codes, and running means of losses."""
 
 import torch
 from jaxtyping import Float, Float64, UInt8
@@ -11,21 +11,21 @@ from lvm_bench.modelling.contract import Method, to_float
 def minibatches(
     n: int, held_out: Tensor, size: int, order: torch.Generator, device: torch.device | str = "cpu"
 ) -> list[Tensor]:
-    """Indices of one epoch in random order, without those held out; the partial last batch is kept.
+    """Indices of one epoch in random order, without the held-out images. The last batch may be smaller.
 
-    A last batch of one image is dropped: batch statistics (MMD, total correlation) need two.
+    A last batch of one image is dropped, because batch statistics (MMD, total correlation) need two.
     """
     keep = torch.ones(n, dtype=torch.bool)
     keep[held_out] = False
     indices = keep.nonzero().squeeze(1)
-    # All at once: a batch's own copy to the device would wait for every step before it.
+    # Copied to the device all at once: a copy per batch would wait for all earlier steps.
     batches = list(indices[torch.randperm(len(indices), generator=order)].to(device).split(size))
     return batches if len(batches[-1]) > 1 else batches[:-1]
 
 
 @torch.no_grad()
 def validate(method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, epoch: int = 0) -> dict[str, float]:
-    """The mean of every loss over the validation images, in eval mode."""
+    """The mean of every loss over the validation images. Puts the method into eval mode."""
     method.eval()
     sums = Sums()
     chunks = images.split(batch_size)
@@ -37,7 +37,7 @@ def validate(method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, 
 
 @torch.no_grad()
 def encode(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) -> Float[Tensor, "n l"]:
-    """The codes of images in eval mode, in order, on the method's device."""
+    """The codes of images, in order, on the method's device. Puts the method into eval mode."""
     method.eval()
     chunks = (chunk.to(method.generator.device) for chunk in images.split(size))
     return torch.cat([method.encode(to_float(chunk, method.spec.value_range)) for chunk in chunks])
@@ -45,9 +45,9 @@ def encode(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) ->
 
 @torch.no_grad()
 def aggregate_variance(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) -> Float64[Tensor, "l"]:
-    """The variance of q(z) over images along each axis: of codes, for Gaussian encoders var(mu) + mean exp(log_var).
+    """The variance of q(z) over images along each axis: var(z), or var(mu) + mean exp(log_var) if q(z|x) is Gaussian.
 
-    In eval mode; the method's generator is left as it was found.
+    Puts the method into eval mode and leaves its generator unchanged.
     """
     method.eval()
     before = method.generator.get_state()
@@ -64,7 +64,7 @@ def aggregate_variance(method: Method, images: UInt8[Tensor, "n c h w"], size: i
 
 
 class Sums:
-    """Running means of a batch's losses, kept on the device: the loop never waits for it."""
+    """Running sums of losses. They stay on the device, so that the loop never waits for them."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -78,12 +78,12 @@ class Sums:
             self.names = list(losses)
             self.total, self.broken = torch.zeros_like(values), torch.zeros_like(values, dtype=torch.bool)
         self.total += values * n
-        # The first batch that breaks tells the cause; later ones break everywhere.
+        # Only the first batch with a bad value shows the cause: after it every term is bad.
         self.broken = torch.where(self.broken.any(), self.broken, ~torch.isfinite(values))
         self.count += n
 
     def check(self, epoch: int, what: str) -> None:
-        """RunError when a loss was not finite, naming the terms that broke first."""
+        """RunError if a loss was not finite; it names the terms that broke first."""
         broken = [name for name, bad in zip(self.names, self.broken.tolist(), strict=True) if bad]
         if broken:
             causes = [name for name in broken if not name.endswith("loss")] or broken
@@ -93,5 +93,5 @@ class Sums:
             )
 
     def means(self) -> dict[str, float]:
-        """Mean per image of every loss."""
+        """The mean of every loss per image."""
         return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))

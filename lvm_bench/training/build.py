@@ -1,4 +1,4 @@
-"""A method with freshly drawn weights."""
+"""Building a method: its networks, its first weights and its generator."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ def build(
     device: str = "cpu",
     precision: str = "float32",
 ) -> Method:
-    """A method with freshly drawn weights, which depend on the seed and the encoder's heads alone.
+    """A method with fresh weights. Those of its networks depend on seed, spec and heads, not on `arguments`.
 
-    `precision` is that of its training, which decides how the weights lie in memory.
+    `precision` is the precision of its training, which decides the memory format of the weights.
     """
     encoder, decoder = networks.build(network, spec, cls.heads, width, generator(seed, "weights"))
-    # A method may make layers of its own with torch's global generator: seed it, and leave it as it was found.
+    # A method may draw layers of its own from torch's global generator: seed it here and restore it afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "own weights"))
         method = cls(encoder, decoder, spec, **arguments)
     method = method.to(device)
-    networks.lay_out(method, memory_format(method, device, precision))
+    networks.set_memory_format(method, memory_format(method, device, precision))
     method.generator = generator(seed, "noise", device=device)
     return method

@@ -1,4 +1,7 @@
-"""A training's state on disk: tensors and facts in one file that carries its own checksum; the one before is kept."""
+"""Checkpoints: the state of a training in one file with a checksum at its end. The last two are kept.
+
+This module imports no torch at its top, so that listings can read a history without it.
+"""
 
 import hashlib
 import json
@@ -17,15 +20,15 @@ State = tuple[dict[str, "Tensor"], dict[str, Any]]  # tensors, and facts as plai
 
 NAMES = ("resume.safetensors", "resume.previous.safetensors")
 
-SHARE = 1 / 60  # of the time at most goes into checkpoints
+SHARE = 1 / 60  # of the training time, at most, goes into checkpoints
 
-MOST_HEADER = 2**26  # bytes of a checkpoint that are read where its tensors are not wanted
+MOST_HEADER = 2**26  # bytes that `history` reads of a header, at most
 
-_DIGEST = 32  # bytes of the SHA-256 at a file's end
+_DIGEST = 32  # bytes of the SHA-256 at the end of a file
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint ends with the checksum of what comes before."""
+    """Whether a file ends with the checksum of the bytes before it."""
     return path.is_file() and _is_whole(path.read_bytes())
 
 
@@ -34,7 +37,7 @@ def _is_whole(content: bytes) -> bool:
 
 
 def history(folder: Path) -> list[dict[str, float]]:
-    """The epochs that the newest checkpoint in a folder tells of, [] where none can be read; for listings alone."""
+    """The history in the newest readable checkpoint of a folder, [] if there is none. Its checksum is not tested."""
     for file in (folder / name for name in NAMES):
         try:
             with file.open("rb") as stream:
@@ -51,24 +54,24 @@ def _facts(header: bytes) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one training, taken every so many seconds.
+    """The checkpoints of one training, one every `seconds` or more.
 
-    `identity` is whatever decides the weights: a checkpoint of another identity is not gone on with.
-    Those of so many `seeds` that are trained together share the time which checkpoints may take.
+    `identity` tells everything that decides the weights: a checkpoint with another identity is not used.
+    `seeds` that are trained together share the time that checkpoints may take.
     """
 
     def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object], seeds: int = 1):
         self.files = [folder / name for name in NAMES]
         self.identity, self.seconds, self.say, self.seeds = identity, seconds, say, seeds
-        self.cost = 0.0  # seconds that all of them took
+        self.cost = 0.0  # seconds that all checkpoints of the training took
         self._last, self._pause = time.monotonic(), seconds
 
     def due(self, since: float = 0.0) -> bool:
-        """Whether it is time for one: counted from the last one, or from `since` (monotonic seconds) where later."""
+        """Whether enough time has passed since the last checkpoint and since `since` (seconds, monotonic)."""
         return time.monotonic() - max(self._last, since) >= self._pause
 
     def save(self, state: State) -> None:
-        """Write a checkpoint; the last one becomes the one before. Raises StorageError."""
+        """Write a checkpoint and keep the one before it. Raises StorageError."""
         started = time.monotonic()
         tensors, facts = state
         header = {"facts": json.dumps({"identity": self.identity, "cost": self.cost, **facts})}
@@ -84,7 +87,7 @@ class Checkpoints:
         self._pause = max(self.seconds, cost * self.seeds / SHARE)
 
     def latest(self) -> State | None:
-        """The newest whole checkpoint of this training, None where there is none; says why one is passed over."""
+        """The newest checkpoint that is whole and of this training, or None. Says why it passes over the others."""
         for file in self.files:
             if not file.exists():
                 continue
@@ -94,14 +97,14 @@ class Checkpoints:
                 continue
             self.cost = found[1]["cost"]
             with disk.storage(file):
-                file.replace(self.files[0])  # else the next one saved would move a damaged one into its place
+                file.replace(self.files[0])  # so that `save` does not overwrite it with a damaged one
             return found
         if any(file.exists() for file in self.files):
             self.say("There is no other checkpoint: the training starts anew.")
         return None
 
     def _read(self, file: Path) -> State | str:
-        """The state in a file, or why it cannot be gone on with."""
+        """The state in a file, or the reason why it cannot be used."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 

@@ -1,4 +1,4 @@
-"""The only loop that trains a Method."""
+"""The training loop: every method is trained by it, alone or together with other seeds."""
 
 import time
 from collections.abc import Callable, Generator
@@ -10,24 +10,25 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.modelling.contract import Method, to_float
+from lvm_bench.suites.job import TrainingSettings
 from lvm_bench.training.checkpoint import Checkpoints
-from lvm_bench.training.state import Settings, Tick, Trained, Training
+from lvm_bench.training.state import Tick, Trained, Training
 
 
 def train(
     method: Method,
     images: UInt8[Tensor, "n c h w"],
     validation: UInt8[Tensor, "v c h w"],
-    settings: Settings,
+    settings: TrainingSettings,
     seed: int,
     tick: Callable[[Tick], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Minimise `losses(x)["loss"]` with Adam; a plateau of the monitored validation loss halves the rate.
+    """Minimise `losses(x)["loss"]` with Adam; the rate falls when the monitored validation loss stops falling.
 
-    Goes on from the newest checkpoint. Raises RunError naming the first term that is not finite, with its
-    epoch, and Stopped, after a checkpoint, when `stop()` says so.
+    Resumes from the newest checkpoint. Raises RunError, which names the first term that is not finite and its
+    epoch; raises Stopped after writing a checkpoint when `stop()` is true.
     """
     training = Training(method, settings, images, seed, tick, checkpoints)
     training.resume()
@@ -51,9 +52,9 @@ def steps(
     stop: Callable[[], bool],
     due: Callable[..., bool],
 ) -> Steps:
-    """All of a training but its gradient steps: gives the indices of a batch, and is sent the losses of its step.
+    """Everything in a training except the gradient steps. Yields the indices of a batch; expects the step's losses.
 
-    `due` is that of Checkpoints. Raises RunError and Stopped as `train` does.
+    `due` is `Checkpoints.due`. Raises RunError and Stopped as `train` does.
     """
     method, settings = training.method, training.settings
     while training.index < settings.epochs:
@@ -95,7 +96,7 @@ def steps(
 
 
 def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
-    """One step on a batch, and one of the adversary: their losses."""
+    """One gradient step of the model on a batch, then one of its adversary. Returns the losses of both."""
     method = training.method
     x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=training.memory_format)
     losses = method.losses(x)
@@ -108,14 +109,14 @@ def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
 
 
 def optimise(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
-    """One step down the gradient of `loss`."""
+    """One step of an optimiser down the gradient of `loss`."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
 
 
 def _shown(history: list[dict[str, float]], method: Method) -> dict[str, float]:
-    """The two numbers of the last epoch that a progress line has room for."""
+    """The two losses of the last epoch that fit into a progress line."""
     if not history:
         return {}
     last = history[-1]

@@ -1,4 +1,4 @@
-"""The most memory that was in use at a time, of the GPU, else of this process; and how it is reused."""
+"""Memory of a training: the peak that was used, on the GPU or by this process, and the reuse of freed memory."""
 
 import ctypes
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import torch
 
 _PROCESS = Path("/proc/self")
 
-_TRIM, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # glibc's names of what mallopt sets
+_TRIM, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt
 
 
 def forget_peak(device: str) -> None:
-    """Count the peak from now on."""
+    """Start to measure the peak anew."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif (_PROCESS / "clear_refs").exists():
@@ -21,7 +21,7 @@ def forget_peak(device: str) -> None:
 
 
 def peak(device: str) -> int | None:
-    """The peak in MiB since it was last forgotten; None where the system does not tell."""
+    """The peak in MiB since `forget_peak`; None if the system does not report it."""
     if device == "cuda":
         return round(torch.cuda.max_memory_allocated() / 2**20)
     if not (_PROCESS / "clear_refs").exists():
@@ -32,9 +32,9 @@ def peak(device: str) -> int | None:
 
 @contextmanager
 def reused() -> Iterator[None]:
-    """Within it glibc keeps what is freed, so that the large tensors of the next step come without page faults.
+    """Inside this context glibc keeps freed memory, so that the large tensors of the next step cause no page faults.
 
-    Elsewhere nothing changes; what was kept is given back in the end.
+    The kept memory is released at the end. With another C library nothing changes.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
@@ -45,7 +45,7 @@ def reused() -> Iterator[None]:
     try:
         yield
     finally:
-        # What glibc arrives at by itself once a process has freed something large.
+        # The values that glibc itself adopts once a process has freed a large block.
         libc.mallopt(_MMAP_MAX, 2**16)
         libc.mallopt(_MMAP_THRESHOLD, 2**25)
         libc.mallopt(_TRIM, 2**26)

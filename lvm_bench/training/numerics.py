@@ -1,4 +1,4 @@
-"""Threads, precision and memory format: whatever decides the last bits of a step."""
+"""The numerical settings that decide the last bits of a step: threads, precision and memory format."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,20 @@ from torch.utils.hooks import RemovableHandle
 
 from lvm_bench.modelling.contract import Method
 
-WIDE = 2**21  # weights of convolutions: the paper's MNIST network has 5.5 million, at half its width 1.4
+# Number of weights in convolutions above which a network is wide: the paper's MNIST network has 5.5 million, and
+# 1.4 million at half its width.
+WIDE = 2**21
 
 
 @contextmanager
 def fixed_numerics(threads: int) -> Iterator[None]:
-    """The same bits on every call: this many threads, no TF32, deterministic cuDNN; all restored afterwards.
+    """Inside this context the same computation gives the same bits: fixed threads, no TF32, deterministic cuDNN.
 
-    The threads are torch's and those of NumPy's, SciPy's and scikit-learn's libraries, whose sums differ with them.
+    The number of threads holds for torch and for the libraries under NumPy, SciPy and scikit-learn, because the
+    rounding of their sums depends on it. All settings are restored afterwards.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    import sklearn  # noqa: F401  (threads are limited in the libraries that are loaded by then)
+    import sklearn  # noqa: F401  (threadpool_limits reaches only libraries that are already loaded)
 
     before = (torch.get_num_threads(), cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
     torch.set_num_threads(threads)
@@ -36,9 +39,9 @@ def fixed_numerics(threads: int) -> Iterator[None]:
 
 @contextmanager
 def precision(method: Method, name: Literal["float32", "tf32", "bf16"]) -> Iterator[None]:
-    """Within it the networks' products are in float32, `tf32` (on a GPU, an adversary's too) or `bf16`.
+    """Inside this context encoder and decoder multiply in the precision `name`; `tf32` also holds for an adversary.
 
-    Whatever else is float32: distances between codes see to it themselves.
+    TF32 exists on GPUs alone. Everything else stays float32: `squared_distances` itself avoids TF32.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (cudnn.allow_tf32, matmul.allow_tf32)
@@ -54,7 +57,7 @@ def precision(method: Method, name: Literal["float32", "tf32", "bf16"]) -> Itera
 
 
 def _in_bfloat16(network: nn.Module, device: str) -> list[RemovableHandle]:
-    """Hooks that let a network compute in bfloat16 from float32 weights; what it returns is float32."""
+    """Hooks that make a network compute in bfloat16; its weights and its output stay float32."""
     lower = torch.autocast(device, torch.bfloat16)
 
     def begin(*_: object) -> None:
@@ -62,15 +65,16 @@ def _in_bfloat16(network: nn.Module, device: str) -> list[RemovableHandle]:
 
     def end(_: nn.Module, __: object, output: Tensor | None) -> Tensor | None:
         lower.__exit__(None, None, None)
-        return None if output is None else output.float()  # None where it raised
+        return None if output is None else output.float()  # output is None if the network raised
 
     return [network.register_forward_pre_hook(begin), network.register_forward_hook(end, always_call=True)]
 
 
 def memory_format(method: Method, device: str, precision: str) -> torch.memory_format:
-    """How the weights of convolutions and the images of a batch lie in memory: results agree to rounding.
+    """The quicker memory format for the weights of convolutions and for batches. Results agree to rounding.
 
-    cuDNN is faster with channels last; oneDNN too by a sixth, but in wide networks in float32 it is slower by as much.
+    cuDNN is faster with channels last. So is oneDNN, by a sixth, except that it is slower by a sixth for wide networks
+    in float32.
     """
     is_wide = sum(p.numel() for p in method.parameters() if p.ndim == 4) > WIDE
     contiguous = is_wide and device == "cpu" and precision != "bf16"

@@ -1,10 +1,9 @@
-"""Everything that training changes, carried from one process to another bit for bit."""
+"""The state of a training: everything that changes while a method is trained, and what comes of it."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import UInt8
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
+from lvm_bench.suites.job import TrainingSettings
 from lvm_bench.training import memory
 from lvm_bench.training.batches import Sums, aggregate_variance, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, State
@@ -20,45 +20,30 @@ from lvm_bench.training.numerics import memory_format, precision
 
 @dataclass
 class Tick:
-    """How far a training is, its pace, and the last epoch's losses."""
+    """How far a training is, how fast it goes, and the losses of its last epoch."""
 
-    epoch: int
+    epoch: int  # counted from 1
     epochs: int
-    share: float  # of the whole training
+    share: float  # of the whole training, 0 to 1
     images_per_second: float
     means: dict[str, float]
 
 
-@runtime_checkable
-class Settings(Protocol):
-    """What the loop reads of a job's training settings."""
-
-    network: str
-    width: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int
-    factor: float
-    threshold: float
-    precision: Literal["float32", "tf32", "bf16"]
-
-
 @dataclass
 class Trained:
-    """A trained method, the weights of its best epoch, one row of history per epoch, and what it cost."""
+    """The result of a training: the method, the weights of its best epoch, one row of history per epoch, the costs."""
 
     method: Method
     best: dict[str, Tensor]
     history: list[dict[str, float]]
     seconds: float
-    seconds_checkpoints: float  # of them
-    updates: int  # of the model
-    encoded: int  # images that its encoder saw, those of the validation left out
+    seconds_checkpoints: float  # the part of `seconds` that checkpoints took
+    updates: int  # steps of the model's optimiser
+    encoded: int  # images that the encoder saw in training; validation does not count
 
 
 class Training:
-    """Whatever training changes: weights, optimisers, schedules, generators, the running sums, the best epoch.
+    """The weights, optimisers, schedules, generators, running sums and best epoch of one training.
 
     `state` and `restore` carry all of it from one process to another, bit for bit.
     """
@@ -66,7 +51,7 @@ class Training:
     def __init__(
         self,
         method: Method,
-        settings: Settings,
+        settings: TrainingSettings,
         images: UInt8[Tensor, "n c h w"],
         seed: int,
         tick: Callable[[Tick], None] = lambda _: None,
@@ -75,14 +60,14 @@ class Training:
         self.method, self.settings, self.images, self.seed = method, settings, images, seed
         self.tick, self.checkpoints = tick, checkpoints
         self.memory_format = memory_format(method, images.device.type, settings.precision)
-        self.seconds = 0.0  # that processes before this one spent
-        self.clock: Callable[[], float] = lambda: self.seconds  # with those of this one
+        self.seconds = 0.0  # what earlier processes spent
+        self.clock: Callable[[], float] = lambda: self.seconds  # what all processes spent, this one included
         own = [p for p in method.parameters() if p.requires_grad]
         adversary = list(method.adversary.parameters()) if method.adversary is not None else []
         adversarial = {id(p) for p in adversary}
         model = [p for p in own if id(p) not in adversarial]
         rate = settings.learning_rate
-        # Keras's epsilon, as in the authors' code.
+        # The authors' code uses Keras, whose epsilon is 1e-7.
         self.optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
         if adversary:
             own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
@@ -91,7 +76,7 @@ class Training:
             torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimiser,
                 factor=settings.factor,
-                # Keras reduces when `wait >= patience`, torch when `bad > patience`.
+                # Keras lowers the rate when `wait >= patience`, torch when `bad > patience`.
                 patience=settings.patience - 1,
                 threshold=settings.threshold,
                 threshold_mode="abs",
@@ -101,22 +86,22 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.best, self.best_value = _weights(method), float("inf")
         self.step, self.sums = 0, Sums()
-        self.updates = self.encoded = 0  # of the model, and images that its encoder saw
+        self.updates = self.encoded = 0  # as in Trained
         self.epoch = self.new_epoch()
 
     @property
     def index(self) -> int:
-        """The epoch at work, counted from 0."""
+        """The number of the current epoch, counted from 0."""
         return len(self.history)
 
     def new_epoch(self) -> Epoch:
-        """The epoch at work, before its batches are drawn."""
+        """The current epoch, before its batches are drawn."""
         return Epoch(
             self.index, self.images, self.method.spec.value_range, generator(self.seed, "hold out", self.index)
         )
 
     def start_epoch(self) -> None:
-        """Begin the epoch at work, in the middle too: the method gets its epoch, and draws its noise anew."""
+        """Give the method the current epoch and seed its noise; a training that resumes in mid-epoch does so again."""
         self.epoch = self.new_epoch()
         self.method.generator.manual_seed(derive(self.seed, "noise", self.index))
         self.method.train()
@@ -124,13 +109,13 @@ class Training:
             self.method.start_epoch(self.epoch)
 
     def batches(self) -> list[Tensor]:
-        """The indices of the epoch's minibatches."""
+        """The indices of the images in each minibatch of the current epoch."""
         order = generator(self.seed, "order", self.index)
         images = self.images
         return minibatches(len(images), self.epoch.held_out, self.settings.batch_size, order, images.device)
 
     def end_epoch(self, means: dict[str, float], variances: list[float]) -> None:
-        """Note an epoch with its validation means and variances, move the schedules, keep the best weights."""
+        """Add a row to the history, step the schedules, and keep the weights if this epoch is the best."""
         rates = {"learning_rate": self.optimisers[0].param_groups[0]["lr"]}
         row = {"epoch": self.index + 1, **rates, **_under("train", self.sums.means()), **_under("val", means)}
         row |= _under("aggregate_variance", {str(j): value for j, value in enumerate(variances)})
@@ -146,14 +131,14 @@ class Training:
         self.step, self.sums = 0, Sums()
 
     def count(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
-        """Called after each forward pass of the encoder."""
+        """Count the images that the encoder saw. torch calls this hook after each forward pass of the encoder."""
         self.encoded += len(inputs[0])
 
     @contextmanager
     def at_work(self, seeds: int = 1) -> Iterator[None]:
-        """Within it the networks have the precision of the settings, and images and seconds count.
+        """Inside this context the networks use the precision of the settings, and images and seconds are counted.
 
-        Of seeds that are trained together each has its share of the seconds.
+        When several seeds are trained together, each is charged its share of the seconds.
         """
         before, begun = self.seconds, time.perf_counter()
         self.clock = lambda: before + (time.perf_counter() - begun) / seeds
@@ -165,12 +150,12 @@ class Training:
             counter.remove()
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+        """Restore the newest checkpoint, if there is one."""
         if self.checkpoints and (state := self.checkpoints.latest()):
             self.restore(state)
 
     def save(self) -> None:
-        """Write a checkpoint, if there are to be any. Raises StorageError."""
+        """Write a checkpoint, if this training keeps checkpoints. Raises StorageError."""
         if self.checkpoints:
             self.checkpoints.save(self.state())
 
@@ -186,13 +171,13 @@ class Training:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Within it the images that the encoder sees are no cost of the training."""
+        """Inside this context the images that the encoder sees are not counted as a cost of the training."""
         encoded = self.encoded
         yield
         self.encoded = encoded
 
     def state(self) -> State:
-        """Everything, as tensors and facts."""
+        """Everything that the training needs to go on, as tensors and plain facts."""
         tensors = {
             "noise": self.method.generator.get_state(),
             "hold out": self.epoch.generator.get_state(),
@@ -220,7 +205,7 @@ class Training:
         return tensors, facts
 
     def restore(self, state: State) -> None:
-        """Go on from a state; in the middle of an epoch the method first gets that epoch again."""
+        """Set everything from a state. In mid-epoch the method is given that epoch again first."""
         tensors, facts = state
         self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
         self.updates, self.encoded, self.seconds = facts["updates"], facts["encoded"], facts["seconds"]
@@ -242,7 +227,7 @@ class Training:
             for j, p in enumerate(group["params"]):
                 prefix = f"optimiser/{i}/{j}/"
                 found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-                # Moments lie in memory as their parameter does.
+                # Adam's moments must have the memory format of their parameter.
                 optimiser.state[p] = {
                     key: torch.empty_like(p).copy_(t) if t.shape == p.shape else t.to(p.device)
                     for key, t in found.items()
@@ -252,22 +237,24 @@ class Training:
 
     @torch.no_grad()
     def _copy_into_method(self, tensors: dict[str, Tensor]) -> None:
+        """Copy the saved parameters and buffers into the method."""
         for name, value in _tensors(self.method).items():
             kept = tensors[f"method/{name}"]
-            if value.shape != kept.shape:  # a buffer that grows
+            if value.shape != kept.shape:  # the size of some buffers grows in training
                 value.resize_(kept.shape)
             value.copy_(kept)
 
 
 def _weights(method: Method) -> dict[str, Tensor]:
-    """A copy of what a weights file holds."""
+    """A copy of the tensors that a weights file holds."""
     return {name: value.clone() for name, value in method.state_dict().items()}
 
 
 def _tensors(method: Method) -> dict[str, Tensor]:
-    """Every parameter and buffer of a method, those that its weights leave out too."""
+    """Every parameter and buffer of a method, also the buffers that its weights file leaves out."""
     return {**dict(method.named_parameters()), **dict(method.named_buffers())}
 
 
 def _under(prefix: str, means: dict[str, float]) -> dict[str, float]:
+    """The same values with `prefix/` before each name."""
     return {f"{prefix}/{name}": value for name, value in means.items()}

@@ -1,4 +1,4 @@
-"""Several seeds of one method trained at a time: a step of all of them is one call of `losses` over their weights."""
+"""Training several seeds of one method at once: `losses` is called once a step, vectorised over their weights."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,21 +17,22 @@ from lvm_bench.text import one_line
 from lvm_bench.training.loop import Steps, steps
 from lvm_bench.training.state import Trained, Training
 
-# Of the largest loss: how far a seed's losses may be from those alone. Sums in another order are far nearer.
+# Largest difference between the losses of a seed together and alone, as a share of its largest loss. A mere change of
+# the order of summation makes far smaller differences.
 CLOSE = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 
 
 class Apart(Exception):
-    """Why these seeds cannot be trained together."""
+    """The reason why these seeds cannot be trained together."""
 
 
 def train_together(
     trainings: list[Training], validation: UInt8[Tensor, "v c h w"], stop: Callable[[], bool]
 ) -> list[Trained | Exception]:
-    """What `train` would give of each, to rounding, or raise; they differ in nothing but the seed.
+    """For each training the result of `train`, up to rounding, or the exception that `train` would raise.
 
-    Those whose checkpoints are of one step go on together. Raises Apart where the method's code cannot be batched,
-    and Stopped, after a checkpoint of each.
+    The trainings differ in the seed alone; those whose checkpoints stand at the same step are trained together.
+    Raises Apart if the code of the method cannot be vectorised. Raises Stopped after a checkpoint of each.
     """
     for training in trainings:
         training.resume()
@@ -47,7 +48,7 @@ def train_together(
 def _train(
     part: list[Training], validation: UInt8[Tensor, "v c h w"], stop: Callable[[], bool]
 ) -> dict[Training, Trained | Exception]:
-    """What became of trainings that stand at one step: their loops go round in turn, with one step of all between."""
+    """Results or exceptions of trainings that stand at the same step. Each round: all loops, then one joint step."""
     asked = _Agreed(stop)
     due = _Agreed(lambda *since: any(each.checkpoints.due(*since) for each in part if each.checkpoints))
     loops = {training: steps(training, validation, asked, due) for training in part}
@@ -74,7 +75,7 @@ def _advance(
     losses: dict[Training, dict[str, Tensor]],
     ended: dict[Training, Trained | Exception],
 ) -> dict[Training, Int[Tensor, " b"]]:
-    """The next batch of each loop, given the losses of its last one; what ends, or breaks, is noted in `ended`."""
+    """Send each loop the losses of its last step and collect its next batch. Loops that end or fail go into `ended`."""
     batches = {}
     stopped = None
     for training, loop in loops.items():
@@ -86,15 +87,15 @@ def _advance(
             stopped = error
         except StorageError:
             raise
-        except Exception as error:  # of this seed alone
+        except Exception as error:  # the other seeds go on
             ended[training] = error
-    if stopped:  # now that all of them have saved
+    if stopped:  # raised only here, after every loop has saved
         raise stopped
     return batches
 
 
 class _Agreed:
-    """A question that has one answer for all seeds until it is forgotten."""
+    """A question that is asked once for all seeds. `forget` lets it be asked again."""
 
     def __init__(self, ask: Callable[..., bool]):
         self._ask = ask
@@ -110,9 +111,9 @@ class _Agreed:
 
 
 class Joint:
-    """Steps of an epoch of several trainings, made with the first one's method over the tensors of all of them.
+    """The gradient steps of several trainings in one epoch: the first method runs over the stacked tensors of all.
 
-    Whatever tensors a method holds besides its parameters are views of stacks here, and stay its own to change.
+    The other tensors of each method become views of stacks as well; the method may still change or replace them.
     """
 
     def __init__(self, trainings: list[Training]):
@@ -131,11 +132,11 @@ class Joint:
         self.compared: set[str] = set()
 
     def is_of(self, trainings: list[Training]) -> bool:
-        """Whether it is of these trainings, in the epoch they are in."""
+        """Whether it was made for exactly these trainings and their current epoch."""
         return self.trainings == trainings and self.epoch is trainings[0].epoch
 
     def step(self, chosen: list[Int[Tensor, " b"]]) -> dict[Training, dict[str, Tensor]]:
-        """`train.step` of each on its batch. Raises Apart with what the method, or torch, says against it."""
+        """`loop.step` of every training, each on its batch. Raises Apart with the error of the method or of torch."""
         try:
             losses = self._step(chosen)
         except Apart:
@@ -148,7 +149,7 @@ class Joint:
     def _step(self, chosen: list[Int[Tensor, " b"]]) -> dict[str, Float[Tensor, " s"]]:
         first = self.trainings[0]
         pixels = first.images[torch.stack(chosen, dim=1)]
-        # As torch computes a convolution of all seeds: as one whose channels are those of all of them.
+        # torch runs the convolution of all seeds as one convolution over their joined channels: lay x out for that.
         flat = to_float(pixels.flatten(1, 2), first.method.spec.value_range)
         x = flat.contiguous(memory_format=first.memory_format).unflatten(1, pixels.shape[1:3])
         losses = self._losses("losses", x)
@@ -160,7 +161,7 @@ class Joint:
         return losses
 
     def _descend(self, which: int, loss: Float[Tensor, ""]) -> None:
-        """One step of an optimiser of each seed down the gradient of their summed losses."""
+        """One optimiser step of each seed. The gradient of the summed losses holds the gradient of each seed."""
         for stack in self.parameters.values():
             stack.grad = None
         loss.backward()
@@ -172,7 +173,7 @@ class Joint:
             training.optimisers[which].step()
 
     def _losses(self, function: str, x: Float[Tensor, "b s c h w"]) -> dict[str, Float[Tensor, " s"]]:
-        """`losses` or `adversary_losses` of each seed; the first time compared with those of each alone."""
+        """`losses` or `adversary_losses` of each seed. The first call compares them with those of each seed alone."""
         is_new = function not in self.compared
         self.compared.add(function)
         alone = [self._alone(i, function, x[:, i]) for i in range(len(self.methods))] if is_new else []
@@ -184,7 +185,7 @@ class Joint:
         ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             for name, value in held.items():
                 self._give(0, name, value)
-            with _called(first, function, x, [method.generator for method in self.methods]):
+            with _forward_is(first, function, x, [method.generator for method in self.methods]):
                 losses = functional_call(first, parameters, (x,))
             made = {name: value for name, value in self._own(0).items() if value is not held.get(name)}
             return {name: value.reshape(()) for name, value in losses.items()}, made
@@ -204,7 +205,7 @@ class Joint:
 
     @torch.no_grad()
     def _alone(self, i: int, function: str, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        """What a method's function gives alone; the method is left as it was found."""
+        """The losses of one seed alone, by its own method, which is left unchanged."""
         training, method = self.trainings[i], self.methods[i]
         before = {name: value.clone() for name, value in self._own(i).items()}
         noise = method.generator.get_state()
@@ -216,29 +217,29 @@ class Joint:
         return losses
 
     def _compare(self, i: int, alone: dict[str, Tensor], together: dict[str, Tensor]) -> None:
-        """Apart where the losses of a seed are not those alone."""
+        """Raise Apart if the losses of a seed differ from those it has alone."""
         training = self.trainings[i]
         allowed = CLOSE[training.settings.precision] * max(abs(float(value)) for value in alone.values())
         for name, value in alone.items():
             expected, found = float(value), float(together[name])
             if abs(found - expected) > allowed or math.isnan(found) != math.isnan(expected):
                 raise Apart(
-                    f"{name!r} of seed {training.seed} is {found:.6g} together and {expected:.6g} alone: a method may "
-                    "keep numbers that differ between seeds in its parameters and buffers alone"
+                    f"{name!r} of seed {training.seed} is {found:.6g} together and {expected:.6g} alone: numbers that "
+                    "differ between seeds must be parameters or buffers of the method"
                 )
 
     def _own(self, i: int) -> dict[str, Tensor]:
-        """The tensors that a method holds besides its parameters: buffers, and attributes of its own."""
+        """The tensors of a method that are not parameters: its buffers and its tensor attributes."""
         attributes = {name: value for name, value in vars(self.methods[i]).items() if isinstance(value, Tensor)}
         return {name: getattr(owners[i], _leaf(name)) for name, owners in self.buffers.items()} | attributes
 
     def _give(self, i: int, name: str, value: Tensor) -> None:
-        """Put a tensor where `_own` found it."""
+        """Set the buffer or attribute of that name in `_own`."""
         owner = self.buffers[name][i] if name in self.buffers else self.methods[i]
         setattr(owner, _leaf(name), value)
 
     def _held(self) -> dict[str, Shaped[Tensor, "s ..."]]:
-        """`_own` of all methods, stacked; anew where a method has put another tensor into the place of its own."""
+        """`_own` of all methods, stacked. A tensor that a method has replaced by another is stacked anew."""
         own = [self._own(i) for i in range(len(self.methods))]
         for name in own[0]:
             values = [each[name] for each in own]
@@ -248,18 +249,19 @@ class Joint:
         return self.stacks
 
     def _share(self, name: str, stack: Shaped[Tensor, "s ..."]) -> None:
-        """Give each method its part of a stack."""
+        """Give each method its slice of a stack."""
         self.stacks[name], self.views[name] = stack, [stack[i] for i in range(len(stack))]
         for i, view in enumerate(self.views[name]):
             self._give(i, name, view)
 
 
 def _leaf(name: str) -> str:
+    """The last part of a dotted name."""
     return name.rpartition(".")[2]
 
 
 def _joined(weights: list[nn.Parameter]) -> Float[Tensor, "s ..."]:
-    """A stack of weights of all seeds, which are views of it from now on, each as it lay in memory."""
+    """The weights of all seeds in one stack. They become views of it and keep their memory format."""
     order = sorted(range(weights[0].ndim), key=weights[0].stride, reverse=True)
     stack = torch.stack([weight.detach().permute(order) for weight in weights])
     stack = stack.permute(0, *(order.index(axis) + 1 for axis in range(len(order))))
@@ -269,8 +271,8 @@ def _joined(weights: list[nn.Parameter]) -> Float[Tensor, "s ..."]:
 
 
 @contextmanager
-def _called(method: Method, function: str, x: Tensor, generators: list[torch.Generator]) -> Iterator[None]:
-    """Within it calling a method is calling a function of its, and what it draws comes from each seed's generator."""
+def _forward_is(method: Method, function: str, x: Tensor, generators: list[torch.Generator]) -> Iterator[None]:
+    """Inside this context `method(x)` runs one of its functions for all seeds; each draws from its own generator."""
     method.forward = getattr(method, function)
     method.draw = lambda make: _Draws.apply(x, make, generators)  # type: ignore[method-assign]
     batch_norm, functional.batch_norm = functional.batch_norm, _batch_norm
@@ -291,20 +293,20 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """torch's own, never cuDNN's: that one asks how images lie in memory, which nobody knows of a batch of seeds."""
+    """torch's own batch norm. cuDNN's asks for the memory format of its input, which vmap cannot tell."""
     return torch.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
 class _Draws(torch.autograd.Function):
-    """What `make` draws with each seed's generator; x is any tensor that differs between them."""
+    """Draws of `make` with the generator of each seed. x is any tensor that vmap splits by seed."""
 
     @staticmethod
     def forward(x: Tensor, make: Callable[[torch.Generator], Tensor], generators: list[torch.Generator]) -> Tensor:
-        raise NotImplementedError("draws are those of several seeds")
+        raise NotImplementedError("this draws for several seeds, inside vmap alone")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """torch.func asks for it; nothing is kept, since no gradient goes through draws."""
+        """Keep nothing: no gradient flows through draws. torch.func requires this function."""
 
     @staticmethod
     def vmap(

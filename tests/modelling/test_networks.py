@@ -265,7 +265,7 @@ def test_the_inner_layers_of_the_papers_networks_are_in_products():
         both = pair(name, (channels, 32, 32), width=1.0)
         inside = [layer for net in both for layer in net if getattr(layer, "in_products", False)]
         assert [layer.out_channels for layer in inside] == expected
-        networks.lay_out(both[0], torch.contiguous_format)
+        networks.set_memory_format(both[0], torch.contiguous_format)
         formats = {layer.weight.is_contiguous() for layer in both[0] if isinstance(layer, Halving)}
         assert formats == {True, False}
         narrow = pair(name, (channels, 32, 32), width=0.25)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from made import training_settings
 from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
@@ -23,16 +24,6 @@ from lvm_bench.training.numerics import fixed_numerics, precision
 from lvm_bench.training.state import Training
 
 SPEC = Spec((1, 2, 2), (0, 1), 2, 25, 10, "sse")
-
-
-class Settings:
-    network, width = "none", 1.0
-    epochs, batch_size, learning_rate = 3, 10, 1e-2
-    patience, factor, threshold = 2, 0.5, 1e-4
-    precision = "float32"
-
-    def __init__(self, **changes: Any):
-        vars(self).update(changes)
 
 
 class Linear(Method):
@@ -77,7 +68,7 @@ def images(n: int) -> Tensor:
 
 def run(method: Method, n: int = 25, **settings: Any) -> Any:
     method.generator = generator(0, "noise")
-    return train(method, images(n), images(8), Settings(**settings), 0)
+    return train(method, images(n), images(8), training_settings(**settings), 0)
 
 
 def test_every_image_is_seen_once_an_epoch_and_the_partial_batch_is_kept() -> None:
@@ -180,7 +171,7 @@ def test_weights_and_batches_lie_in_memory_as_the_processor_likes_them(
     assert all(p.is_contiguous() == contiguous for p in weights)
     assert all(p.is_contiguous(memory_format=torch.channels_last) != contiguous for p in weights)
     pixels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
-    step(Training(method, Settings(precision=name), pixels, 0), torch.arange(4))
+    step(Training(method, training_settings(precision=name), pixels, 0), torch.arange(4))
     assert method.contiguous == contiguous
 
 
@@ -337,7 +328,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stops: list[int], 
 def run_kept(method: Method, folder: Path, said: list[str], stop: Any = lambda: False, **changes: Any) -> Any:
     method.generator = generator(0, "noise")
     checkpoints = Checkpoints(folder, changes.pop("identity", "it"), changes.pop("seconds", math.inf), said.append)
-    return train(method, images(25), images(8), Settings(**changes), 0, checkpoints=checkpoints, stop=stop)
+    return train(method, images(25), images(8), training_settings(**changes), 0, checkpoints=checkpoints, stop=stop)
 
 
 def test_schedule_and_best_weights_go_on_too(tmp_path: Path) -> None:
@@ -389,7 +380,7 @@ def test_checkpoints_are_taken_at_ends_of_epochs_and_within_long_ones(
     method = Slow()
     method.generator = generator(0, "noise")
     checkpoints = Checkpoints(tmp_path, "it", seconds, print)
-    train(method, images(n), images(8), Settings(epochs=epochs), 0, checkpoints=checkpoints)
+    train(method, images(n), images(8), training_settings(epochs=epochs), 0, checkpoints=checkpoints)
     assert taken == expected
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from made import training_settings
 from torch import Tensor, nn
 
 from lvm_bench import disk, registry
@@ -106,12 +107,6 @@ def test_in_float32_the_first_steps_have_the_same_losses_to_rounding(name: str) 
 SPEC = Spec((1, 8, 8), (0, 1), 2, 100, 20, "sse")
 
 
-class Settings:
-    network, width, precision = "none", 1.0, "float32"
-    epochs, batch_size, learning_rate = 3, 20, 1e-2
-    patience, factor, threshold = 1, 0.5, 1e-4
-
-
 class Tiny(Method):
     """A dense auto-encoder in float64 with batch norm, noise, and a buffer that changes its shape."""
 
@@ -135,8 +130,7 @@ class Tiny(Method):
 
 def of(make: Callable[[], Method] = Tiny, folder: Path | None = None, seconds: float = 1e9, **changes: Any) -> Any:
     """Three trainings of a method, with checkpoints in folders of their own."""
-    settings = Settings()
-    vars(settings).update(changes)
+    settings = training_settings(**{"batch_size": 20, "patience": 1} | changes)
     made = []
     for seed in range(3):
         method = make()
