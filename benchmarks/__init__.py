@@ -1,1 +1,1 @@
-"""Speed and memory beside what people use: `make bench` writes RESULTS.md, `make bench-smoke` tries a few."""
+"""Speed and memory beside the packages that people use. `make bench` measures all, `make bench-smoke` a few."""

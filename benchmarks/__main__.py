@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every row in a process of its own, then RESULTS.md; kept rows are not measured again."""
+"""`python -m benchmarks` measures every row in its own process and writes RESULTS.md. Kept rows are not repeated."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ from benchmarks.measure import threads
 from benchmarks.results import HERE, KEPT, Kept, keep, kept, line, page
 from benchmarks.rows import ROWS, NotMeasured
 
-LONGEST = 3600  # seconds of a row
+LONGEST = 3600  # seconds that a row may take
 for module in (
     "training",
     "codes",
@@ -25,7 +25,7 @@ for module in (
 
 
 def measure(name: str, small: bool, folder: Path) -> None:
-    """Measure a row in this process and leave what it found."""
+    """Measure a row in this process and keep its result."""
     from lvm_bench.training.numerics import fixed_numerics
 
     row = ROWS[name]
@@ -42,7 +42,7 @@ def measure(name: str, small: bool, folder: Path) -> None:
 
 
 def in_own_process(name: str, small: bool, folder: Path) -> Kept | None:
-    """What a row finds in a process of its own; None where that failed, with its last words on the terminal."""
+    """The result of a row in its own process. None if that failed; its last lines are then on the terminal."""
     (folder / f"{name}.json").unlink(missing_ok=True)
     command = [
         sys.executable,
@@ -73,7 +73,7 @@ def in_own_process(name: str, small: bool, folder: Path) -> Kept | None:
 
 
 def smoke() -> int:
-    """A few rows in small sizes: 0 where all of them run and are equal. Nothing is kept."""
+    """Run a few rows in small sizes and keep nothing. 0 if all run and agree."""
     names = [row.name for row in ROWS.values() if row.smoke]
     with tempfile.TemporaryDirectory() as folder:
         found = {name: in_own_process(name, True, Path(folder)) for name in names}
@@ -85,7 +85,7 @@ def smoke() -> int:
 
 
 def main() -> int:
-    """Measure what is asked for and write the table; 1 where a row failed."""
+    """Measure the rows that are asked for and write the table. 1 if a row failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--row", choices=ROWS, metavar="NAME", help=f"measure one row anew: {', '.join(ROWS)}")
     parser.add_argument(

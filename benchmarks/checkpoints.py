@@ -1,4 +1,4 @@
-"""What checkpoints cost: `python benchmarks/checkpoints.py results/mnist-small` prints a table in Markdown.
+"""The cost of checkpoints: `python benchmarks/checkpoints.py results/mnist-small` prints a table in Markdown.
 
 One checkpoint of the AAE, whose discriminator makes it the largest model, on the networks of the paper; then all
 checkpoints of the runs of a results folder, as their records have it.
@@ -28,7 +28,7 @@ REPEATS = 3
 
 
 def cost(dataset: str) -> tuple[float, float]:
-    """Seconds (the median) and megabytes of a checkpoint after one step."""
+    """The median seconds and the megabytes of a checkpoint after one step."""
     (job,) = resolve(bench_toml.config_file(None), "paper", methods=("aae",), datasets=(dataset,), seeds=(0,)).jobs
     settings = job.training
     spec = Spec(SHAPES[dataset], (0, 1), settings.latent, 1000, settings.batch_size, settings.likelihood)

@@ -30,7 +30,7 @@ def broadcast_log_density(z: Tensor, centres: Tensor, h: float) -> Tensor:
 
 
 def keops_log_density(z: Tensor, centres: Tensor, h: float) -> Tensor:
-    """log q_h(z) by KeOps, which holds no matrix of distances."""
+    """log q_h(z) by KeOps, which stores no matrix of distances."""
     from pykeops.torch import LazyTensor
 
     m, l = centres.shape
@@ -42,7 +42,7 @@ DENSITIES: dict[str, Density] = {"ours": log_density, "torch": broadcast_log_den
 
 
 def term(density: str, l: int, m: int) -> Callable[[], tuple[Tensor, Tensor]]:
-    """A call that gives the term of a batch and its gradient, once it has been made warm on a few codes."""
+    """A call that computes the term of a batch and its gradient. It is warmed up on a few codes."""
     torch.set_num_threads(threads())
     stream = torch.Generator().manual_seed(0)
     z, centres = (0.8 * torch.randn(n, l, generator=stream) for n in (BATCH, m))
@@ -59,7 +59,7 @@ def term(density: str, l: int, m: int) -> Callable[[], tuple[Tensor, Tensor]]:
 
 
 def avae_term(package: str, l: int, small: bool) -> Measured:
-    """The term by us and by a peer, with the memory of each."""
+    """Our term and that of a peer, with the memory of each."""
     m = 1000 if small else CENTRES
     if package == "pykeops":
         import pykeops
@@ -79,7 +79,7 @@ for _package, _peer in (("torch", "plain broadcasting"), ("pykeops", "")):
                 f"avae-term-{_package}-{_l}",
                 f"AVAE's KDE term, forward and backward, 100 x 10,000 codes, l = {_l}",
                 _package,
-                Goal(faster=3.0, memory=0.1 if _package == "torch" else None),  # KeOps holds no matrix either
+                Goal(faster=3.0, memory=0.1 if _package == "torch" else None),  # KeOps stores no matrix either
                 partial(avae_term, _package, _l),
                 peer=_peer,
                 smoke=_package == "torch" and _l == 16,
@@ -89,7 +89,7 @@ for _package, _peer in (("torch", "plain broadcasting"), ("pykeops", "")):
 
 # Leave-one-out entropy
 
-WIDE = 4.0  # at h0 a point's own kernel outweighs all others by e^100: no peer's sum keeps a digit of theirs
+WIDE = 4.0  # a wide bandwidth: at h0 a point's own kernel outweighs all others by e^100, which no peer's sum resolves
 
 
 def white(n: int, l: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def white(n: int, l: int) -> np.ndarray:
 
 
 def without_own(log_densities: np.ndarray, l: int, h: float) -> float:
-    """The leave-one-out entropy, without l/2 log(2 pi), from log-densities that count each point itself."""
+    """The leave-one-out entropy, without l/2 log(2 pi), from log-densities that include the point itself."""
     n, own = len(log_densities), -l * math.log(h)
     others = own + np.log(np.expm1(log_densities + l / 2 * math.log(2 * math.pi) + math.log(n) - own))
     return float(math.log(n - 1) - others.mean())
@@ -114,7 +114,7 @@ def sklearn_entropy(rows: np.ndarray, h: float) -> float:
 
 
 def scipy_entropy(rows: np.ndarray, h: float) -> float:
-    """The leave-one-out entropy by scipy, of codes whose covariance is the identity."""
+    """The leave-one-out entropy by scipy, for codes with identity covariance."""
     from scipy.stats import gaussian_kde
 
     return without_own(np.log(gaussian_kde(rows.T, bw_method=h)(rows.T)), rows.shape[1], h)
@@ -135,7 +135,7 @@ def scipy_leave_one_out(rows: np.ndarray, h: float) -> np.ndarray:
 
 
 def entropy(theirs: Callable[[np.ndarray, float], float], small: bool) -> Measured:
-    """The entropy by us and by a peer."""
+    """Our entropy and that of a peer."""
     n, l = (1000, 32) if small else (10_000, 128)
     rows = white(n, l)
     points = torch.from_numpy(rows)
@@ -160,7 +160,7 @@ for _package, _entropy, _least in (("scikit-learn", sklearn_entropy, 10.0), ("sc
 
 # Bandwidth
 
-STEPS, TRIALS, QUERIES = 10_000, 3, 1000  # of the authors' search, fresh queries at each step
+STEPS, TRIALS, QUERIES = 10_000, 3, 1000  # of the authors' search, which draws fresh queries at each step
 
 
 def adam_search(l: int, m: int, steps: int, queries: int = QUERIES, seed: int = 0) -> float:
@@ -180,7 +180,7 @@ def adam_search(l: int, m: int, steps: int, queries: int = QUERIES, seed: int = 
         optimiser.step()
         plateau.step(loss.item())
         last = [*last[-999:], h.item()]
-    return statistics.fmean(last)  # of the last steps, which wander with their queries
+    return statistics.fmean(last)  # of the last steps, because each depends on its queries
 
 
 @row(
@@ -191,7 +191,7 @@ def adam_search(l: int, m: int, steps: int, queries: int = QUERIES, seed: int = 
     peer="Adam on h, 10,000 steps of 1,000 fresh queries",
 )
 def bandwidth(small: bool) -> Measured:
-    """All cells by us, and Adam's seconds from a few steps of each; h0 is compared in one cell, searched to the end."""
+    """All cells by us, and the seconds of Adam from a few steps of each. h0 is compared in one cell, after all steps."""
     cells = [(l, m) for l in LATENTS for m in POINTS][: 2 if small else None]
     pairs = [(timed(partial(bandwidth_trials, l, m))[0], timed(partial(adam_search, l, m, 5))[0] / 5) for l, m in cells]
     mine, others = (sum(pair[side] for pair in pairs) for side in (0, 1))

@@ -1,4 +1,4 @@
-"""Disentanglement scores beside disent: the same codes, draws and trees on both sides."""
+"""Disentanglement scores beside disent. Both sides have the same codes, draws and trees."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -36,7 +36,7 @@ def sample(n: int, purpose: str) -> tuple[Tensor, Tensor]:
 
 @row("mig", "MIG, 10,000 codes", "disent", Goal(faster=10.0), smoke=True)
 def mig_scores(small: bool) -> Measured:
-    """MIG of the same codes."""
+    """MIG of the same codes by us and by disent."""
     from disent.metrics._mig import _compute_mig
 
     rows, values = sample(SAMPLES, "mig")
@@ -73,11 +73,11 @@ def disent_votes(codes: Tensor, votes: int, tests: int, bare: bool) -> Callable[
             return table[indices]
 
     table, stream = codes.numpy(), generator(0, "factor_vae_score")
-    # Drawn from a grid whose codes are its factors, the same stream tells the factors of what we draw.
+    # Draws with the same stream, from a grid whose codes are its factors, tell the factors of our draws.
     grid = torch.cartesian_prod(*map(torch.arange, SIZES)).double()
     blocks = chain.from_iterable(fixed_draws(grid, SIZES, count, 64, stream) for count in (votes, tests))
     drawn = [(k, values) for k, block in blocks for values in block.long().numpy()]
-    # The variance that codes are divided by is ours, of the whole grid.
+    # Codes are divided by our variance, which is that of the whole grid.
     counts: Any = {"num_train": votes, "num_eval": tests, "num_variance_estimate": len(codes)}
 
     def score() -> float:
@@ -94,7 +94,7 @@ def disent_votes(codes: Tensor, votes: int, tests: int, bare: bool) -> Callable[
 
 
 def factor_vae_scores(bare: bool, small: bool) -> Measured:
-    """FactorVAE score of the same votes."""
+    """FactorVAE score of the same votes by us and by disent."""
     codes = grid_codes()
     votes, tests = (500, 250) if small else (VOTES, TEST_VOTES)
     theirs = disent_votes(codes, votes, tests, bare)
@@ -122,7 +122,7 @@ for _bare, _name, _peer in (
 
 @row("dci", "DCI, 3,000 codes, the same trees", "disent", Goal(faster=1.8))
 def dci_scores(small: bool) -> Measured:
-    """DCI from trees with the same random states."""
+    """DCI by us and by disent, from trees with the same random states."""
     from disent.metrics._dci import _compute_dci
     from sklearn.ensemble import GradientBoostingClassifier
 

@@ -1,4 +1,4 @@
-"""Distances between sets of features, and the features themselves, beside the packages that are cited for them."""
+"""Distances between sets of features, and the features themselves, beside the packages that papers cite for them."""
 
 import statistics
 import tempfile
@@ -63,7 +63,7 @@ def torch_fidelity_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def frechet(theirs: Callable[[np.ndarray, np.ndarray], float], small: bool) -> Measured:
-    """The Frechet distance by us and by a peer."""
+    """Our Frechet distance and that of a peer."""
     sets = feature_sets(*size(small))
     mine, others, a, b = taking_turns(
         lambda: frechet_distance(*sets), lambda: theirs(*sets), 2 if small else 5, warm=small
@@ -72,7 +72,7 @@ def frechet(theirs: Callable[[np.ndarray, np.ndarray], float], small: bool) -> M
 
 
 def frechet_parts(real: np.ndarray, fake: np.ndarray) -> str:
-    """What each part of our Frechet distance costs."""
+    """The cost of each part of our Frechet distance."""
     rows = [torch.from_numpy(values) for values in (real, fake)]
     fits = [fidelity.Moments(x) for x in rows]
     fit, covariances = timed(lambda: [own.covariance for own in fits])
@@ -117,7 +117,7 @@ def torch_fidelity_kid(real: np.ndarray, fake: np.ndarray, subsets: int, subset_
 
 @row("kid", "KID, 100 subsets of 1,000, 10,000 x 2,048", "torch-fidelity", Goal(faster=3.0), smoke=True)
 def kid(small: bool) -> Measured:
-    """KID by us and by torch-fidelity, compared on one subset: all rows of two small sets."""
+    """KID by us and by torch-fidelity. They are compared on one subset, which is all rows of two small sets."""
     n, d = size(small)
     real, fake = feature_sets(n, d)
     subsets, subset_size = (10, 200) if small else (100, 1000)
@@ -138,7 +138,7 @@ def kid(small: bool) -> Measured:
 
 
 def products_alone(real: np.ndarray) -> str:
-    """What the products of all pairs cost that our KID needs."""
+    """The cost of the products of all pairs, which our KID needs."""
     x = torch.from_numpy(real)
     tile = x[:1000]
     seconds = min(timed(lambda: tile @ x.T)[0] for _ in range(5)) * len(x) / len(tile)
@@ -180,13 +180,13 @@ def harmonic(precision: np.ndarray, recall: np.ndarray, beta: float) -> float:
     smoke=True,
 )
 def prd_of_sets(small: bool) -> Measured:
-    """PRD by us and as published; ours has to lie within the spread of the other over its random states."""
+    """PRD by us and as published. Ours has to lie within the spread of the published one over its random states."""
     sets = feature_sets(*size(small))
     mine, others, a, b = taking_turns(
         lambda: prd(*sets), lambda: published_prd(*sets, seed=0), 2 if small else 3, warm=False
     )
     alone = np.array([published_prd(*sets, seed=seed, runs=1) for seed in range(1, 11)])
-    # Two standard deviations of a single clustering: the averages of ten are compared, whose spread is smaller.
+    # Two standard deviations of a single clustering; the averages of ten, which are compared, spread less.
     apart = np.abs(np.array([a["precision"], a["recall"]]) - b)
     difference = float((apart / (2 * alone.std(0, ddof=1) + 1e-4)).max())
     what = "precision and recall, in units of twice the spread over random states"
@@ -212,7 +212,7 @@ def by_prdc(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
 
 
 def by_torch_fidelity(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Precision and recall by torch-fidelity, which has no density and no coverage."""
+    """Precision and recall by torch-fidelity, which has neither density nor coverage."""
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     tensors = [torch.from_numpy(rows) for rows in (fake, real)]
@@ -221,11 +221,11 @@ def by_torch_fidelity(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
 
 
 def nearest(theirs: Callable[[np.ndarray, np.ndarray], dict[str, float]], small: bool) -> Measured:
-    """All four shares by us, and those that a peer has by it."""
+    """All four shares by us, and those that a peer has by the peer."""
     sets = feature_sets(*size(small))
     mine, others, a, b = taking_turns(lambda: knn(*sets, k=NEIGHBOURS), lambda: theirs(*sets), 3, warm=small)
     difference = max(abs(a[key] - b[key]) for key in b)
-    # A share counts rows, and peers compare float32 distances: a few rows on the edge of a ball may fall either way.
+    # Peers compare float32 distances, so that a few rows at the edge of a ball may count differently.
     return Measured(mine, others, Equality(", ".join(b), difference, 5e-4), note=f"{', '.join(a)}: {shown(a.values())}")
 
 
@@ -246,7 +246,7 @@ for _package, _shares, _least in (("prdc", by_prdc, 3.0), ("torch-fidelity", by_
 
 
 def random_weights() -> dict[str, Tensor]:
-    """Weights of the network of the FID, drawn once, that keep activations of the order of 1."""
+    """Random weights of the network of the FID, drawn once, that keep activations of the order of 1."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     place = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
@@ -267,7 +267,7 @@ def random_weights() -> dict[str, Tensor]:
 
 @contextmanager
 def inception_weights() -> Iterator[tuple[Path, str]]:
-    """A file of Inception's weights, or of random ones where they are not here; and which they are."""
+    """A file of Inception's weights, or of random ones if they are not here, and which of the two it is."""
     try:
         file, note = require("inception", data_root())[0], "Inception's weights of 2015"
     except UserError:
@@ -280,7 +280,7 @@ def inception_weights() -> Iterator[tuple[Path, str]]:
 
 
 def our_inception(file: Path, device: str = "cpu") -> Extractor:
-    """Our extractor with the weights of a file, which may be random."""
+    """Our extractor with the weights of a file."""
     request = Request(None, data_root(), device, 0)  # type: ignore[arg-type]  # it needs no data
     with mock.patch("lvm_bench.evaluation.features.require", return_value=[file]):
         return EXTRACTORS["inception"](request)
@@ -308,7 +308,7 @@ def torch_fidelity_network(file: Path) -> nn.Module:
 
 
 def resized(images: Tensor) -> Tensor:
-    """Pixels as TensorFlow 1 enlarges them to 299 x 299."""
+    """Pixels enlarged to 299 x 299 as TensorFlow 1 does it."""
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
     return interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(299, 299), align_corners=False)
@@ -316,14 +316,14 @@ def resized(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def inception(package: str, small: bool) -> Measured:
-    """Features of 32 x 32 images by us and by a peer in its usual batches."""
+    """Features of 32 x 32 images by us, and by a peer in its usual batches."""
     n = 16 if small else 200
     images = small_images(n)
     with inception_weights() as (file, note):
         ours = our_inception(file)
         if package == "pytorch-fid":
             network = pytorch_fid_network(file)
-            # Its own resize is another; (x - 128) / 128 of TensorFlow is its 2 u - 1 for u = x / 256.
+            # Its resize differs from TensorFlow's. TensorFlow's (x - 128) / 128 is its 2 u - 1 for u = x / 256.
             equal = pytorch_fid_network(file, resize=False)(resized(images[:8]) / 256)[0].flatten(1)
             action = lambda: torch.cat([network(x.float() / 255)[0].flatten(1) for x in images.split(50)])  # noqa: E731
         else:
@@ -339,7 +339,7 @@ def inception(package: str, small: bool) -> Measured:
 
 
 def convolutions_alone(ours: Extractor, images: Tensor) -> str:
-    """The share of our network that is convolutions, and how fast they are."""
+    """The share of our network's time that convolutions take, and their speed."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
         ours.features(images)
     events = profile.key_averages()

@@ -1,4 +1,4 @@
-"""What a GPU is asked for: seeds side by side, an AVAE in a minute, and the CPU's numbers."""
+"""The goals on a GPU: seeds trained side by side, an AVAE in a minute, and the same numbers as on the CPU."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +25,7 @@ SEEDS, REPEATS = 5, 3
 
 
 def device() -> str:
-    """The GPU; NotMeasured where there is none."""
+    """The GPU. Raises NotMeasured if there is none."""
     if not torch.cuda.is_available():
         raise NotMeasured("not measured: no GPU here")
     return "cuda"
@@ -46,12 +46,12 @@ def fresh(job: Any, n: int, seed: int, place: str) -> Method:
     peer="one seed alone",
 )
 def seeds_together(small: bool) -> Measured:
-    """An epoch of five seeds by one call a step, and of one seed."""
+    """An epoch of five seeds together, and an epoch of one seed."""
     place, job = device(), task("vae", small)
     images = pixels(5 * BATCH if small else 60_000).to(place)
     validation = images[:BATCH]
 
-    # Drawing first weights is no part of an epoch: they are at hand for the warm-up and each repeat.
+    # First weights are drawn beforehand, for the warm-up and each repeat: that is no part of an epoch.
     several_fresh = [[fresh(job, len(images), seed, place) for seed in range(SEEDS)] for _ in range(1 + REPEATS)]
     one_fresh = [fresh(job, len(images), 0, place) for _ in range(1 + REPEATS)]
 
@@ -71,7 +71,7 @@ def seeds_together(small: bool) -> Measured:
 
 @row("gpu-avae", "AVAE on MNIST, the paper's settings, 50 epochs", "", Goal(most=60.0))
 def avae(small: bool) -> Measured:
-    """Seconds of fifty epochs, the encoding of 10,000 images anew every ten steps among them."""
+    """Seconds of fifty epochs, which encode 10,000 images anew every ten steps."""
     place = device()
     epochs, n = (1, 1200) if small else (50, 50_000)
     job = task("avae", small, f"epochs={epochs}", "precision=tf32", *(["m=500"] if small else []))
@@ -89,7 +89,7 @@ def avae(small: bool) -> Measured:
     peer="our own on the CPU",
 )
 def metrics(small: bool) -> Measured:
-    """All of them there and here, and how far their results are apart."""
+    """All of them on the GPU and on the CPU, and the differences of their results."""
     place = device()
     rows = [torch.from_numpy(values) for values in feature_sets(*size(small))]
 
@@ -114,7 +114,7 @@ def metrics(small: bool) -> Measured:
     peer="our own on the CPU",
 )
 def features(small: bool) -> Measured:
-    """Features there and here, and how far they are apart."""
+    """Features on the GPU and on the CPU, and their differences."""
     place, images = device(), small_images(16 if small else 200)
     with inception_weights() as (file, note):
         extractors = [our_inception(file, on) for on in (place, "cpu")]

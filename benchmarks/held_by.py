@@ -1,4 +1,4 @@
-"""What holds the rows that miss their goal, by name: a sentence; the numbers that show it stand in the row's note."""
+"""The reasons why rows miss their goal, a sentence each, by name. The numbers behind them are in the row's note."""
 
 _FRECHET = (
     "two float64 covariances and the eigenvalues of one matrix are all that is left (the note has their seconds); the "

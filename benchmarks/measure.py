@@ -1,4 +1,4 @@
-"""Seconds of two sides that take turns, the memory that one call takes, and differences."""
+"""Seconds of two sides in turn, the memory of one call, and differences of results."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ Ours, Theirs = TypeVar("Ours"), TypeVar("Theirs")
 
 
 def threads() -> int:
-    """The threads of both sides: OMP_NUM_THREADS, else one for each core this process may use."""
+    """The number of threads of both sides: OMP_NUM_THREADS, else one per core of this process."""
     return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
@@ -31,7 +31,7 @@ def timed(action: Callable[[], Ours]) -> tuple[float, Ours]:
 def taking_turns(
     ours: Callable[[], Ours], theirs: Callable[[], Theirs], repeats: int, warm: bool = True
 ) -> tuple[list[float], list[float], Ours, Theirs]:
-    """Seconds of each repeat of both sides, and their last results; `warm`: one more call of each comes first."""
+    """Seconds of each repeat of both sides, and their last results. `warm` calls each once beforehand."""
     if warm:
         ours(), theirs()
     pairs = [(timed(ours), timed(theirs)) for _ in range(repeats)]
@@ -40,27 +40,27 @@ def taking_turns(
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median over repeats of one side's value over the other's, which were taken one after the other."""
+    """The median over repeats of the ratio of both sides, which are measured one right after the other."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def relative(a: Any, b: Any) -> float:
-    """The largest difference of two arrays, over the largest value of the second."""
+    """The largest difference of two arrays, as a share of the largest value of the second."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 def peak_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
-    """MiB that the call which `prepare` makes ready takes on top of what stood before, in a process of its own.
+    """The MiB that a call adds to the memory of its own process. `prepare` returns the call.
 
-    The least of three: what an allocator keeps besides differs from one to the next.
+    The least of three processes, because the spare memory of an allocator varies.
     """
     found = []
     for _ in range(3):
         with get_context("spawn").Pool(1) as pool:
             found.append(pool.apply(_growth, (prepare, *arguments)))
             pool.close()
-            pool.join()  # KeOps writes down what it compiled when its process ends
+            pool.join()  # KeOps saves its compiled code when its process ends
     return min(found)
 
 
@@ -68,7 +68,7 @@ def _growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> fl
     from lvm_bench.training import memory
 
     action = prepare(*arguments)
-    memory.forget_peak("cpu")  # not ru_maxrss: a new process inherits that of the one which started it
+    memory.forget_peak("cpu")  # not ru_maxrss, which a new process inherits from its parent
     before = memory.peak("cpu")
     action()
     after = memory.peak("cpu")
@@ -79,6 +79,6 @@ def _growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> fl
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what a package prints about its progress."""
+    """Inside this context packages print no progress."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

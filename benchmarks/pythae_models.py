@@ -1,4 +1,4 @@
-"""pythae's models around our networks, trained by its own trainers."""
+"""pythae's models with our networks, trained by pythae's trainers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ from lvm_bench.modelling.contract import Method
 
 
 class Encoder(BaseEncoder):
-    """Our encoder; without a head for it the log-variance, which is not used then, is 0."""
+    """Our encoder. The log-variance is 0 if the encoder has no head for it, and is then not used."""
 
     def __init__(self, network: nn.Module, heads: int):
         super().__init__()
@@ -59,7 +59,7 @@ class Decoder(BaseDecoder):
 
 
 class Discriminator(BaseDiscriminator):
-    """Our discriminator with a sigmoid, as pythae's loss wants probabilities."""
+    """Our discriminator with a sigmoid, because pythae's loss takes probabilities."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -70,7 +70,7 @@ class Discriminator(BaseDiscriminator):
 
 
 def model_of(method: Method) -> nn.Module:
-    """pythae's model of our method's objective on the very same networks."""
+    """pythae's model with the objective of our method, on the same networks."""
     parts = {"encoder": Encoder(method.encoder, method.heads), "decoder": Decoder(method.decoder)}
     sizes = {"input_dim": method.spec.shape, "latent_dim": method.spec.latent}
     settings: Any = method
@@ -108,12 +108,12 @@ class Steps(TrainingCallback):
 def epoch_of(
     model: nn.Module, images: Tensor, batch_size: int, rate: float, folder: Path, after_step: Callable[[], object]
 ) -> Callable[[], object]:
-    """A pass over the images by the trainer that pythae has for the model."""
+    """One pass over the images by pythae's trainer for the model."""
     common = {"output_dir": str(folder), "per_device_train_batch_size": batch_size, "no_cuda": True}
     if isinstance(model, Adversarial_AE):
         trainer_of: Any = AdversarialTrainer
         config = AdversarialTrainerConfig(**common, autoencoder_learning_rate=rate, discriminator_learning_rate=rate)
-    elif isinstance(model, RAE_L2):  # one optimiser each, for the weight decay of the decoder alone
+    elif isinstance(model, RAE_L2):  # two optimisers, because only the decoder has weight decay
         trainer_of = CoupledOptimizerTrainer
         config = CoupledOptimizerTrainerConfig(
             **common,

@@ -18,7 +18,7 @@ IMAGES = 20_000
 
 
 def seconds_per_image(draw: Draw, sizes: Sequence[int]) -> float:
-    """Wall-clock seconds of an image, drawn in the blocks and the random order of a grid."""
+    """Wall-clock seconds per image, drawn in blocks and in the random order of a grid."""
     generator = np.random.default_rng(0)
     factors = np.stack([generator.integers(0, n, IMAGES) for n in sizes], axis=1)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""RESULTS.md from what the rows' processes left."""
+"""RESULTS.md, from the results that the processes of the rows kept."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ MEDIAN_STEP = 1.05
 
 @dataclass(frozen=True)
 class Kept:
-    """A row that was measured, or the reason why it was not."""
+    """A row with its result, or with the reason why it was not measured."""
 
     row: Row
     peer: str
@@ -32,7 +32,7 @@ class Kept:
 
     @property
     def ratio(self) -> float | None:
-        """Theirs over ours, or ours over theirs where the goal limits that; None without a peer."""
+        """Theirs over ours, or ours over theirs if the goal limits that. None without a peer."""
         if self.measured is None or not self.measured.theirs:
             return None
         sides = self.measured.theirs, self.measured.ours
@@ -40,12 +40,12 @@ class Kept:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing that was compared differs by more than its tolerance."""
+        """Whether all results agree to within their tolerances."""
         return self.measured is None or self.measured.equality is None or self.measured.equality.holds
 
     @property
     def met(self) -> bool:
-        """Whether the goal is reached, by equal results."""
+        """Whether the goal is reached with equal results."""
         assert self.measured is not None
         goal, measured, found = self.row.goal, self.measured, self.ratio
         conditions = [
@@ -59,12 +59,12 @@ class Kept:
 
 
 def share(memory: tuple[float, float]) -> float:
-    """Our memory over theirs; what is below 1 MiB counts as that, since no smaller growth is seen."""
+    """Our memory over theirs. Less than 1 MiB counts as 1 MiB, because smaller growth is not visible."""
     return max(memory[0], 1) / max(memory[1], 1)
 
 
 def keep(name: str, measured: Measured | None, reason: str, peer: str, folder: Path) -> None:
-    """Leave what a row's process found."""
+    """Keep the result of a row."""
     found = None if measured is None else dataclasses.asdict(measured)
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f"{name}.partial"
@@ -73,7 +73,7 @@ def keep(name: str, measured: Measured | None, reason: str, peer: str, folder: P
 
 
 def kept(name: str, folder: Path) -> Kept | None:
-    """What a row's process left, if it is there."""
+    """The kept result of a row, if there is one."""
     file = folder / f"{name}.json"
     if not file.exists():
         return None
@@ -119,7 +119,7 @@ def line(found: Kept) -> list[str]:
 
 
 def median_step(all_of_them: Iterable[Kept]) -> list[list[str]]:
-    """The row of the median over methods, once all of them are there."""
+    """The row of the median over methods, if all of them were measured."""
     rows = [found for found in all_of_them if found.row.name in STEPS and found.measured is not None]
     if len(rows) < len(STEPS):
         return []

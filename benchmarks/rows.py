@@ -1,19 +1,19 @@
-"""A row of the table: a goal, the peer it is measured against, and the function that measures both."""
+"""The rows of the table: each has a goal, a peer, and a function that measures both sides."""
 
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Measure = Callable[[bool], "Measured"]  # given whether sizes are small
+Measure = Callable[[bool], "Measured"]  # the argument tells whether sizes are small
 
 
 class NotMeasured(Exception):
-    """Why a row has no numbers on this machine."""
+    """The reason why a row has no numbers on this machine."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a row has to reach; each condition that is given counts."""
+    """The conditions that a row has to meet; None is no condition."""
 
     faster: float | None = None  # theirs over ours, at least
     longer: float | None = None  # ours over theirs, at most
@@ -32,7 +32,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Equality:
-    """What was found equal on both sides, and to which tolerance."""
+    """The difference of a result between both sides, and its tolerance."""
 
     what: str
     difference: float
@@ -45,7 +45,7 @@ class Equality:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a row's process found: one value per repeat and side, the two of a repeat taken one after the other."""
+    """The result of a row: one value per repeat and side. The two values of a repeat are measured in turn."""
 
     ours: list[float]
     theirs: list[float] = field(default_factory=list)
@@ -56,20 +56,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `package` is the peer's distribution, "" where nothing stands beside ours."""
+    """One row. `package` is the distribution of the peer, "" if there is no peer."""
 
     name: str
     what: str
     package: str
     goal: Goal
     measure: Measure
-    peer: str = ""  # what of the package, where it is not the package itself
+    peer: str = ""  # the part of the package that is the peer, if it is not all of it
     unit: str = "s"
     smoke: bool = False  # also in the small subset
 
     @property
     def shown_peer(self) -> str:
-        """The peer with its version; NotMeasured where it is not installed."""
+        """The peer with its version. Raises NotMeasured if it is not installed."""
         if not self.package:
             return "–"
         try:
@@ -83,7 +83,7 @@ ROWS: dict[str, Row] = {}
 
 
 def add(row: Row) -> None:
-    """Put a row into the table, after those before it."""
+    """Add a row at the end of the table."""
     assert row.name not in ROWS
     ROWS[row.name] = row
 
@@ -91,7 +91,7 @@ def add(row: Row) -> None:
 def row(
     name: str, what: str, package: str, goal: Goal, *, peer: str = "", unit: str = "s", smoke: bool = False
 ) -> Callable[[Measure], Measure]:
-    """Put the function that measures a row into the table."""
+    """Add a row with this function at the end of the table."""
 
     def put(measure: Measure) -> Measure:
         add(Row(name, what, package, goal, measure, peer, unit, smoke))

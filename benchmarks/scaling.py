@@ -1,4 +1,4 @@
-"""Cost against size: `python -m benchmarks.scaling` measures and draws it, and writes SCALING.md and scaling.png.
+"""Cost against size. `python -m benchmarks.scaling` measures it and writes SCALING.md and scaling.png.
 
 Each point has a process of its own, which tells its seconds and the growth of its memory; a series ends where a point
 takes too long. The exponent is the slope of the logarithms over the upper half of a series.
@@ -47,13 +47,13 @@ SAMPLES = (1_000, 5_000, 10_000, 20_000, 50_000)
 DIMENSIONS = (64, 256, 1024, 2048)
 LARGEST = 50_000
 LATENTS = (8, 32, 128, 256)
-LONGEST = 60  # seconds that a point may take, by what the one before it took
+LONGEST = 60  # seconds that a point may take, estimated from the point before it
 Action = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is measured against which size, and the exponent that the algorithm's operations promise."""
+    """A quantity, the sizes it is measured at, and the exponent that follows from counting operations."""
 
     what: str
     against: str
@@ -61,7 +61,7 @@ class Series:
     theory: float
     prepare: Callable[[int], Action]
     others: str = ""
-    of_commands: bool = False  # whose memory is that of their processes
+    of_commands: bool = False  # a command, whose memory is that of its processes
 
     @property
     def legend(self) -> str:
@@ -71,7 +71,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Point:
-    """A size, the seconds it took and the MiB by which the process grew beyond its input."""
+    """A size, its seconds, and the MiB by which the process grew beyond its input."""
 
     value: int
     seconds: float
@@ -176,7 +176,7 @@ def with_methods(count: int) -> Action:
 
 
 def series() -> list[Series]:
-    """Everything that is measured, with the exponents that counting operations gives."""
+    """All series, with the exponents that follow from counting operations."""
     of_sets: list[tuple[str, Callable[..., object], float, float]] = [
         ("Fréchet distance", frechet_distance, 1, 2),
         ("KID, 100 subsets of 1,000", kernel_distance, 0, 1),
@@ -224,7 +224,7 @@ def series() -> list[Series]:
 
 
 def measured(place: int, value: int) -> Point:
-    """A point, in this process: the quicker of two calls where one is short."""
+    """A point, measured in this process. If a call is short, it is the quicker of two."""
     from lvm_bench.training import memory
 
     torch.set_num_threads(threads())
@@ -240,10 +240,10 @@ def measured(place: int, value: int) -> Point:
 
 
 def points(place: int) -> list[Point]:
-    """The points of a series, each from a process of its own, as far as they are quick enough."""
+    """The points of a series, each from its own process, up to the size that takes too long."""
     found: list[Point] = []
     for value in series()[place].values:
-        # What the last one took, times its theory: the next would take longer than is waited for.
+        # The seconds of the last point, scaled by theory, tell whether the next one takes too long.
         if found and found[-1].seconds * (value / found[-1].value) ** series()[place].theory > LONGEST:
             break
         with get_context("spawn").Pool(1) as pool:
@@ -261,7 +261,7 @@ def exponent(found: list[Point]) -> float:
 
 
 def draw(everything: list[tuple[Series, list[Point]]], file: Path) -> None:
-    """Seconds and memory over each kind of size, both axes logarithmic; single points are in the table alone."""
+    """Seconds and memory against each kind of size on logarithmic axes. Single points are in the table alone."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -275,7 +275,7 @@ def draw(everything: list[tuple[Series, list[Point]]], file: Path) -> None:
     for above, below, kind in zip(*axes, kinds, strict=True):
         own = [(each, found) for each, found in drawn if each.against == kind]
         for number, (each, found) in enumerate(own):
-            sizes, line = [point.value for point in found], ".-" if number < 10 else ".:"  # colours come again
+            sizes, line = [point.value for point in found], ".-" if number < 10 else ".:"  # colours repeat after ten
             above.plot(sizes, [point.seconds for point in found], line, label=each.legend)
             below.plot(sizes, [max(point.memory, 1) for point in found], line)
         for axis, name in ((above, "seconds"), (below, "MiB beyond the input")):
@@ -333,7 +333,7 @@ def page(everything: list[tuple[Series, list[Point]]]) -> str:
 
 
 def in_all(everything: list[tuple[Series, list[Point]]]) -> str:
-    """The memory of the largest k-NN shares with their input."""
+    """The memory of the largest k-NN shares, input included."""
     found = next(found for each, found in everything if each.values == (LARGEST,))
     mebibytes = found[-1].memory + 2 * LARGEST * 2048 * 4 / 2**20
     return (
@@ -351,7 +351,7 @@ def estimate(name: str) -> str:
 
 
 def main() -> None:
-    """Measure what is not kept, draw, write."""
+    """Measure the points that are not kept, draw, and write."""
     everything = []
     for place, each in enumerate(series()):
         file = KEPT / f"scaling-{place}.json"

@@ -1,4 +1,4 @@
-"""Training steps beside pythae and a plain loop, bfloat16 beside float32, the AVAE beside the auto-encoder."""
+"""Training steps beside pythae and a plain loop, bfloat16 beside float32, and the AVAE beside the auto-encoder."""
 
 import statistics
 import tempfile
@@ -26,18 +26,18 @@ from lvm_bench.training.build import build
 from lvm_bench.training.loop import train
 
 SHAPE, RANGE, BATCH = (1, 32, 32), (0.0, 1.0), 100
-STEPS, REPEATS = 13, 7  # the first step of each repeat is not counted: it makes the optimiser's moments
+STEPS, REPEATS = 13, 7  # the first step of each repeat is not counted, because it creates the moments of Adam
 
 
 def task(method: str, small: bool, *settings: str) -> Job:
-    """A method on MNIST as the suite `paper` has it, one epoch; `small`: a quarter of the channels."""
+    """The job of a method on MNIST in the suite `paper`, with one epoch. `small` takes a quarter of the channels."""
     changed = ("epochs=1", *(["width=0.25"] if small else []), *settings)
     file = bench_toml.defaults_folder() / "bench.toml"
     return resolve(file, "paper", methods=(method,), datasets=("mnist",), seeds=(0,), settings=changed).jobs[0]
 
 
 def pixels(n: int) -> Tensor:
-    """Random images: what they show does not change what a step costs."""
+    """Random images. Their content does not change the cost of a step."""
     return torch.randint(256, (n, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -50,7 +50,7 @@ def made(job: Job, n: int, likelihood: Any = "sse", **arguments: Any) -> Method:
 
 
 def plain(method: Method) -> Method:
-    """The method as one writes it down: torch's own layers in the place of ours, contiguous in memory."""
+    """The method as one would write it: with torch's own layers instead of ours, contiguous in memory."""
     for layer in method.modules():
         for ours, theirs in ((Halving, nn.Conv2d), (Doubling, nn.ConvTranspose2d)):
             if isinstance(layer, ours):
@@ -60,13 +60,13 @@ def plain(method: Method) -> Method:
 
 @dataclass
 class Clock:
-    """Notes when each step ends."""
+    """Records when each step ends."""
 
     ends: list[float] = field(default_factory=list)
 
     def __call__(self) -> bool:
         self.ends.append(time.perf_counter())
-        return False  # as the question whether to stop
+        return False  # as the answer to `stop`
 
     def step(self, action: Callable[[], object]) -> float:
         """Median seconds of the steps that an action makes, from the end of one to the end of the next."""
@@ -82,7 +82,7 @@ def our_step(job: Job, method: Method, images: Tensor) -> float:
 
 
 def first_losses(method: Method, x: Tensor, theirs: Callable[[], Any]) -> tuple[dict[str, Tensor], Any]:
-    """Losses of a batch by our method and by theirs, both with the noise of torch's own generator from one seed."""
+    """Losses of a batch by our method and by theirs, with the same noise from torch's own generator."""
     kept, method.generator = method.generator, torch.default_generator
     torch.manual_seed(0)
     ours = method.losses(x)
@@ -99,7 +99,7 @@ def values_of(pairs: list[tuple[Any, Any]]) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """A method that pythae has: what makes the two objectives one, and which of their values are compared."""
+    """A method that pythae has: the settings that make both objectives equal, and the values that are compared."""
 
     likelihood: str
     arguments: dict[str, Any]
@@ -111,7 +111,7 @@ def whole_loss(_: Method, ours: dict[str, Tensor], theirs: Any) -> list[tuple[An
     return [(ours["loss"], theirs.loss), (ours["recon"], theirs.recon_loss)]
 
 
-# pythae's mean squared error has the 1/2 of a Gaussian of variance 1 in its variational models.
+# In its variational models pythae's mean squared error has the factor 1/2 of a Gaussian of variance 1.
 CASES = {
     "vae": Case("gaussian_unit", {}, "loss of a batch", whole_loss),
     "beta-tcvae": Case("gaussian_unit", {"objective": "weighted"}, "loss of a batch", whole_loss),
@@ -143,7 +143,7 @@ CASES = {
 
 
 def against_pythae(name: str, small: bool) -> Measured:
-    """A step of a method by us and by pythae's own trainer."""
+    """A step of a method by us and by pythae's trainer."""
     if name not in CASES:
         raise NotMeasured(f"not to be had: pythae has no {name.upper()}")
     from benchmarks.pythae_models import epoch_of, model_of
@@ -185,7 +185,7 @@ for _name, _label in LABELS.items():
 
 
 def plain_loop(method: Method, images: Tensor, rate: float, after_step: Callable[[], object]) -> Callable[[], None]:
-    """A pass over float images as one writes it down: a permutation, the loss, Adam."""
+    """One pass over float images as one would write it: a permutation, the loss, Adam."""
     optimiser = torch.optim.Adam(method.parameters(), lr=rate)
 
     def epoch() -> None:
@@ -236,7 +236,7 @@ def against_plain_loop(small: bool) -> Measured:
     peer="our own float32",
 )
 def bf16(small: bool) -> Measured:
-    """A step in bfloat16 and one in float32; NotMeasured where the setting or the arithmetic does not exist."""
+    """A step in bfloat16 and one in float32. Raises NotMeasured if the setting or the arithmetic does not exist."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if "avx512_bf16" not in flags and "amx_bf16" not in flags:
         raise NotMeasured("this CPU has no bfloat16 arithmetic (avx512_bf16 or amx_bf16)")
@@ -255,7 +255,7 @@ def bf16(small: bool) -> Measured:
 
 
 def profiled(job: Job, method: Method, images: Tensor) -> str:
-    """The milliseconds of convolutions, whether or not as products, in a step, and those of all else."""
+    """The milliseconds of convolutions in a step, as products or not, and those of everything else."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         train(method, images, images[:2], job.training, 0)
     events, steps = profile.key_averages(), len(images) / BATCH
@@ -266,10 +266,10 @@ def profiled(job: Job, method: Method, images: Tensor) -> str:
 
 
 def avae_epoch(m: int, small: bool) -> Measured:
-    """An epoch of the AVAE on as many images as an epoch of the auto-encoder, and what each part of a step costs."""
+    """An epoch of the AVAE and of the auto-encoder on equally many images, and the cost of each part of a step."""
     m, steps = (m // 10, 10) if small else (m, 20)
     jobs = {"avae": task("avae", small, f"m={m}"), "ae": task("ae", small)}
-    images = {"avae": pixels(m + steps * BATCH), "ae": pixels(steps * BATCH)}  # the m are in no minibatch
+    images = {"avae": pixels(m + steps * BATCH), "ae": pixels(steps * BATCH)}  # m images are in no minibatch
     methods: dict[str, Any] = {name: made(jobs[name], len(images[name])) for name in jobs}
 
     def epoch(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Whole commands: the evaluation of a run beside the peers one after another, starting, reporting, memory."""
+"""Whole commands: the evaluation of a run beside the peers in turn, the start, a report, and memory."""
 
 import os
 import resource
@@ -30,12 +30,12 @@ from lvm_bench.suites.resolve import resolve
 from lvm_bench.training.build import build
 from lvm_bench.training.loop import train
 
-METRICS = ("frechet", "kid", "prd", "knn", "entropy")  # those that peers have
+METRICS = ("frechet", "kid", "prd", "knn", "entropy")  # the metrics that peers have
 DECODED = ("recon", "interpolated", "fake", "expost")
 
 
 def trained_run(metrics: tuple[str, ...], small: bool) -> Callable[[], ModelEvidence]:
-    """Evidence, made anew at each call, of a VAE of `mnist-small` after one epoch, for these metrics."""
+    """A function that returns fresh evidence for these metrics, of a VAE of `mnist-small` after one epoch."""
     chosen = [f"metrics={list(metrics)}".replace("'", '"')] if metrics else []
     sizes = ["samples=500", "kid_subset_size=100", "kid_subsets=10"] if small else []
     settings = ("epochs=1", *chosen, *sizes)
@@ -60,7 +60,7 @@ def trained_run(metrics: tuple[str, ...], small: bool) -> Callable[[], ModelEvid
 
 
 def ours(evidence: ModelEvidence) -> dict[str, float]:
-    """The scores of a run as `lvm-bench run` makes them."""
+    """The scores of a run as `lvm-bench run` computes them."""
     with tempfile.TemporaryDirectory() as folder:
         return evaluate(evidence, Path(folder) / "scores.json", "benchmark")
 
@@ -75,7 +75,7 @@ def raw_entropy(rows: np.ndarray) -> float:
 
 
 def paper_entropy(rows: np.ndarray) -> float:
-    """The entropy in the authors' form: whitened about 0, h = alpha h0, the density has a floor."""
+    """The entropy in the authors' form: whitened about 0, with h = alpha h0 and a density floor."""
     n, l = rows.shape
     spectrum, axes = np.linalg.eigh(rows.T @ rows / (n - 1))
     h = corrected_bandwidth(PAPER_BANDWIDTHS.get((l, n)) or optimal_bandwidth(l, n))
@@ -104,7 +104,7 @@ def theirs(evidence: ModelEvidence) -> dict[str, float]:
 
 
 def inputs_of(evidence: ModelEvidence) -> None:
-    """Everything that these metrics are measured on."""
+    """All evidence that these metrics need."""
     for variant in DECODED:
         evidence.features(variant)
     for variant in ("mean", "sampled"):
@@ -120,9 +120,9 @@ def inputs_of(evidence: ModelEvidence) -> None:
     smoke=True,
 )
 def evaluation(small: bool) -> Measured:
-    """The metrics that peers have, of one run; encoding, decoding and features are ours on both sides."""
+    """The metrics that peers have, for one run. Both sides use our encoding, decoding and features."""
     fresh = trained_run(METRICS, small)
-    ours(fresh())  # what a suite computes once is at hand: the features of the training images, h0
+    ours(fresh())  # fills the caches of a suite: features of the training images, h0
     with quiet():
         mine, others, a, b = taking_turns(lambda: ours(fresh()), lambda: theirs(fresh()), 2, warm=False)
     plain = {key.removesuffix("@classifier"): value for key, value in a.items()}
@@ -139,7 +139,7 @@ def evaluation(small: bool) -> Measured:
 
 @row("evaluation-all", "evaluation of an MNIST run of `mnist-small` with every metric", "", Goal(most=40.0))
 def whole_evaluation(small: bool) -> Measured:
-    """Seconds of everything that is measured of a run."""
+    """Seconds of all metrics of a run."""
     fresh = trained_run((), small)
     ours(fresh())
     return Measured([timed(lambda: ours(fresh()))[0] for _ in range(1 if small else 2)])
@@ -147,7 +147,7 @@ def whole_evaluation(small: bool) -> Measured:
 
 @row("paper-memory", "peak memory of the AVAE of `paper` on MNIST", "", Goal(most=4.0), unit="GiB")
 def paper_memory(small: bool) -> Measured:
-    """The full-width network, m = 10,000 and 10,000 samples measured, in a process of its own."""
+    """The full-width network with m = 10,000 and 10,000 samples, measured in its own process."""
     try:
         require("mnist", data_root())
     except UserError as error:
@@ -155,14 +155,14 @@ def paper_memory(small: bool) -> Measured:
     with tempfile.TemporaryDirectory() as results:
         command = [sys.executable, "-m", "lvm_bench", "run", "--suite", "paper", "--datasets", "mnist"]
         command += ["--methods", "avae", "--seeds", "0", "--extractor", "classifier", "--results", results]
-        # Two thousand images make minibatches: more change the time, not the memory but for 1 KiB an image.
+        # Two thousand images are in minibatches. More would add time, and only 1 KiB of memory each.
         command += ["--set", "epochs=1", "--set", "train_images=12000", "--set", "classifier_epochs=1"]
         subprocess.run(command, check=True, cwd=results)
     return Measured([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20])
 
 
 def command_seconds(*words: str) -> float:
-    """Seconds of `lvm-bench` in a new process, which finds its modules compiled, as an installation's are."""
+    """Seconds of `lvm-bench` in a new process, whose modules are compiled, as in an installation."""
     command = [sys.executable, "-m", "lvm_bench", *words]
     compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return timed(lambda: subprocess.run(command, check=True, capture_output=True, env=compiled))[0]

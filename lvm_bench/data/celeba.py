@@ -1,4 +1,4 @@
-"""CelebA, aligned and cropped, read straight from its zip archive."""
+"""CelebA, aligned and cropped, read directly from its zip archive."""
 
 import io
 import zipfile
@@ -15,10 +15,11 @@ from lvm_bench.data.official import whole
 from lvm_bench.data.processed import processed
 from lvm_bench.registry import DATASETS
 
-CROP, SIZE = 140, 64  # of 178 x 218: left 19, top 39, right 159, bottom 179
+CROP, SIZE = 140, 64  # pixels; the crop of 178 x 218 has left 19, top 39, right 159, bottom 179
 
 
 def _file(name: str, drive: str, md5: str, size: int) -> RemoteFile:
+    """A file of the release, by its identifier in Google Drive."""
     return RemoteFile(
         f"celeba/{name}",
         f"https://drive.usercontent.google.com/download?id={drive}&export=download&confirm=t",
@@ -63,7 +64,7 @@ def celeba(root: Path) -> Splits:
 
 
 def _processed(archive: Path, names: list[str]) -> UInt8[np.ndarray, "n 3 64 64"]:
-    """The images in the order of `names`, memory-mapped; made once, and cached by a hash of their inputs."""
+    """The images in the order of `names`, memory-mapped. They are made once and cached by a hash of their inputs."""
     import PIL
 
     checksums = [file.checksum for file in DATASETS["celeba"].info.files]

@@ -28,7 +28,7 @@ def cifar10(root: Path) -> Splits:
     (archive,) = require("cifar10", root)
     parts: dict[str, bytes] = {}
     with whole(archive):
-        with tarfile.open(archive, "r:gz") as tar:  # read in memory: nothing is unpacked to where a name leads
+        with tarfile.open(archive, "r:gz") as tar:  # read in memory, so that no name in the archive becomes a path
             for member in tar:
                 stream = tar.extractfile(member) if member.isreg() else None
                 if stream is not None:
@@ -39,6 +39,6 @@ def cifar10(root: Path) -> Splits:
 
 
 def _images(content: bytes) -> Images:
-    """Records of 3,073 bytes: the label, then 1,024 bytes each of red, green and blue."""
+    """Images from records of 3,073 bytes: the label, then 1,024 bytes each of red, green and blue."""
     records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
     return Images(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64))

@@ -6,7 +6,7 @@ import numpy as np
 
 from lvm_bench.data.images import Images, Splits, dataset, shuffled
 
-TRAIN, VALIDATION = 1200, 200  # the other 397 of 1,797 are the test split
+TRAIN, VALIDATION = 1200, 200  # the other 397 of the 1,797 images are the test split
 
 
 @dataset("digits", licence="CC BY 4.0")

@@ -12,6 +12,7 @@ import numpy as np
 from lvm_bench.data.files import RemoteFile, require
 from lvm_bench.data.folder import progress
 from lvm_bench.data.images import Outline, Splits, dataset
+from lvm_bench.data.npz import array_header
 from lvm_bench.data.official import Blocks, damaged, grid, whole
 
 SIZE = 64
@@ -41,15 +42,14 @@ def dsprites(root: Path) -> Splits:
         classes = np.lib.format.read_array(stream, allow_pickle=False)
     if classes.ndim != 2 or classes.shape[1] != 1 + len(NAMES) or not np.issubdtype(classes.dtype, np.integer):
         raise damaged(file, f"its latents_classes are {classes.dtype} {classes.shape}, not integers (n, 6)")
-    factors = classes[:, 1:].astype(np.int64)  # the first is colour, which has one value
+    factors = classes[:, 1:].astype(np.int64)  # the first column is colour, which has one value
     return grid(file, NAMES, factors, (1, SIZE, SIZE), partial(_images, file, len(factors))).splits()
 
 
 def _images(file: Path, n: int) -> Blocks:
+    """The n images in blocks; UserError unless the file has them as uint8 with values 0 and 1."""
     with whole(file), array(file, "imgs") as stream:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(stream)
+        shape, fortran, dtype = array_header(stream)
         if shape != (n, SIZE, SIZE) or dtype != np.uint8 or fortran:
             raise damaged(file, f"its imgs are {dtype} {shape}, not uint8 {(n, SIZE, SIZE)} row-major")
         for start in progress(list(range(0, n, BLOCK)), "dSprites: unpacking, once"):
@@ -65,7 +65,7 @@ def _images(file: Path, n: int) -> Blocks:
 
 @contextmanager
 def array(file: Path, name: str) -> Iterator[IO[bytes]]:
-    """The stream, in numpy's format, of one array of an .npz file: nothing else is read, no pickle loaded."""
+    """The stream of one array of an .npz file, in the format of NumPy. Nothing else is read."""
     with zipfile.ZipFile(file) as archive:
         if f"{name}.npy" not in archive.namelist():
             found = ", ".join(member.removesuffix(".npy") for member in archive.namelist())

@@ -1,4 +1,4 @@
-"""Where data files lie, whether they are whole, and how to get them."""
+"""The files of data sets: their places, checksums and downloads."""
 
 import hashlib
 import os
@@ -21,13 +21,13 @@ TIMEOUT = 30.0  # seconds without a byte before a download is given up
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that can be downloaded; the first folder of its path is the name to fetch it by."""
+    """A file that can be downloaded. The first folder of its path is the name for `data fetch`."""
 
     path: str  # relative to the data root
     url: str
     checksum: str  # "sha256:..." or "md5:...", in hexadecimal
     size: int  # bytes
-    note: str = ""  # a sentence on what else can be done where it is missing
+    note: str = ""  # a sentence on what else can be done if it is missing
 
     @property
     def owner(self) -> str:
@@ -45,7 +45,7 @@ WEIGHTS_LICENCE = "Apache 2.0"
 
 
 class Row(NamedTuple):
-    """One line of the inventory."""
+    """One file in the inventory."""
 
     owner: str
     file: str
@@ -55,13 +55,13 @@ class Row(NamedTuple):
 
 
 def data_root(option: Path | None = None) -> Path:
-    """The folder of the data sets: `--data`, else $LVM_BENCH_DATA, else a folder in the user's cache."""
+    """The folder of the data sets: `--data`, else $LVM_BENCH_DATA, else a folder in the cache of the user."""
     chosen = option or os.environ.get("LVM_BENCH_DATA") or _user_cache() / "data"
     return Path(chosen).expanduser()
 
 
 def cache_folder() -> Path:
-    """The folder of whatever can be computed again: processed images, features of real images."""
+    """The folder of everything that can be computed again: processed images, features of real images."""
     return _user_cache() / "cache"
 
 
@@ -70,21 +70,21 @@ def _user_cache() -> Path:
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """The digest of a file in hexadecimal, by the name of the algorithm: sha256 or md5."""
+    """The digest of a file in hexadecimal. `algorithm` is sha256 or md5."""
     with path.open("rb") as stream:
-        # md5 is what some releases publish; it guards against damage, not against an attacker.
+        # Some releases publish md5 alone, which guards against damage but not against an attacker.
         return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def difference(file: RemoteFile, path: Path) -> str | None:
-    """How the file at `path` differs from what `file` promises, or None."""
+    """How the checksum of the file at `path` differs from the promised one, or None."""
     algorithm, expected = file.checksum.split(":")
     actual = checksum(path, algorithm)
     return None if actual == expected else f"its {algorithm} is {actual}, not {expected}"
 
 
 def verify(file: RemoteFile, root: Path) -> Path:
-    """The path of a file that is there and whole; UserError with what to do where it is damaged."""
+    """The path of a file that is whole. UserError, which says what to do, if it is damaged."""
     path = root / file.path
     try:
         wrong = difference(file, path)
@@ -98,7 +98,7 @@ def verify(file: RemoteFile, root: Path) -> Path:
 
 
 def require(name: str, root: Path) -> list[Path]:
-    """The verified files of a data set, or of `inception`, in the order of their declaration.
+    """The paths of the files of a data set, or of `inception`, in the order of their declaration, after a check.
 
     Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
     """
@@ -110,6 +110,7 @@ def require(name: str, root: Path) -> list[Path]:
 
 
 def _missing(file: RemoteFile, path: Path) -> str:
+    """The sentence about a missing file."""
     return (
         f"{path} is missing: run `lvm-bench data fetch {file.owner}`, or download {file.url} "
         f"and put it there ({file.checksum.replace(':', ' ')}). {file.note}"
@@ -117,15 +118,15 @@ def _missing(file: RemoteFile, path: Path) -> str:
 
 
 def fetchable() -> dict[str, tuple[RemoteFile, ...]]:
-    """Whatever `fetch` can download, by name: the data sets that have files, and the Inception weights."""
+    """The files that `fetch` can download, by name: those of the data sets, and the Inception weights."""
     sets = {name: function.info.files for name, function in DATASETS.items() if function.info.files}
     return {**sets, WEIGHTS.owner: (WEIGHTS,)}
 
 
 def fetch(name: str, root: Path) -> None:
-    """Download the files of `name` that are missing or damaged; only a verified file gets its name.
+    """Download the files of `name` that are missing or damaged. A file gets its name only after its check.
 
-    Raises UserError with the address, the place and the checksum where that fails.
+    Raises UserError with the address, the place and the checksum if that fails.
     """
     known = fetchable()
     if name not in known:
@@ -135,9 +136,9 @@ def fetch(name: str, root: Path) -> None:
         try:
             if not path.is_file() or difference(file, path):
                 disk.write(path, partial(_download, file))
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to something that is no address
             if isinstance(error, HTTPError):
-                error.close()  # it is the server's answer too, and holds the connection
+                error.close()  # the error is also the answer of the server, which holds the connection
             raise UserError(
                 f"{file.url} could not be downloaded ({error}): get the file in another way and "
                 f"put it at {path} ({file.checksum.replace(':', ' ')}). {file.note}".rstrip()
@@ -145,6 +146,7 @@ def fetch(name: str, root: Path) -> None:
 
 
 def _download(file: RemoteFile, beside: Path) -> None:
+    """Download a file with a progress bar; OSError unless its checksum is the promised one."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -160,13 +162,13 @@ def _download(file: RemoteFile, beside: Path) -> None:
         while stream.tell() <= file.size and (chunk := response.read(CHUNK)):
             stream.write(chunk)
             progress.advance(bar, len(chunk))
-    # A server that is full or moved often answers with a page of text: that is not the file either.
+    # A server that is full or has moved often answers with a page of text, which fails the check.
     if wrong := difference(file, beside):
         raise OSError(f"of the {beside.stat().st_size:,} bytes that came, {wrong}")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server's redirects over https alone."""
+    """Follows redirects only to https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         _require_https(newurl)
@@ -174,14 +176,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _require_https(url: str) -> None:
-    """OSError unless nobody on the way can change what an address gives: https, or this very machine."""
+    """OSError unless the address is https or this machine, so that nobody on the way can change the answer."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
         raise OSError(f"{url} is no https address")
 
 
 def inventory(root: Path) -> list[Row]:
-    """Every file of the data sets and extractors: present, missing, or damaged as its size alone can tell."""
+    """Every file of the data sets and extractors: present, missing, or damaged, judged by its size alone."""
     licences = {name: function.info.licence for name, function in DATASETS.items()}
     rows = []
     for owner, files in fetchable().items():

@@ -1,4 +1,4 @@
-"""A user's own folder of image files."""
+"""A user's own folder of image files, and the decoding of images that CelebA shares."""
 
 import struct
 import warnings
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-# Pillow would try all it knows whatever the suffix, and gives some formats to programs such as Ghostscript.
+# Without this list Pillow would try every format whatever the suffix, and hand some to programs such as Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-LARGEST_SIZE = 4096  # pixels along a side: no network here comes near it
+LARGEST_SIZE = 4096  # pixels along a side, far beyond any network here
 
 
 @dataset("folder")
 def folder(root: Path, *, path: str, test_path: str | None = None, size: int = 64, crop: int | None = None) -> Splits:
     """Your own image files, 3 x size x size: centre crop (`crop` pixels, else the largest square), LANCZOS.
 
-    Files are found in sub-folders too. Where each lies in one, and there are two or more, the topmost is its
-    class. Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
+    Sub-folders are searched too. If every file lies in one, and there are two or more, the topmost is its class.
+    Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
     """
     for key, value in (("size", size), ("crop", crop)):
         if value is not None and not 1 <= value <= LARGEST_SIZE:
@@ -42,7 +42,7 @@ def folder(root: Path, *, path: str, test_path: str | None = None, size: int = 6
 
 
 def _read(home: Path, key: str, size: int, crop: int | None) -> tuple[UInt8[np.ndarray, "n 3 h w"], list[str]]:
-    """The images of a folder in the order of their paths, and the sub-folder of each ("" for none)."""
+    """The images of a folder in the order of their paths, and the topmost sub-folder of each ("" for none)."""
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
     files = sorted(
@@ -53,13 +53,14 @@ def _read(home: Path, key: str, size: int, crop: int | None) -> tuple[UInt8[np.n
     try:
         pixels = np.empty((len(files), 3, size, size), np.uint8)
     except MemoryError as error:
-        raise UserError(f"{home}: {len(files):,} images with size = {size} do not fit the memory.") from error
+        raise UserError(f"{home}: {len(files):,} images with size = {size} do not fit into memory.") from error
     for index, file in enumerate(progress(files, f"Reading {home.name}")):
         pixels[index] = _decode(home / file, size, crop)
     return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files]
 
 
 def _labels(classes: list[str], everywhere: list[str]) -> np.ndarray | None:
+    """The number of each class among those of all splits; None if an image has no class, or there is one class."""
     names = sorted(set(everywhere))
     if "" in names or len(names) == 1:
         return None
@@ -67,6 +68,7 @@ def _labels(classes: list[str], everywhere: list[str]) -> np.ndarray | None:
 
 
 def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w"]:
+    """The image in a file; UserError if it cannot be decoded or is smaller than the crop."""
     import PIL.Image
 
     try:
@@ -75,7 +77,7 @@ def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w
             opened = PIL.Image.open(file, formats=FORMATS)
         with opened as image:
             image.load()
-            # Pillow clips 16-bit and float pixels to 255 when it makes them RGB: nearly white images.
+            # Pillow clips 16-bit and float pixels to 255 when it converts them to RGB: images become nearly white.
             if image.mode[0] in "IF":
                 raise ValueError(f"pixels of mode {image.mode}, more than 8 bits")
             return square(image, crop or min(image.size), size)
@@ -87,7 +89,7 @@ def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w
 
 
 def square(image: "Image", crop: int, size: int) -> UInt8[np.ndarray, "3 h w"]:
-    """The central `crop` x `crop` pixels in RGB, resized with LANCZOS; ValueError where there are fewer."""
+    """The central `crop` x `crop` pixels in RGB, resized with LANCZOS. ValueError if there are fewer pixels."""
     from PIL.Image import Resampling
 
     if crop > min(image.size):
@@ -99,7 +101,7 @@ def square(image: "Image", crop: int, size: int) -> UInt8[np.ndarray, "3 h w"]:
 
 
 def progress(items: list[T], title: str) -> Iterable[T]:
-    """The items, with a bar on stderr where that is a terminal."""
+    """The items, with a progress bar on stderr if that is a terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import track

@@ -1,4 +1,4 @@
-"""Images: uint8, channels first, with labels or ground-truth factors where they exist; and a data set's splits."""
+"""Images as uint8 arrays with labels or ground-truth factors, the splits of a data set, and loading them for a run."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from lvm_bench.errors import UserError
 from lvm_bench.registry import DATASETS
 from lvm_bench.seeding import generator
 
-OWN_SPLIT = 6  # where the data have no splits of their own, one in six images becomes another split
-GRID_ASIDE = 20_000  # images of a grid that are set aside, at most: half to validate, half to test
+OWN_SPLIT = 6  # one in six images becomes another split if the data come without splits
+GRID_ASIDE = 20_000  # images of a grid that are set aside at most, half to validate and half to test
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Pixels 0..255 (an array, or a memory-mapped file where that is large) and class labels, if any."""
+    """Pixels 0..255, in memory or memory-mapped, and class labels, if there are any."""
 
     pixels: UInt8[np.ndarray, "n c h w"]
     labels: Int64[np.ndarray, " n"] | None = None
@@ -35,15 +35,15 @@ class Images:
         return len(self.pixels)
 
     def take(self, which: slice | Int64[np.ndarray, " m"]) -> "Images":
-        """The images at a slice (a view) or at indices (a copy), in that order."""
+        """The images at a slice (a view) or at indices (a copy)."""
         return Images(self.pixels[which], None if self.labels is None else self.labels[which])
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Every combination of the ground-truth factors' values as one image, in a fixed random order.
+    """One image of every combination of values of the ground-truth factors, in a fixed random order.
 
-    Combinations are counted row-major, the last factor fastest: `order[i]` is that of `pixels[i]`.
+    Combinations are numbered row-major, the last factor fastest; `pixels[i]` shows combination `order[i]`.
     """
 
     names: tuple[str, ...]
@@ -57,19 +57,19 @@ class Grid:
             raise ValueError(f"{len(self.pixels)} images are no grid of {self.names} with {self.sizes} values")
 
     def at(self, factors: Int64[np.ndarray, "m k"]) -> UInt8[np.ndarray, "m c h w"]:
-        """The images of combinations given by their factors' indices."""
+        """The images of combinations, which are given by the indices of their factors."""
         places = np.empty_like(self.order)
         places[self.order] = np.arange(len(self.order))
         return np.asarray(self.pixels[places[np.ravel_multi_index(tuple(factors.T), self.sizes)]])
 
     def factors(self) -> Int64[np.ndarray, "n k"]:
-        """The factors' indices of each image."""
+        """The indices of the factors of each image."""
         return np.stack(np.unravel_index(self.order, self.sizes), axis=1).astype(np.int64)
 
     def sweeps(self, most: int) -> list[UInt8[np.ndarray, "t c h w"]]:
-        """For each factor the images of its values, of `most` of them at most; the others stay as they are."""
+        """For each factor the images of its values, `most` of them at most, while the other factors stay fixed."""
         k = len(self.sizes)
-        # Not in the middle: factors with equally many values, such as hues, should differ.
+        # Not all in the middle: factors with equally many values, such as hues, should look different.
         fixed = np.array([(k - i) * size // (k + 1) for i, size in enumerate(self.sizes)])
         found = []
         for factor, size in enumerate(self.sizes):
@@ -79,7 +79,7 @@ class Grid:
         return found
 
     def splits(self) -> "Splits":
-        """All images but the last 20,000 (at most a sixth) to train, half of those to validate, half to test."""
+        """The last 20,000 images (at most a sixth) validate and test, half each. All others train."""
         n = len(self.order)
         aside = min(GRID_ASIDE, n // OWN_SPLIT)
         images = Images(self.pixels)
@@ -90,7 +90,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What a data-set function returns; `validation` is None where the official release has no such split."""
+    """The result of a data-set function. `validation` is None if the official release has no such split."""
 
     train: Images
     test: Images
@@ -100,17 +100,17 @@ class Splits:
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a data set without its files: the shape of an image, and the images of each split or factor."""
+    """The facts of a data set that are known without its files: shape of an image, sizes of splits or factors."""
 
     shape: tuple[int, int, int]  # c, h, w
     train: int = 0
     validation: int = 0
     test: int = 0
     classes: int = 0
-    factor_sizes: tuple[int, ...] = ()  # of a grid, whose splits follow from them
+    factor_sizes: tuple[int, ...] = ()  # of a grid; its splits follow from them
 
     def made_up(self) -> Splits:
-        """Splits of this outline whose images show nothing."""
+        """Splits of these sizes, made of random pixels."""
         if self.factor_sizes:
             n = int(np.prod(self.factor_sizes))
             names = tuple(f"factor {i}" for i in range(len(self.factor_sizes)))
@@ -123,7 +123,7 @@ class Outline:
 
 
 def overlapping(n: int, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "n c h w"]:
-    """Images of random pixels that overlap in memory: each begins a byte after the one before."""
+    """Images of random pixels that overlap in memory. Each begins one byte after the image before it."""
     c, h, w = shape
     stream = np.random.default_rng(0).integers(256, size=n + c * h * w - 1, dtype=np.uint8)
     return np.lib.stride_tricks.as_strided(stream, (n, c, h, w), (1, h * w, w, 1))
@@ -137,15 +137,15 @@ class Info:
     value_range: tuple[float, float]
     files: tuple[RemoteFile, ...]
     licence: str
-    novel: str  # the data set of equal shape whose images a model of this one should find novel
-    outline: Callable[..., Outline] | None  # from the options; None where the files alone tell it
+    novel: str  # a data set of equal shape, whose images a model of this one should find novel
+    outline: Callable[..., Outline] | None  # from the options; None if only the files tell it
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The images of a run; `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
+    """The images of a run. `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
 
-    `novel` are test images of another data set, where that has one whose files are here.
+    `novel` are test images of another data set, if one is declared and its files are here.
     """
 
     name: str
@@ -192,11 +192,11 @@ def load(
     test_images: int | None = None,
     made_up: bool = False,
 ) -> Data:
-    """The first images of each split of a data set; None takes all of them.
+    """The first images of each split of a data set; None means all of them.
 
-    Without an official validation split, the last `validation_images` (None: a sixth) of the training images
-    become one, before `train_images` are taken. Raises UserError where there are fewer images than asked for.
-    `made_up` puts images that show nothing in the place of those of a data set whose outline is known: no file is read.
+    If there is no official validation split, the last `validation_images` (None: a sixth) of the training images
+    become one before `train_images` are taken. `made_up` takes random pixels and reads no file, if the outline of the
+    data set is known. Raises UserError if there are fewer images than asked for.
     """
     function, info = DATASETS[name], DATASETS[name].info
     outline: Outline | None = info.outline(**options) if made_up and info.outline else None
@@ -218,12 +218,13 @@ def load(
         novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
     if outline:
         return Data(name, train, validation, test, info.value_range, "made up", splits.grid, novel)
-    # A grid holds its splits' images and fixes their order.
+    # A grid holds the images of all splits and fixes their order.
     digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
     return Data(name, train, validation, test, info.value_range, digest, splits.grid, novel)
 
 
 def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:
+    """The first `count` images of a split; UserError, which names the setting `key`, if there are fewer."""
     if count is not None and not 0 < count <= len(images):
         raise UserError(
             f"The data set {name!r} has {len(images):,} {split} images, and {key} = {count}. "
@@ -233,11 +234,11 @@ def _first(name: str, split: str, images: Images, key: str, count: int | None) -
 
 
 def fingerprint(parts: Sequence[Images]) -> str:
-    """SHA-256, in hexadecimal, of the shapes, pixels and labels of some images, in order."""
+    """The SHA-256 of the shapes, pixels and labels of images in order, in hexadecimal."""
     total = hashlib.sha256()
     for images in parts:
         total.update(f"{images.pixels.shape} {images.labels is not None}".encode())
-        for start in range(0, len(images), 10_000):  # a memory-mapped split never comes into memory whole
+        for start in range(0, len(images), 10_000):  # so that a memory-mapped split is never in memory as a whole
             total.update(np.ascontiguousarray(images.pixels[start : start + 10_000]).data)
         if images.labels is not None:
             total.update(images.labels.astype("<i8").tobytes())
@@ -245,7 +246,7 @@ def fingerprint(parts: Sequence[Images]) -> str:
 
 
 def random_order(n: int, name: str) -> Int64[np.ndarray, " n"]:
-    """The fixed random order of a data set's n images: the first m of them are a fair sample of all."""
+    """The fixed random order of the n images of a data set. The first m are a fair sample of all."""
     import torch
 
     return torch.randperm(n, generator=generator(0, "order", name)).numpy()
@@ -257,7 +258,7 @@ def shuffled(images: Images, name: str) -> Images:
 
 
 def own_splits(name: str, train: Images, test: Images | None) -> Splits:
-    """Splits of a user's own images, in a fixed random order; without test images, a sixth become them."""
+    """Splits of a user's own images in a fixed random order. A sixth becomes the test split if there is none."""
     train = shuffled(train, name)
     if test is not None:
         return Splits(train, shuffled(test, name))

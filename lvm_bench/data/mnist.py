@@ -20,6 +20,7 @@ NAMES = (
 
 
 def _files(folder: str, url: str, checks: dict[str, int]) -> tuple[RemoteFile, ...]:
+    """The four files of a release, from {SHA-256: bytes} in the order of NAMES."""
     return tuple(
         RemoteFile(f"{folder}/{name}", f"{url}/{name}", f"sha256:{check}", size)
         for name, (check, size) in zip(NAMES, checks.items(), strict=True)
@@ -38,8 +39,8 @@ MNIST = _files(
 )
 FASHION = _files(
     "fashion-mnist/FashionMNIST/raw",
-    # The authors publish http://fashion-mnist.s3-website.eu-central-1.amazonaws.com, which has no https:
-    # this is the same bucket through S3's own endpoint.
+    # The authors publish http://fashion-mnist.s3-website.eu-central-1.amazonaws.com, which has no https. This is the
+    # same bucket through S3's own endpoint.
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
     {
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84": 26_421_880,
@@ -77,7 +78,7 @@ def _images(images: Path, labels: Path) -> Images:
 
 
 def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
-    """The array of a gzipped IDX file of bytes: 0, 0, 8, number of axes, their sizes (big-endian), values."""
+    """The array of a gzipped IDX file of bytes: 0, 0, 8, the number of axes, their sizes (big-endian), the values."""
     with whole(file):
         content = gzip.decompress(file.read_bytes())
         axes = content[3]

@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -17,8 +17,8 @@ from lvm_bench.errors import UserError
 
 Layout = Literal["channels-first", "channels-last"]
 LABELS = "labels"
-INFLATION = 1032  # bytes that deflate can make of one, at most
-# What the readers of archives raise about a damaged one; RuntimeError: a password, or an unknown compression.
+INFLATION = 1032  # bytes that deflate makes of one byte, at most
+# Errors that a damaged archive raises. RuntimeError means a password or an unknown compression.
 UNREADABLE = (
     OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, OverflowError, struct.error,
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
@@ -37,7 +37,7 @@ def npz(
 ) -> Splits:
     """Your own arrays: [n h w], [n c h w] or [n h w c] with c = 1 or 3, uint8 or floats in [0, 1].
 
-    `images` and `labels` name the arrays in the file; labels may be absent under their default name alone.
+    `images` and `labels` name the arrays in the file. A file may lack labels if `labels` keeps its default.
     Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
     """
     train = _read(root / Path(path).expanduser(), images, labels, layout)
@@ -51,6 +51,7 @@ def npz(
 
 
 def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images:
+    """The images and labels of a file; UserError unless its arrays can be used."""
     try:
         if file.exists() and not file.is_file():  # a pipe may have no end
             raise ValueError("it is no file")
@@ -68,13 +69,18 @@ def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images
     return Images(to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels))
 
 
+def array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether it is column-major, dtype) of an array in the format of NumPy. The stream moves to its data."""
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(stream)
+
+
 def stored(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array of an .npz archive; ValueError before memory is taken where it promises more than is there."""
+    """An array of an .npz archive. ValueError, before memory is taken, if its header promises other data."""
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(stream)
+        shape, _, dtype = array_header(stream)
         there = member.file_size - stream.tell()
     possible = member.file_size <= INFLATION * member.compress_size
     if not dtype.hasobject and (
@@ -86,7 +92,7 @@ def stored(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.ndarray:
-    """[n h w], [n c h w] or [n h w c], c = 1 or 3, as [n c h w]; UserError where the shape leaves a doubt."""
+    """[n h w], [n c h w] or [n h w c], c = 1 or 3, as [n c h w]. UserError if the shape is ambiguous."""
     if array.ndim == 3 and array.size:
         return array[:, None]
     fits: dict[Layout, bool] = {
@@ -108,7 +114,7 @@ def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.n
 
 
 def to_bytes(array: np.ndarray, where: str) -> UInt8[np.ndarray, "n c h w"]:
-    """uint8 pixels as they are, floats in [0, 1] as round(255 v); UserError for anything else."""
+    """uint8 pixels unchanged, floats v in [0, 1] as round(255 v). UserError for anything else."""
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if not np.issubdtype(array.dtype, np.floating):
@@ -122,6 +128,7 @@ def to_bytes(array: np.ndarray, where: str) -> UInt8[np.ndarray, "n c h w"]:
 
 
 def _labels(array: Any, n: int, file: Path, name: str) -> Int64[np.ndarray, " n"] | None:
+    """Labels as int64, None without any; UserError unless they are n integers from 0."""
     if array is None:
         return None
     if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:

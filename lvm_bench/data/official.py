@@ -1,4 +1,4 @@
-"""What official files share: content that is not the release's, and grids of images that are larger than memory."""
+"""The common part of data sets with official files: errors about wrong content, and grids larger than memory."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ Blocks = Iterator[UInt8[np.ndarray, "m c h w"]]
 
 @contextmanager
 def whole(file: Path) -> Iterator[None]:
-    """UserError where an archive cannot be read although its checksum is right."""
+    """Inside this context an unreadable archive raises a UserError, although its checksum is right."""
     try:
         yield
     except UserError:
@@ -30,11 +30,9 @@ def whole(file: Path) -> Iterator[None]:
 
 
 def damaged(file: Path, what: str) -> UserError:
-    """The error about a file whose content is not that of the official release."""
+    """The error about a file that does not have the content of the official release."""
     owner = next((folder.name for folder in file.parents if folder.name in DATASETS), file.parent.name)
-    return UserError(
-        f"{file}: {what}. So it is not the official file: delete it and run `lvm-bench data fetch {owner}`."
-    )
+    return UserError(f"{file}: {what}. It is not the official file: delete it and run `lvm-bench data fetch {owner}`.")
 
 
 def grid(
@@ -44,9 +42,10 @@ def grid(
     shape: tuple[int, int, int],
     blocks: Callable[[], Blocks],
 ) -> Grid:
-    """The grid of a file of the data set that its folder names, written block by block into a mapped array, once.
+    """The grid of an official file. Its images are written once, block by block, into a mapped array.
 
-    UserError where the factors are not every combination of at least two values each, row-major.
+    The folder of the file names the data set. UserError unless the factors are every combination of two or more values
+    each, row-major.
     """
     name, n = file.parent.name, len(factors)
     sizes = tuple(int(size) for size in factors.max(axis=0, initial=-1) + 1)

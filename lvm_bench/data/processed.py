@@ -1,4 +1,4 @@
-"""Arrays of images that take long to make or are too large for memory: made once, then mapped from the cache."""
+"""Images that take long to make or are too large for memory. They are made once and then mapped from the cache."""
 
 import errno
 import os
@@ -20,14 +20,14 @@ Pixels = UInt8[np.ndarray, "n c h w"]
 def processed(
     name: str, causes: list[Any], shape: tuple[int, int, int, int], fill: Callable[[Pixels], None]
 ) -> UInt8[np.ndarray, "n c h w"]:
-    """The images that `fill` writes into a mapped array of zeros, kept under the digest of what they depend on.
+    """The images that `fill` writes into a mapped array of zeros. Their file is named by the digest of `causes`.
 
-    StorageError where the cache has no room for them.
+    StorageError if the cache has no room for them.
     """
     file = cache_folder() / name / f"{disk.digest([*causes, *shape])}.npy"
 
     def make(beside: Path) -> None:
-        # Writing to a mapped file on a full disk ends the process without a word.
+        # A process that writes to a mapped file on a full disk dies without a message.
         if shutil.disk_usage(beside.parent).free < np.prod(shape):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         pixels = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
@@ -39,5 +39,5 @@ def processed(
     except StorageError as error:
         size = f"{np.prod(shape) / 1e9:.1f} GB"
         raise StorageError(f"{error} The processed images need {size}; XDG_CACHE_HOME sets another place.") from error
-    # Copy-on-write, which nobody does: torch warns about arrays that it could not write to.
+    # Copy-on-write, because torch warns about read-only arrays. Nobody writes.
     return np.load(file, mmap_mode="c", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""What the rendered data sets share: their settings, the values of a factor, and a grid drawn once."""
+"""The common part of the rendered data sets: limits of settings, values of a factor, a grid that is drawn once."""
 
 import hashlib
 import math
@@ -15,8 +15,8 @@ from lvm_bench.errors import UserError
 from lvm_bench.text import shortened
 
 SMALLEST_SIZE, FEWEST_IMAGES = 16, 12
-LARGEST_SIZE, MOST_IMAGES = 1024, 10_000_000  # beyond, a slip of the pen would fill memory and disk
-BLOCK = 32  # images drawn at once: what they need fits a core's cache
+LARGEST_SIZE, MOST_IMAGES = 1024, 10_000_000  # above, a typing error would fill memory and disk
+BLOCK = 32  # images drawn at once, whose working memory fits the cache of a core
 
 Factors = Int64[np.ndarray, "m k"]
 Draw = Callable[[Factors], UInt8[np.ndarray, "m c h w"]]
@@ -32,8 +32,8 @@ def rendered(
 ) -> Grid:
     """The grid of a rendered data set, drawn once and then mapped from the cache.
 
-    `draw()` makes what draws [m c h w] from the factors' indices [m k]; `causes` is all else the pixels depend
-    on. What has one value is no factor of the grid.
+    `draw()` returns a function from factor indices [m k] to images [m c h w]. `causes` are all other values that
+    decide the pixels. A quantity with a single value is not a factor of the grid.
     """
     n = math.prod(sizes)
     order = random_order(n, name)
@@ -46,18 +46,18 @@ def rendered(
 
     causes = [*causes, *sizes, hashlib.sha256(order.tobytes()).hexdigest(), np.__version__]
     factors = tuple(factor for factor, size in zip(names, sizes, strict=True) if size > 1)
-    return Grid(factors, varied(sizes), processed(name, causes, (n, *shape), fill), order)
+    return Grid(factors, varying_sizes(sizes), processed(name, causes, (n, *shape), fill), order)
 
 
-def varied(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The numbers of values of what is a factor: what has one value is none."""
+def varying_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of the factors. A quantity with a single value is not a factor."""
     return tuple(size for size in sizes if size > 1)
 
 
 def require_settings(
     name: str, size: int, factor_sizes: Sequence[int], names: Sequence[str], shapes: Sequence[str]
 ) -> None:
-    """UserError unless a grid of these factor sizes, with at most these shapes, can be drawn at `size` pixels."""
+    """UserError unless a grid of these factor sizes, from these shapes, can be drawn at `size` pixels."""
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
         fault = "too few pixels to tell the shapes apart" if size < SMALLEST_SIZE else "too many pixels"
         raise UserError(
@@ -83,5 +83,5 @@ def require_settings(
 
 
 def spread(low: float, high: float, n: int) -> Float64[np.ndarray, " n"]:
-    """n evenly spaced values from low to high, both included; the middle where n is 1."""
+    """n evenly spaced values from low to high, both included. A single value is the middle."""
     return np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])

@@ -1,6 +1,6 @@
 """Rendered scenes: a cube, a cylinder, a sphere or a capsule in the corner of a coloured room.
 
-x is to the right, y into the room, z upwards; the largest cube is 1.5 wide.
+x points to the right, y into the room, z upwards. The largest cube is 1.5 wide.
 """
 
 import colorsys
@@ -11,20 +11,21 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from lvm_bench.data.images import Outline, Splits, dataset
-from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varied
+from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varying_sizes
 
 NAMES = ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation")
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
 FLOOR, WALL, OBJECT = range(3)  # materials, in the order of their hues
 
-DISTANCE, HEIGHT, TARGET = 5.5, 3.0, 0.75  # of the camera from the axis and the floor; where on the axis it looks
+DISTANCE, HEIGHT = 5.5, 3.0  # of the camera from the axis and from the floor
+TARGET = 0.75  # the height on the axis to which the camera looks
 HALF_VIEW = 0.37  # tangent of half the angle of view
-CORNER = 2.6  # from the axis to the corner, straight behind the object at orientation 0
+CORNER = 2.6  # from the axis to the corner, which is right behind the object at orientation 0
 TO_LIGHT = np.array([-0.5, -0.75, 1.0]) / np.sqrt(0.5**2 + 0.75**2 + 1)  # one wall is brighter than the other
 AMBIENT = 0.45  # share of the light that reaches shadows
 SAMPLES = 3  # rays along each side of a pixel
-MIDDLE, BOUND = np.array([0, 0, 1]), 1.5  # of a sphere that holds any object
-STEPS, TOUCH = 64, 1e-3  # of sphere tracing; a ray this near to a surface has met it
+MIDDLE, BOUND = np.array([0, 0, 1]), 1.5  # centre and radius of a sphere that holds any object
+STEPS, TOUCH = 64, 1e-3  # of sphere tracing: the number of steps, and the distance at which a ray meets a surface
 
 Points = Float64[np.ndarray, "n 3"]
 Distance = Callable[[Points], Float64[np.ndarray, " n"]]
@@ -32,7 +33,7 @@ Distance = Callable[[Points], Float64[np.ndarray, " n"]]
 
 def _outline(size: int, factor_sizes: Sequence[int]) -> Outline:
     require_settings("scenes3d", size, factor_sizes, NAMES, SHAPES)
-    return Outline((3, size, size), factor_sizes=varied(factor_sizes))
+    return Outline((3, size, size), factor_sizes=varying_sizes(factor_sizes))
 
 
 @dataset("scenes3d", licence="MIT", outline=_outline)
@@ -50,7 +51,7 @@ def scenes3d(root: Path, *, size: int = 64, factor_sizes: Sequence[int] = (10, 1
 
 
 def drawer(size: int, factor_sizes: Sequence[int]) -> Draw:
-    """What draws scenes from their factors' indices: the materials' light, traced here once, times their colours."""
+    """A function that draws scenes from the indices of their factors: light, which is traced once, times colours."""
     colours = [hues(n) for n in factor_sizes[:3]]
     light = traced(size, *factor_sizes[3:])
 
@@ -70,7 +71,7 @@ def hues(n: int) -> Float32[np.ndarray, "n 3"]:
 
 
 def traced(size: int, scales: int, shapes: int, orientations: int) -> Float32[np.ndarray, "s k o 3 size size"]:
-    """The light of each material in each pixel, 0..1: the share that it covers times its mean brightness there."""
+    """The light of each material in each pixel, 0..1: the share it covers times its mean brightness."""
     light = np.empty((scales, shapes, orientations, 3, size, size), np.float32)
     for o, degrees in enumerate(spread(-30, 30, orientations)):
         camera, rays = view(size, np.radians(degrees))
@@ -90,7 +91,7 @@ def traced(size: int, scales: int, shapes: int, orientations: int) -> Float32[np
 
 
 def view(size: int, angle: float) -> tuple[Float64[np.ndarray, " 3"], Points]:
-    """The camera's place and the directions of its rays, row by row from the upper left; angle in radians."""
+    """The place of the camera and the directions of its rays, row by row from the upper left. `angle` is in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     camera = np.array([DISTANCE * sin, -DISTANCE * cos, HEIGHT])
     forward = np.array([0, 0, TARGET]) - camera
@@ -103,7 +104,7 @@ def view(size: int, angle: float) -> tuple[Float64[np.ndarray, " 3"], Points]:
 
 
 def background(camera: Float64[np.ndarray, " 3"], rays: Points) -> tuple[Points, Points, Int64[np.ndarray, " n"]]:
-    """Where rays meet the empty room, its normals there, and which material that is."""
+    """The points where rays meet the empty room, the normals there, and the materials."""
     slope = np.sqrt(0.5)
     inward = np.array([[0, 0, 1], [slope, -slope, 0], [-slope, -slope, 0]])  # floor, left wall, right wall
     offset = np.array([0, -CORNER * slope, -CORNER * slope])
@@ -115,12 +116,12 @@ def background(camera: Float64[np.ndarray, " 3"], rays: Points) -> tuple[Points,
 
 
 def lambert(normals: Points, lit: Bool[np.ndarray, " n"] | bool = True) -> Float64[np.ndarray, " n"]:
-    """Brightness 0..1 of surfaces under the light, of which the ambient share also reaches shadows."""
+    """The brightness 0..1 of surfaces with these normals. Only the ambient share of the light reaches shadows."""
     return AMBIENT + (1 - AMBIENT) * np.maximum(normals @ TO_LIGHT, 0) * lit
 
 
 def object_of(shape: str, scale: float) -> Distance:
-    """The signed distance, negative inside, from an object that stands on the floor, on the axis."""
+    """The signed distance from an object that stands on the floor and on the axis; negative inside."""
 
     def cube(p: Points) -> Float64[np.ndarray, " n"]:
         return outside(np.abs(p - [0, 0, 0.75 * scale]) - 0.75 * scale)
@@ -140,14 +141,14 @@ def object_of(shape: str, scale: float) -> Distance:
 
 
 def outside(excess: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
-    """The signed distance from a box, of how far a point lies beyond it along each axis."""
+    """The signed distance from a box, given the excess of a point beyond the box along each axis."""
     return np.linalg.norm(np.maximum(excess, 0), axis=1) + np.minimum(excess.max(1), 0)
 
 
 def trace(
     distance: Distance, origins: Float64[np.ndarray, "#n 3"], rays: Float64[np.ndarray, "#n 3"]
 ) -> Float64[np.ndarray, " n"]:
-    """How far along unit rays an object is, infinity where they miss it: sphere tracing. Hart 1996."""
+    """The distance along unit rays to an object, infinity if they miss it. Sphere tracing, Hart 1996."""
     origins, rays = np.broadcast_arrays(origins, rays)
     closest = origins + np.sum((MIDDLE - origins) * rays, axis=1, keepdims=True) * rays
     near = np.sum((closest - MIDDLE) ** 2, axis=1) < BOUND**2
@@ -161,7 +162,7 @@ def trace(
 
 
 def gradient(distance: Distance, points: Points) -> Points:
-    """The unit normals of an object at points of its surface, by central differences."""
+    """The unit normals of an object at points on its surface, by central differences."""
     steps = TOUCH * np.eye(3)
     normals = np.stack([distance(points + step) - distance(points - step) for step in steps], axis=1)
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import h5py
 
 SIZE = 64
-BLOCK = 4096  # images in memory at once, or those of one chunk of the file where it has more
+BLOCK = 4096  # images in memory at once, unless a chunk of the file has more
 NAMES = ("floor hue", "wall hue", "object hue", "scale", "shape", "orientation")
 FILE = RemoteFile(
     "shapes3d/3dshapes.h5",
@@ -43,12 +43,13 @@ def shapes3d(root: Path) -> Splits:
         labels = _array(file, content, "labels")[:]
     if labels.ndim != 2 or labels.shape[1] != len(NAMES) or not np.issubdtype(labels.dtype, np.floating):
         raise damaged(file, f"its labels are {labels.dtype} {labels.shape}, not floats (n, 6)")
-    # Values are counted as they appear, which in a row-major grid is their order along the axis.
+    # Values are numbered in order of appearance, which is their order along the axis of a row-major grid.
     factors = np.stack([pd.factorize(column)[0] for column in labels.T], axis=1).astype(np.int64)
     return grid(file, NAMES, factors, (3, SIZE, SIZE), partial(_images, file, len(factors))).splits()
 
 
 def _images(file: Path, n: int) -> Blocks:
+    """The n images in blocks; UserError unless the file has them as uint8."""
     import h5py
 
     with whole(file), h5py.File(file) as content:
@@ -56,12 +57,13 @@ def _images(file: Path, n: int) -> Blocks:
         if images.shape != (n, SIZE, SIZE, 3) or images.dtype != np.uint8:
             raise damaged(file, f"its images are {images.dtype} {images.shape}, not uint8 {(n, SIZE, SIZE, 3)}")
         chunk = images.chunks[0] if images.chunks else 1
-        step = max(BLOCK // chunk, 1) * chunk  # so that no chunk is decompressed twice
+        step = max(BLOCK // chunk, 1) * chunk  # whole chunks, so that none is decompressed twice
         for start in progress(list(range(0, n, step)), "3D Shapes: unpacking, once"):
             yield images[start : start + step].transpose(0, 3, 1, 2)
 
 
 def _array(file: Path, content: "h5py.File", name: str) -> "h5py.Dataset":
+    """An array of the file; UserError if there is none of that name."""
     import h5py
 
     found = content.get(name)

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from lvm_bench.data.images import Outline, Splits, dataset
-from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varied
+from lvm_bench.data.rendered import Draw, Factors, rendered, require_settings, spread, varying_sizes
 
 NAMES = ("shape", "scale", "orientation", "x", "y")
 SHAPES = ("square", "ellipse", "heart")
-# The centroid of the heart, a unit square with half discs on two sides, along either of its axes.
+# The centroid of the heart along either of its axes. The heart is a unit square with half discs on two sides.
 HEART_CENTROID = (np.pi / 16 + 1 / 12) / (1 + np.pi / 4)
 
 Window = Float32[np.ndarray, "m w w"]
@@ -19,7 +19,7 @@ Window = Float32[np.ndarray, "m w w"]
 
 def _outline(size: int, factor_sizes: Sequence[int], smooth: bool) -> Outline:
     require_settings("sprites", size, factor_sizes, NAMES, SHAPES)
-    return Outline((1, size, size), factor_sizes=varied(factor_sizes))
+    return Outline((1, size, size), factor_sizes=varying_sizes(factor_sizes))
 
 
 @dataset("sprites", licence="MIT", outline=_outline)
@@ -28,9 +28,9 @@ def sprites(
 ) -> Splits:
     """A white square, ellipse or heart on black, rendered: a stand-in with the factor structure of dSprites.
 
-    1 x size x size; values 0 and 255, or anti-aliased where `smooth`. `factor_sizes` counts the values of shape,
-    scale (0.5 to 1), orientation (a full turn), x and y. Images of different factors agree only where the square
-    (90 degrees) or the ellipse (180) comes back to itself, or where `size` cannot show so small a step.
+    1 x size x size; values 0 and 255, or anti-aliased if `smooth`. `factor_sizes` counts the values of shape,
+    scale (0.5 to 1), orientation (a full turn), x and y. Images of different factors are equal only if the square
+    turns by 90 degrees, the ellipse by 180, or if a step is too small for `size`.
     """
     require_settings("sprites", size, factor_sizes, NAMES, SHAPES)
     causes = [Path(__file__).read_text(encoding="utf-8"), smooth]
@@ -39,12 +39,12 @@ def sprites(
 
 
 def window_width(size: int) -> int:
-    """Pixels along the square window around a sprite's centre, outside of which all is black."""
+    """Pixels along a side of the window around the centre of a sprite. Everything outside the window is black."""
     return size // 2
 
 
 def drawer(size: int, factor_sizes: Sequence[int], smooth: bool) -> Draw:
-    """What draws sprites from their factors' indices."""
+    """A function that draws sprites from the indices of their factors."""
     width = window_width(size)
     radius = (width - 1) / 2  # of the circle around a sprite of scale 1; coverage reaches half a pixel further
     _, scales, orientations, xs, ys = factor_sizes
@@ -56,7 +56,7 @@ def drawer(size: int, factor_sizes: Sequence[int], smooth: bool) -> Draw:
     def draw(factors: Factors) -> UInt8[np.ndarray, "m 1 size size"]:
         shape, scale, orientation, x, y = factors.T
         left, top = (np.rint(c - width / 2).astype(int) for c in (x_centres[x], y_centres[y]))
-        # From the centre, y upwards: only offsets inside the window are small enough for single precision.
+        # Offsets from the centre, y upwards. Only offsets inside the window are small enough for single precision.
         right = (left[:, None] + pixel - x_centres[x][:, None]).astype(np.float32)[:, None, :]
         up = (y_centres[y][:, None] - top[:, None] - pixel).astype(np.float32)[:, :, None]
         turn = angles[orientation] + np.where(shape == SHAPES.index("heart"), np.pi / 4, 0)
@@ -77,12 +77,12 @@ def drawer(size: int, factor_sizes: Sequence[int], smooth: bool) -> Draw:
 
 
 def square_distance(u: Window, v: Window, r: Float32[np.ndarray, "m 1 1"]) -> Window:
-    """Signed distance in pixels, negative inside (beyond a corner less than Euclid's), of the square in a circle."""
+    """Signed distance in pixels of the square in a circle, negative inside. Beyond corners it is below Euclid's."""
     return np.maximum(np.abs(u), np.abs(v)) - r * np.float32(np.sqrt(0.5))
 
 
 def ellipse_distance(u: Window, v: Window, r: Float32[np.ndarray, "m 1 1"]) -> Window:
-    """Signed distance in pixels, to first order, of the ellipse with semi-axes r and r / 2."""
+    """Signed distance in pixels of the ellipse with semi-axes r and r / 2, to first order."""
     u, v = u / r, v / r * 2
     tiny = np.float32(1e-12)  # keeps 0 / 0 out of the centre
     level = np.sqrt(u * u + v * v + tiny)
@@ -90,7 +90,7 @@ def ellipse_distance(u: Window, v: Window, r: Float32[np.ndarray, "m 1 1"]) -> W
 
 
 def heart_distance(u: Window, v: Window, r: Float32[np.ndarray, "m 1 1"]) -> Window:
-    """Signed distance in pixels of a diamond with discs on its upper sides, along which u and v run here.
+    """Signed distance in pixels of a heart: a diamond with discs on its upper sides. u and v run along its sides.
 
     The origin is the centroid, and the lowest corner lies on the circle of radius r.
     """

@@ -291,7 +291,7 @@ class Uneven(Tiny):
     [
         (Global, "random operation"),
         (Looking, "control flow"),
-        (Remembering, "of seed 1 is .* together and .* alone: a method may keep numbers that differ between seeds in"),
+        (Remembering, "of seed 1 is .* together and .* alone: numbers that differ between seeds must be"),
         (Uneven, "equal size"),
     ],
 )
