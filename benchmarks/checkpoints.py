@@ -1,7 +1,7 @@
 """The cost of checkpoints: `python benchmarks/checkpoints.py results/mnist-small` prints a table in Markdown.
 
-One checkpoint of the AAE, whose discriminator makes it the largest model, on the networks of the paper; then all
-checkpoints of the runs of a results folder, as their records have it.
+The table has one checkpoint of the AAE on the networks of the paper, which is the largest model with its
+discriminator, and then all checkpoints of the runs in a results folder, from their records.
 """
 
 import math

@@ -191,7 +191,7 @@ def adam_search(l: int, m: int, steps: int, queries: int = QUERIES, seed: int = 
     peer="Adam on h, 10,000 steps of 1,000 fresh queries",
 )
 def bandwidth(small: bool) -> Measured:
-    """All cells by us, and the seconds of Adam from a few steps of each. h0 is compared in one cell, after all steps."""
+    """All cells by us, and the seconds of Adam from a few steps of each. h0 is compared in one cell, after all."""
     cells = [(l, m) for l in LATENTS for m in POINTS][: 2 if small else None]
     pairs = [(timed(partial(bandwidth_trials, l, m))[0], timed(partial(adam_search, l, m, 5))[0] / 5) for l, m in cells]
     mine, others = (sum(pair[side] for pair in pairs) for side in (0, 1))

@@ -47,9 +47,9 @@ def mig_scores(small: bool) -> Measured:
 
 
 def disent_votes(codes: Tensor, votes: int, tests: int, bare: bool) -> Callable[[], float]:
-    """FactorVAE score by disent of the draws that ours makes; drawing them counts in our time alone.
+    """FactorVAE score by disent, from our draws. The drawing counts in our time alone.
 
-    disent puts the codes of a vote together one by one, as its data sets do; `bare` replaces that by one look-up.
+    disent collects the codes of a vote one by one, as its data sets do. `bare` replaces that by one look-up.
     """
     from disent.dataset import DisentDataset
     from disent.dataset.data import GroundTruthData

@@ -151,7 +151,7 @@ def products_alone(real: np.ndarray) -> str:
 def published_prd(real: np.ndarray, fake: np.ndarray, seed: int, runs: int = 10) -> tuple[float, float]:
     """(max F_1/8, max F_8) of Sajjadi et al. 2018, section 4, as published.
 
-    MiniBatchKMeans as scikit-learn has it, 20 clusters of the union, 10 first guesses; the mean curve at 1,001 angles.
+    scikit-learn's MiniBatchKMeans, 20 clusters of the union, 10 first guesses, and the mean curve at 1,001 angles.
     """
     from sklearn.cluster import MiniBatchKMeans
 

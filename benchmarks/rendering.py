@@ -1,6 +1,6 @@
 """Speed of the rendered data sets: `python benchmarks/rendering.py` prints images per second at 64 pixels, full grids.
 
-Sprites are drawn for 20,000 random combinations. Scenes need their light traced once before the first image: the
+Sprites are drawn for 20,000 random combinations. Scenes trace their light once before the first image, so that their
 speed is that of the whole grid of 480,000, tracing included. Writing the pixels to disk is not counted.
 """
 

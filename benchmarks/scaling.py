@@ -1,6 +1,6 @@
 """Cost against size. `python -m benchmarks.scaling` measures it and writes SCALING.md and scaling.png.
 
-Each point has a process of its own, which tells its seconds and the growth of its memory; a series ends where a point
+Each point is measured in its own process, with its seconds and the growth of its memory. A series ends at a size that
 takes too long. The exponent is the slope of the logarithms over the upper half of a series.
 """
 

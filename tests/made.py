@@ -1,4 +1,4 @@
-"""Runs made by hand, as the runner leaves them on disk."""
+"""Runs made by hand, in the form that a real run has on disk."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ def make_run(
     environment: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """A run's folder with its record; `changes` are keys of the record, `conditions` become its settings as well."""
+    """The folder of a run with its record. `changes` are keys of the record; `conditions` become settings as well."""
     folder = suite / "runs" / dataset / method / f"seed-{seed}"
     given = CONDITIONS | (conditions or {})
     weights = {"dataset": dataset, "method": method, "options": {}, "arguments": {}, "seed": seed}
@@ -95,7 +95,7 @@ def write_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def seal(file: Path, value: dict[str, Any]) -> None:
-    """As `disk.write_record`, also what that refuses to write, as somebody would who means harm."""
+    """Seals like `disk.write_record`, but also what that refuses to write, as an attacker would."""
     text = "{\n" + json.dumps(value)[1:]
     file.write_text(f'{{\n  "seal": "{hashlib.sha256(text.encode()).hexdigest()}",\n{text[2:]}')
 

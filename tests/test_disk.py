@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, names stay inside the results folder, digests depend on values alone."""
+"""Files appear whole or not at all, names stay inside the results folder, digests depend only on values."""
 
 import json
 import math

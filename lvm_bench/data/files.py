@@ -44,7 +44,7 @@ WEIGHTS = RemoteFile(
 WEIGHTS_LICENCE = "Apache 2.0"
 
 
-class Row(NamedTuple):
+class FileStatus(NamedTuple):
     """One file in the inventory."""
 
     owner: str
@@ -182,7 +182,7 @@ def _require_https(url: str) -> None:
         raise OSError(f"{url} is no https address")
 
 
-def inventory(root: Path) -> list[Row]:
+def inventory(root: Path) -> list[FileStatus]:
     """Every file of the data sets and extractors: present, missing, or damaged, judged by its size alone."""
     licences = {name: function.info.licence for name, function in DATASETS.items()}
     rows = []
@@ -192,7 +192,7 @@ def inventory(root: Path) -> list[Row]:
             size = path.stat().st_size if path.is_file() else None
             state = "missing" if size is None else "present" if size == file.size else "damaged"
             licence = licences.get(owner, WEIGHTS_LICENCE)
-            rows.append(Row(owner, file.path, state, _bytes(file.size if size is None else size), licence))
+            rows.append(FileStatus(owner, file.path, state, _bytes(file.size if size is None else size), licence))
     return rows
 
 

@@ -94,7 +94,7 @@ def is_nonzero(spectrum: Float64[Tensor, " l"]) -> Bool[Tensor, " l"]:
     return spectrum > spectrum.max() * len(spectrum) * torch.finfo(spectrum.dtype).eps
 
 
-def same_shape(real: Any, other: Any, name: str, metric: str, axis: int | None = None) -> None:
+def check_same_shape(real: Any, other: Any, name: str, metric: str, axis: int | None = None) -> None:
     """UserError unless two arrays have the same shape, or the same length along one axis."""
     ours, theirs = tuple(real.shape), tuple(other.shape)
     if (ours != theirs) if axis is None else (ours[axis] != theirs[axis]):

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Float64
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_shape
+from lvm_bench.metrics.arrays import Array, Once, anew, check_same_shape, metric, rows_of
 from lvm_bench.metrics.clusters import kmeans_labels
 from lvm_bench.metrics.neighbours import around, is_inside, squared_radii, tiles
 from lvm_bench.seeding import generator
@@ -41,7 +41,7 @@ def prd(real: Float[Array, "n d"], fake: Float[Array, "m d"], seed: int = 0) -> 
             f"prd: real has {len(real)} samples and fake has {len(fake)}; the shares of clusters compare only "
             f"between sets of equal size, so cut the larger one."
         )
-    same_shape(real, fake, "fake", "prd")
+    check_same_shape(real, fake, "fake", "prd")
     # The order of the union does not depend on which set is called real, so that exchanging them is exact.
     first_difference = (real != fake).flatten().byte().argmax()
     swap = bool(real.flatten()[first_difference] > fake.flatten()[first_difference])
@@ -68,7 +68,7 @@ def knn(real: Float[Array, "n d"], fake: Float[Array, "m d"], k: int = 5, once: 
     than k + 1 samples. Naeem et al. 2020, sec. 2 and 3.
     """
     real, fake = rows_of(real, "real", "knn", k + 1), rows_of(fake, "fake", "knn", k + 1)
-    same_shape(real, fake, "fake", "knn", axis=1)
+    check_same_shape(real, fake, "fake", "knn", axis=1)
     centre = real.mean(0)
     x, y = around(centre, real), around(centre, fake)
     real_radii = once("squared radii", "real", lambda: squared_radii(x, x, k))

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks
-from lvm_bench.metrics.arrays import Array, Once, anew, metric, rows_of, same_shape
+from lvm_bench.metrics.arrays import Array, Once, anew, check_same_shape, metric, rows_of
 from lvm_bench.seeding import generator
 
 _BLOCK = 1000  # rows that are centred at a time
@@ -93,7 +93,7 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once:
     UserError for fewer than 2 samples.
     """
     real, fake = rows_of(real, "real", "frechet_distance"), rows_of(fake, "fake", "frechet_distance")
-    same_shape(real, fake, "fake", "frechet_distance", axis=1)
+    check_same_shape(real, fake, "fake", "frechet_distance", axis=1)
     r, f = once("moments", "real", lambda: Moments(real)), Moments(fake)
     variance = float(r.covariance.trace() + f.covariance.trace())
     trace, rounding = _trace_of_root(r, f)
@@ -162,7 +162,7 @@ def kernel_distances(
     needs = max(2, subset_size)
     real = rows_of(real, "real", "kernel_distance", needs)
     fake = rows_of(fake, "fake", "kernel_distance", needs)
-    same_shape(real, fake, "fake", "kernel_distance", axis=1)
+    check_same_shape(real, fake, "fake", "kernel_distance", axis=1)
     stream = generator(seed, "kernel_distance")
     drawn = [
         [torch.randperm(len(rows), generator=stream)[:subset_size] for rows in (real, fake)] for _ in range(subsets)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks
-from lvm_bench.metrics.arrays import Array, is_nonzero, matrix, metric, same_shape
+from lvm_bench.metrics.arrays import Array, check_same_shape, is_nonzero, matrix, metric
 from lvm_bench.modelling.kde import (
     PAPER_BANDWIDTHS,
     corrected_bandwidth,
@@ -137,7 +137,7 @@ def collapsed_variance(codes: Float[Array, "n l"]) -> float:
 def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, "n l"]]:
     """mu and log_var in float64; UserError unless both have the same shape."""
     mu, log_var = matrix(posterior[0], "mu", name), matrix(posterior[1], "log_var", name)
-    same_shape(mu, log_var, "log_var", name)
+    check_same_shape(mu, log_var, "log_var", name)
     return mu, log_var
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks, squared_distances
-from lvm_bench.metrics.arrays import Array, metric, same_shape, tensor
+from lvm_bench.metrics.arrays import Array, check_same_shape, metric, tensor
 
 _QUERIES = 2000  # rows whose nearest distances are computed; their median is known to about 1 %
 _VALUES = 2**22  # numbers in a block of references
@@ -16,7 +16,7 @@ _VALUES = 2**22  # numbers in a block of references
 def nearest_distances(queries: Array, references: Array) -> Tensor:
     """Euclidean distance of each query [n ...] to its nearest reference [m ...], in float64."""
     queries, references = tensor(queries).flatten(1).double(), tensor(references).flatten(1)
-    same_shape(references, queries, "queries", "nearest_distances", axis=1)
+    check_same_shape(references, queries, "queries", "nearest_distances", axis=1)
     least = torch.full_like(queries[:, 0], math.inf)
     for rows in row_blocks(len(references), max(queries.shape), _VALUES):
         least = torch.minimum(least, squared_distances(queries, references[rows].double()).amin(1))

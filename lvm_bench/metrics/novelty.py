@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.metrics.arrays import Array, images, is_nonzero, matrix, metric, same_shape, tensor
+from lvm_bench.metrics.arrays import Array, check_same_shape, images, is_nonzero, matrix, metric, tensor
 
 _CHUNK = 1000
 
@@ -22,7 +22,7 @@ def auroc(known: Array, novel: Array) -> float:
 def _squared_errors(real: Array, recon: Array) -> Float64[Tensor, " n"]:
     """The sum of squared errors of each image."""
     real, recon = images(real, "real", "ood_reconstruction"), images(recon, "recon", "ood_reconstruction")
-    same_shape(real, recon, "recon", "ood_reconstruction")
+    check_same_shape(real, recon, "recon", "ood_reconstruction")
     pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
     return torch.cat([(x.double() - y.double()).square().flatten(1).sum(1) for x, y in pairs])
 
@@ -41,7 +41,7 @@ def ood_reconstruction(
 def mahalanobis(fit: Float[Array, "n l"], at: Float[Array, "m l"]) -> Float64[Tensor, " m"]:
     """Squared Mahalanobis distance to the Gaussian fit of codes (n - 1), in the directions that have variance."""
     codes, rows = matrix(fit, "fit", "mahalanobis"), matrix(at, "at", "mahalanobis", 1)
-    same_shape(codes, rows, "at", "mahalanobis", axis=1)
+    check_same_shape(codes, rows, "at", "mahalanobis", axis=1)
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(codes.T.cov()))
     alive = is_nonzero(spectrum)
     return (((rows - codes.mean(0)) @ axes[:, alive]).square() / spectrum[alive]).sum(1)

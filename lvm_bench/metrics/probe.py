@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape, tensor
+from lvm_bench.metrics.arrays import Array, check_same_shape, matrix, metric, tensor
 
 
 def linear_probe(
@@ -18,8 +18,8 @@ def linear_probe(
 
     train, test = matrix(train_codes, "train_codes", "linear_probe"), matrix(codes, "codes", "linear_probe", 1)
     known, asked = tensor(train_labels).cpu().numpy(), tensor(labels).cpu().numpy()
-    same_shape(train, known, "train_labels", "linear_probe", axis=0)
-    same_shape(test, asked, "labels", "linear_probe", axis=0)
+    check_same_shape(train, known, "train_labels", "linear_probe", axis=0)
+    check_same_shape(test, asked, "labels", "linear_probe", axis=0)
     if len(np.unique(known)) < 2:
         raise UserError("linear_probe: all training labels are the same; give two classes or more.")
     mean, std = train.mean(0), train.std(0)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, images, metric, same_shape
+from lvm_bench.metrics.arrays import Array, check_same_shape, images, metric
 
 _GREY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue
 _CHUNK = 1000  # images at a time
@@ -16,7 +16,7 @@ _CHUNK = 1000  # images at a time
 def _squared_error(real: Array, recon: Array, name: str) -> float:
     """The sum of (real - recon)^2 over all images and values."""
     real, recon = images(real, "real", name), images(recon, "recon", name)
-    same_shape(real, recon, "recon", name)
+    check_same_shape(real, recon, "recon", name)
     pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
     return sum(float((x.double() - y.double()).square().sum()) for x, y in pairs)
 

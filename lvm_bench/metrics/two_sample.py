@@ -8,24 +8,24 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.metrics.arrays import Array, matrix, metric, same_shape
+from lvm_bench.metrics.arrays import Array, check_same_shape, matrix, metric
 from lvm_bench.metrics.neighbours import around, squared_radii
 from lvm_bench.seeding import generator
 
 _NEIGHBOURS = 30
 _LEAST = 1e-6  # lower bound of a fit's variances and of squared distances, as a share of the mean variance
 
-Training = tuple[Float64[Tensor, "a l"], Float64[Tensor, "b l"]]  # codes, draws
+Sets = tuple[Float64[Tensor, "a l"], Float64[Tensor, "b l"]]  # codes, draws
 
 
 def _mahalanobis(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
-    """Squared Mahalanobis distance to a Gaussian fit whose variances are raised to `least`."""
+    """Squared Mahalanobis distance to a Gaussian fit. Its variances are clamped to `least` or more."""
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(fit.T.cov()))
     return (((at - fit.mean(0)) @ axes).square() / spectrum.clamp(min=least)).sum(1)
 
 
 def _statistics(
-    rows: Float64[Tensor, "n l"], training: Training, own: Literal[0, 1, None] = None
+    rows: Float64[Tensor, "n l"], training: Sets, own: Literal[0, 1, None] = None
 ) -> Float64[np.ndarray, "n 4"]:
     """Log squared distances to the k-th nearest code, the Gaussian fit of codes, and the same two for draws.
 
@@ -59,7 +59,7 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
     from sklearn.linear_model import LogisticRegression
 
     codes, draws = matrix(codes, "codes", "two_sample_test", 4), matrix(draws, "draws", "two_sample_test", 4)
-    same_shape(codes, draws, "draws", "two_sample_test", axis=1)
+    check_same_shape(codes, draws, "draws", "two_sample_test", axis=1)
     n, stream = min(len(codes), len(draws)), generator(seed, "two-sample test")
     # Both sets are halved alike: the test rows are balanced, so that a constant guess is right for half of them.
     sets = [rows[torch.randperm(len(rows), generator=stream)[:n].to(rows.device)] for rows in (codes, draws)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-State = tuple[dict[str, "Tensor"], dict[str, Any]]  # tensors, and facts as plain JSON
+Snapshot = tuple[dict[str, "Tensor"], dict[str, Any]]  # tensors, and facts as plain JSON
 
 NAMES = ("resume.safetensors", "resume.previous.safetensors")
 
@@ -70,7 +70,7 @@ class Checkpoints:
         """Whether enough time has passed since the last checkpoint and since `since` (seconds, monotonic)."""
         return time.monotonic() - max(self._last, since) >= self._pause
 
-    def save(self, state: State) -> None:
+    def save(self, state: Snapshot) -> None:
         """Write a checkpoint and keep the one before it. Raises StorageError."""
         started = time.monotonic()
         tensors, facts = state
@@ -86,7 +86,7 @@ class Checkpoints:
         self.cost += cost
         self._pause = max(self.seconds, cost * self.seeds / SHARE)
 
-    def latest(self) -> State | None:
+    def latest(self) -> Snapshot | None:
         """The newest checkpoint that is whole and of this training, or None. Says why it passes over the others."""
         for file in self.files:
             if not file.exists():
@@ -103,7 +103,7 @@ class Checkpoints:
             self.say("There is no other checkpoint: the training starts anew.")
         return None
 
-    def _read(self, file: Path) -> State | str:
+    def _read(self, file: Path) -> Snapshot | str:
         """The state in a file, or the reason why it cannot be used."""
         from safetensors import SafetensorError
         from safetensors.torch import load

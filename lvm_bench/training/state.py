@@ -14,7 +14,7 @@ from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import TrainingSettings
 from lvm_bench.training import memory
 from lvm_bench.training.batches import Sums, aggregate_variance, minibatches, validate
-from lvm_bench.training.checkpoint import Checkpoints, State
+from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 from lvm_bench.training.numerics import memory_format, precision
 
 
@@ -62,27 +62,8 @@ class Training:
         self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # what earlier processes spent
         self.clock: Callable[[], float] = lambda: self.seconds  # what all processes spent, this one included
-        own = [p for p in method.parameters() if p.requires_grad]
-        adversary = list(method.adversary.parameters()) if method.adversary is not None else []
-        adversarial = {id(p) for p in adversary}
-        model = [p for p in own if id(p) not in adversarial]
-        rate = settings.learning_rate
-        # The authors' code uses Keras, whose epsilon is 1e-7.
-        self.optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
-        if adversary:
-            own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
-            self.optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
-        self.schedules = [
-            torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimiser,
-                factor=settings.factor,
-                # Keras lowers the rate when `wait >= patience`, torch when `bad > patience`.
-                patience=settings.patience - 1,
-                threshold=settings.threshold,
-                threshold_mode="abs",
-            )
-            for optimiser in self.optimisers
-        ]
+        self.optimisers = _optimisers(method, settings.learning_rate)
+        self.schedules = [_schedule(optimiser, settings) for optimiser in self.optimisers]
         self.history: list[dict[str, float]] = []
         self.best, self.best_value = _weights(method), float("inf")
         self.step, self.sums = 0, Sums()
@@ -176,7 +157,7 @@ class Training:
         yield
         self.encoded = encoded
 
-    def state(self) -> State:
+    def state(self) -> Snapshot:
         """Everything that the training needs to go on, as tensors and plain facts."""
         tensors = {
             "noise": self.method.generator.get_state(),
@@ -204,7 +185,7 @@ class Training:
         }
         return tensors, facts
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: Snapshot) -> None:
         """Set everything from a state. In mid-epoch the method is given that epoch again first."""
         tensors, facts = state
         self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
@@ -243,6 +224,31 @@ class Training:
             if value.shape != kept.shape:  # the size of some buffers grows in training
                 value.resize_(kept.shape)
             value.copy_(kept)
+
+
+def _optimisers(method: Method, rate: float) -> list[torch.optim.Adam]:
+    """Adam for the model and, if the method has an adversary, Adam for the adversary."""
+    adversary = list(method.adversary.parameters()) if method.adversary is not None else []
+    adversarial = {id(p) for p in adversary}
+    model = [p for p in method.parameters() if p.requires_grad and id(p) not in adversarial]
+    # The authors' code uses Keras, whose epsilon is 1e-7.
+    optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
+    if adversary:
+        own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
+        optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))
+    return optimisers
+
+
+def _schedule(optimiser: torch.optim.Adam, settings: TrainingSettings) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+    """Lowers the learning rate when the monitored loss reaches a plateau."""
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser,
+        factor=settings.factor,
+        # Keras lowers the rate when `wait >= patience`, torch when `bad > patience`.
+        patience=settings.patience - 1,
+        threshold=settings.threshold,
+        threshold_mode="abs",
+    )
 
 
 def _weights(method: Method) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def test_far_codes_meet_both_floors(made):
 
 @pytest.mark.parametrize(("latent", "h0", "expected", "error"), [(2, 0.28, 0.0, 0.01), (16, 0.72, -0.24, 0.05)])
 def test_kl_at_the_target(made, latent, h0, expected, error):
-    """Near 0 where m is large for the space, below 0 where it is not: no reason to clamp."""
+    """It is near 0 if m is large for the space and below 0 otherwise, so that clamping would be wrong."""
     method = made(latent)
     method.h = corrected_bandwidth(h0)
     std = math.sqrt(method.target_variance)
@@ -134,7 +134,7 @@ def test_without_a_floor_a_far_code_is_driven_outwards(made):
 
 
 def test_the_calibrated_floor_balances_push_and_pull(made):
-    """Under one scale of all codes: the slope of the KL there, over E|z|^2; negative is outwards."""
+    """The slope of the KL under one scale of all codes, over E|z|^2. Negative is outwards."""
     slopes = {}
     for floor in ("none", "calibrated"):
         method = made(6, m=1_000, bandwidth="computed", floor=floor)
@@ -210,7 +210,7 @@ def test_kde_codes_follow_the_encoder_every_k_b_steps(scheduled, digits):
 
 def test_kde_codes_are_made_in_eval_mode_and_leave_no_trace(scheduled, digits):
     method, x, epoch = scheduled()
-    method.losses(x)  # moves the running statistics off their start
+    method.losses(x)  # moves the running statistics away from their start
     before = {name: value.clone() for name, value in method.encoder.state_dict().items()}
     first = epoch(0)
     method.start_epoch(first)
@@ -254,7 +254,7 @@ def test_beta_is_of_the_norms_whatever_part_of_the_squared_error_is_minimised(ma
     whole, half = (made(beta_rule=rule, likelihood=likelihood) for likelihood in ("sse", "gaussian_unit"))
     for method in (whole, half):
         method.validated({name: value.item() for name, value in method.losses(x).items()})
-    # SSE + beta KL and (SSE + beta KL) / 2 have one minimum; eq. 9 knows no half.
+    # SSE + beta KL and (SSE + beta KL) / 2 have the same minimum; eq. 9 has no factor 1/2.
     share = 0.5 if rule == "rms_log10" else 1.0
     assert half.beta.item() == pytest.approx(share * whole.beta.item(), rel=1e-6)
 

@@ -71,7 +71,7 @@ def test_beta_1_is_the_vae(linear, x):
 
 
 def test_objectives_share_the_gradient_of_the_total_correlation(linear, x):
-    """The loss less its own value at beta = 1 leaves (beta - 1) TC, up to a constant."""
+    """The loss minus its value at beta = 1 is (beta - 1) TC, up to a constant."""
     gradients = []
     for objective in ("dlib", "weighted"):
         strong, plain = (linear("beta-tcvae", beta=b, objective=objective) for b in (3.0, 1.0))

@@ -33,7 +33,7 @@ def test_losses_by_hand(method, x, replay):
 
 
 def test_adversary_loss_by_hand(method, x, monkeypatch):
-    """Half the cross-entropies of the batch's codes, as class 0, and of a second batch's permuted ones, as class 1."""
+    """Half the cross-entropies of codes of a batch (class 0) and of permuted codes of a second one (class 1)."""
     seen = []
     permuted = method.permuted
     monkeypatch.setattr(method, "permuted", lambda z: seen.append(permuted(z)) or seen[-1])
@@ -66,7 +66,7 @@ def test_adversary_loss_stops_at_the_codes_and_knows_the_latest_weights(method, 
     method.losses(x)["loss"].backward()
     for p in method.parameters():
         p.grad = None
-        with torch.no_grad():  # as the optimiser's step would, before the adversary's turn
+        with torch.no_grad():  # like the step of the optimiser before the adversary's turn
             p.add_(0.01)
     method.adversary_losses(x)["adversary_loss"].backward()
     assert all(p.grad is None for part in (method.encoder, method.decoder) for p in part.parameters())

@@ -1,4 +1,4 @@
-"""Every method learns 64 digits by heart, its own regulariser permitting."""
+"""Every method learns 64 digits by heart, as far as its regulariser permits."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from lvm_bench.modelling.contract import Epoch
 from lvm_bench.seeding import generator
 
-# The share of the images' variance that may be left in reconstructions: 1 is the mean image. The KL costs a
-# VAE with beta = 1 most of the digits' detail.
+# The largest error of reconstructions as a share of the variance of images; 1 is the error of the mean image. The KL
+# costs a VAE with beta = 1 most of the detail of digits.
 METHODS = {
     "ae": ({}, 0.1),
     "vae": ({"beta": 0.1}, 0.2),

@@ -54,7 +54,7 @@ def test_prior_is_standard_normal_before_the_fit(linear):
 
 
 def test_codes_on_a_line(linear):
-    """Eigenvalues of the covariance are then rounded to either side of 0."""
+    """Rounding then puts eigenvalues of the covariance on either side of 0."""
     method, z = linear("rae-l2", **SETTINGS), codes()
     z[:, 1], z[:, 2] = 0.7 * z[:, 0], -0.3 * z[:, 0]
     method.finish(z)

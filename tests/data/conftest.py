@@ -1,4 +1,4 @@
-"""Small releases in exactly the official formats, and the real files where somebody has them."""
+"""Small releases in exactly the official formats, and the real files if they are here."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ REAL = Path(os.environ.get("LVM_BENCH_TEST_DATA") or Path(__file__).parents[3] /
 
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Sequence[bytes]], Path]:
-    """`release("mnist", contents)` puts contents in place of the official files; gives the data root."""
+    """`release("mnist", contents)` writes contents in place of the official files and returns the data root."""
     from lvm_bench import data  # noqa: F401  (importing fills the registry)
     from lvm_bench.registry import DATASETS
 

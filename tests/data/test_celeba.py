@@ -49,7 +49,7 @@ def test_images_are_cropped_resized_and_split_by_the_partition(root: Path) -> No
     for number, pixels in enumerate(parts(split)):
         image = PIL.Image.open(io.BytesIO(jpeg(number)))
         expected = image.resize((64, 64), PIL.Image.Resampling.LANCZOS, box=(19, 39, 159, 179))
-        # A box is resampled with what lies around it, a crop is not: they agree away from the border.
+        # Resampling a box uses the pixels around it, resampling a crop does not. They agree away from the border.
         np.testing.assert_array_equal(pixels[:, 3:-3, 3:-3], np.asarray(expected).transpose(2, 0, 1)[:, 3:-3, 3:-3])
         cropped = image.crop((19, 39, 159, 179)).resize((64, 64), PIL.Image.Resampling.LANCZOS)
         np.testing.assert_array_equal(pixels, np.asarray(cropped).transpose(2, 0, 1))

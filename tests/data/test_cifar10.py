@@ -16,7 +16,7 @@ Release = Callable[[str, Sequence[bytes]], Path]
 
 
 def archive(records: np.ndarray) -> bytes:
-    """Four records per batch, laid out as the official archive is, members shuffled, with its text files."""
+    """Four records per batch in the layout of the official archive, with its text files, in random order."""
     parts = {f"data_batch_{i}.bin": records[4 * i - 4 : 4 * i].tobytes() for i in (5, 3, 1, 2, 4)}
     parts = {"batches.meta.txt": b"airplane\n", "test_batch.bin": records[20:].tobytes(), **parts}
     out = io.BytesIO()

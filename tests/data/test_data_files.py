@@ -1,4 +1,4 @@
-"""Folders by precedence; files appear only when verified; every way a download fails is one sentence."""
+"""Folders by precedence. Files appear only when verified. Every failed download is one sentence."""
 
 import hashlib
 import threading
@@ -39,7 +39,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = False  # so that stopping waits for the answers under way
+    http.daemon_threads = False  # so that stopping waits for answers that are under way
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     state.url = f"http://127.0.0.1:{http.server_port}"

@@ -161,7 +161,7 @@ def test_digits_are_the_same_in_another_process(tmp_path: Path) -> None:
 
 
 def test_images_refuse_arrays_of_another_kind() -> None:
-    # Through `__new__`, past the shape checks that only tests have.
+    # Made with `__new__`, which avoids the shape checks of the tests.
     for pixels, labels in [
         (np.zeros((2, 1, 3, 3)), None),
         (np.zeros((2, 3, 3), np.uint8), None),
@@ -205,7 +205,7 @@ SIZES = (3, 1, 4, 5)
 
 
 def grid(sizes: tuple[int, ...] = SIZES) -> Grid:
-    """Images that show their combination's number, in a random order."""
+    """Images that show the number of their combination, in a random order."""
     n = int(np.prod(sizes))
     order = random_order(n, "grid")
     return Grid(tuple("abcdef"[: len(sizes)]), sizes, order.astype(np.uint8)[:, None, None, None], order)

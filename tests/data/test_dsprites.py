@@ -1,4 +1,4 @@
-"""dSprites: every image at its factors, unpacked in blocks and once; no pickle loaded; each fault a sentence."""
+"""dSprites: each image has its factors, is unpacked once, in blocks, without pickles; each fault is a sentence."""
 
 import io
 import math
@@ -24,7 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 2, (N, 64, 64), np.uint8)
 
 
 def official() -> dict[str, np.ndarray]:
-    """The arrays of a file in the official format, of fewer values per factor."""
+    """The arrays of a file in the official format with fewer values per factor."""
     values = [np.linspace(0, 1, size) for size in SIZES]
     metadata = {
         "date": "April 2017",
@@ -118,7 +118,7 @@ def test_no_more_than_a_block_of_images_is_read_at_once(root: Path, monkeypatch:
         return content
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
-    monkeypatch.setattr(dsprites, "BLOCK", 25)  # which does not divide the number of images
+    monkeypatch.setattr(dsprites, "BLOCK", 25)  # does not divide the number of images
     grid = load("dsprites", root, options={}).grid
     assert max(reads) == 25 * 64 * 64
     assert sum(reads) > N * 64 * 64
@@ -161,7 +161,7 @@ def without(name: str) -> dict[str, np.ndarray]:
 
 
 def classes(**changed: int) -> np.ndarray:
-    """The classes with one column at one value."""
+    """The classes, one column of which has a single value."""
     result = CLASSES.copy()
     for name, value in changed.items():
         result[:, NAMES.index(name)] = value

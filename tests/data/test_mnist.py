@@ -45,7 +45,7 @@ def test_a_small_release_is_padded_and_split_in_file_order(
     ]:
         assert part.pixels.shape == (len(pixels), 1, 32, 32)
         np.testing.assert_array_equal(part.pixels[:, 0, 2:-2, 2:-2], pixels)
-        assert part.pixels.sum() == pixels.sum()  # whatever was added is zero
+        assert part.pixels.sum() == pixels.sum()  # the padding is zero
         np.testing.assert_array_equal(part.labels, numbers)
     assert split.value_range == (0, 1)
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}

@@ -1,4 +1,4 @@
-"""Images of another data set come with a data set that has a counterpart, where its files are here."""
+"""A data set with a counterpart brings the images of that one, if its files are here."""
 
 import gzip
 import struct

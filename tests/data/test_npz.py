@@ -1,4 +1,4 @@
-"""A user's arrays: every layout gives the same images, doubts and mistakes are sentences."""
+"""A user's arrays: every layout gives the same images; ambiguous shapes and mistakes are sentences."""
 
 import contextlib
 from collections.abc import Callable

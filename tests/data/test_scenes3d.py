@@ -1,4 +1,4 @@
-"""Scenes: light against known answers and plain ray marching, colours that add up, told apart by every factor."""
+"""Scenes: light equals known answers and plain ray marching, colours add up, every factor is visible."""
 
 import colorsys
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_rays_meet_an_object_where_small_steps_do(shape: str, scale: float) -> N
     assert np.isfinite(expected).sum() > 10
     assert (np.isfinite(found) != np.isfinite(expected)).sum() <= 2  # rays that graze it
     both = np.isfinite(found) & np.isfinite(expected)
-    # A touch at a grazing angle comes early by more than TOUCH.
+    # At a grazing angle a ray touches too early, by more than TOUCH.
     assert np.quantile(np.abs(found[both] - expected[both]), 0.95) < 0.01
 
 

@@ -1,4 +1,4 @@
-"""3D Shapes: every image at its factors, channels first, read by whole chunks and once; each fault a sentence."""
+"""3D Shapes: each image has its factors, channels first, and is read once, by whole chunks; faults are sentences."""
 
 import io
 import math
@@ -26,7 +26,7 @@ CHUNK = 7  # images; a chunk of the official file also holds only a part of each
 
 
 def archive(arrays: dict[str, Any], chunk: int | None = CHUNK) -> bytes:
-    """A file in the official format: two arrays in compressed chunks; contiguous where `chunk` is None."""
+    """A file in the official format: two arrays in compressed chunks, contiguous if `chunk` is None."""
     out = io.BytesIO()
     with h5py.File(out, "w") as content:
         for name, array in arrays.items():
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named(root: Path) -> None:
 
 
 def labels(column: int, row: int | slice, value: float) -> np.ndarray:
-    """The labels with one value, or one column, changed."""
+    """The labels with one value or one column changed."""
     result = LABELS.copy()
     result[row, column] = value
     return result

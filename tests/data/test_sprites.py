@@ -1,4 +1,4 @@
-"""Sprites: areas and places in closed form, against polygons, told apart by every factor, drawn once."""
+"""Sprites: areas and places equal closed forms and polygons, every factor is visible, images are drawn once."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def outline(shape: int, radius: float, angle: float) -> np.ndarray:
         points = radius * np.exp(1j * np.pi * np.array([1, 3, 5, 7]) / 4)
     elif shape == ELLIPSE:
         points = radius * (np.cos(turn) + 0.5j * np.sin(turn))
-    else:  # a unit square on its corner; half circles end where its upper sides do
+    else:  # a unit square on its corner, with half circles on its upper sides
         bow = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 200)) / 2
         points = np.concatenate([[-0.5 - 0.5j], 0.5 + bow, 0.5j + 1j * bow]) * np.exp(0.25j * np.pi)
         a, b = points, np.roll(points, -1)
@@ -59,7 +59,7 @@ def outline(shape: int, radius: float, angle: float) -> np.ndarray:
 
 
 def inside(polygon: Outline, at: np.ndarray) -> np.ndarray:
-    """Which points of the lattice `at` x `at` a polygon contains, [y x]."""
+    """Whether a polygon contains each point of the lattice `at` x `at`, [y x]."""
     return polygon.contains_points(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)).reshape(len(at), len(at))
 
 
@@ -73,9 +73,9 @@ def test_a_sprite_covers_what_its_outline_does(shape: int, scale: int, orientati
     at = (np.arange(64 * fine) + 0.5) / fine
     expected = inside(polygon, at).reshape(64, fine, 64, fine).mean((1, 3))
     image = draw(shape, scale, orientation, 5, 22)
-    assert np.abs(image - expected).max() < 0.26  # a corner within a pixel counts as an edge: 1/2, not 1/4
+    assert np.abs(image - expected).max() < 0.26  # a corner in a pixel counts as an edge: 1/2 instead of 1/4
     assert np.abs(image - expected).sum() < 0.02 * expected.sum()
-    # Without smoothing, a pixel is white where its centre is inside.
+    # Without smoothing a pixel is white if its centre is inside.
     np.testing.assert_array_equal(
         draw(shape, scale, orientation, 5, 22, smooth=False), inside(polygon, np.arange(64) + 0.5)
     )

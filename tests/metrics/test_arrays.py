@@ -1,4 +1,4 @@
-"""What every metric refuses, and how metrics are registered and listed."""
+"""Every metric refuses bad arrays in a sentence; metrics are registered and listed."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 
 from lvm_bench import metrics
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import MetricInfo, images, matrix, metric, same_shape
+from lvm_bench.metrics.arrays import MetricInfo, check_same_shape, images, matrix, metric
 from lvm_bench.registry import METRICS, index_folder
 
 LATENT = ["gaussian_kl", "whitened_entropy", "collapsed_variance", "mmd"]
@@ -61,10 +61,10 @@ def test_images_are_refused_with_the_number_of_broken_ones():
 
 def test_sets_that_do_not_fit_are_refused_with_both_shapes():
     with pytest.raises(UserError, match=r"real has shape \(4, 3\) and fake has shape \(5, 3\)"):
-        same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "mse")
-    same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "knn", axis=1)
+        check_same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "mse")
+    check_same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "knn", axis=1)
     with pytest.raises(UserError, match=r"in axis 1"):
-        same_shape(torch.zeros(4, 3), torch.zeros(4, 2), "fake", "knn", axis=1)
+        check_same_shape(torch.zeros(4, 3), torch.zeros(4, 2), "fake", "knn", axis=1)
 
 
 def test_the_decorator_registers_a_function_and_leaves_it_callable(monkeypatch):

@@ -1,4 +1,4 @@
-"""Mini-batch k-means: clusters that are apart are found, and its centres are what scikit-learn's update gives."""
+"""Mini-batch k-means finds separate clusters, and its centres equal those of scikit-learn's update."""
 
 import numpy as np
 import torch

@@ -60,7 +60,7 @@ def test_exchanging_real_and_fake_exchanges_prd_precision_and_recall():
 
 
 def published_prd(real, fake, seed):
-    """Sajjadi et al. 2018, section 4, on scikit-learn's mini-batch k-means: one clustering."""
+    """One clustering of Sajjadi et al. 2018, section 4, by scikit-learn's mini-batch k-means."""
     kmeans = MiniBatchKMeans(20, n_init=10, batch_size=1024, random_state=seed)
     labels = kmeans.fit_predict(np.concatenate([real, fake]))
     p, q = (np.bincount(half, minlength=20) / len(real) for half in np.split(labels, 2))
@@ -74,7 +74,7 @@ def test_prd_agrees_with_the_published_algorithm_within_its_spread_over_seeds(n,
     real, fake = normal(n, 8, 0), normal(n, 8, 1, scale, shift)
     curves = [published_prd(real, fake, seed) for seed in range(40)]
     spread = np.std([[f_score(*curve, 1 / 8), f_score(*curve, 8)] for curve in curves], axis=0)
-    means = [np.mean(curves[start::4], axis=0) for start in range(4)]  # of ten clusterings, as each of ours
+    means = [np.mean(curves[start::4], axis=0) for start in range(4)]  # each of ten clusterings, like ours
     expected = np.mean([[f_score(*mean, 1 / 8), f_score(*mean, 8)] for mean in means], axis=0)
     found = np.mean([list(prd(real, fake, seed).values()) for seed in range(4)], axis=0)
     assert np.all(np.abs(found - expected) < 4 * spread * np.sqrt(2 / 40) + 1e-3)

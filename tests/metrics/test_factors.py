@@ -1,4 +1,4 @@
-"""Disentanglement metrics: closed values, second implementations, rotations, dead axes, what is refused."""
+"""Disentanglement metrics: closed forms, second implementations, rotations, dead axes, refusals."""
 
 import inspect
 import math
@@ -42,7 +42,7 @@ def indices(sizes):
 
 
 def grid(sizes):
-    """The factors themselves, each from -1 to 1, as the code of every combination."""
+    """The code of every combination, which is its factors, each from -1 to 1."""
     return torch.cartesian_prod(*[torch.linspace(-1, 1, size, dtype=torch.float64) for size in sizes])
 
 
@@ -105,7 +105,7 @@ def test_duplicated_axes_have_no_gap_and_are_not_complete():
     scores = dci(codes, values)
     assert scores["disentanglement"] == pytest.approx(1, abs=1e-6)
     assert scores["informativeness"] == 1
-    # A factor's importance is shared by two of six axes, in whatever proportion the trees choose.
+    # Two of six axes share the importance of a factor, in a proportion that the trees choose.
     assert 1 - math.log(2, 6) - 1e-6 <= scores["completeness"] < 1
     assert axis_scores(grid(SIZES).repeat(1, 2), SIZES) == (1, 1)
 
@@ -141,7 +141,7 @@ def test_noise_scores_next_to_nothing():
 
 
 def test_a_factor_over_two_axes_has_no_gap():
-    # Four values as two bits, beside a factor with an axis of its own.
+    # One factor has four values as two bits; another has its own axis.
     sizes = (4, 2)
     values = indices(sizes)
     codes = torch.stack([values[:, 0] // 2, values[:, 0] % 2, values[:, 1]], dim=1).double()
@@ -152,7 +152,7 @@ def test_a_factor_over_two_axes_has_no_gap():
     assert scores["completeness"] == pytest.approx((2 / 3) * (1 - math.log(2, 3)) + 1 / 3, abs=0.4)
     assert scores["completeness"] < 0.9
     assert axis_scores(codes, sizes) == (1, 1)
-    # Fixing it leaves a plane without variance, in which no direction is that of the other factor.
+    # Fixing it leaves a plane without variance, which excludes the direction of the other factor.
     assert pca_scores(codes, sizes)[1] == 1
 
 
@@ -177,7 +177,7 @@ def test_the_order_and_sign_of_axes_do_not_matter():
 def test_bins_are_those_of_numpy_and_a_second_axis_is_the_second_best():
     codes = torch.tensor([[0.0, 0], [1, 1], [2, 0], [3, 1]], dtype=torch.float64)
     values = torch.tensor([[0], [0], [1], [1]])
-    # Four bins keep the first axis' values apart, two put them by twos.
+    # Four bins separate the values of the first axis, two bins join them in pairs.
     for bins in (2, 4):
         assert mig(codes, values, bins) == pytest.approx(1, abs=1e-12)
     assert mig(codes, torch.tensor([[0], [1], [1], [0]]), bins=4) == pytest.approx(1, abs=1e-12)
@@ -294,7 +294,7 @@ def test_axes_that_share_every_factor_alike_tell_none():
     on_directions, votes, directions = pca_scores(turned, sizes)
     assert on_directions == pytest.approx(mig(aligned, indices(sizes)), abs=0.03)
     assert votes == 1
-    # Every column of this rotation has entries of one size, so rounding chooses which of them is positive.
+    # All entries of a column of this rotation have one magnitude, so that rounding decides which is positive.
     torch.testing.assert_close((directions @ hadamard).abs(), torch.eye(4).double(), atol=0.02, rtol=0)
 
 
@@ -356,7 +356,7 @@ def test_whitened_codes_have_unit_covariance_and_undo_every_linear_map():
 
 
 def test_directions_that_miss_the_axes_of_their_factors_still_score_one():
-    # Axes 0 and 1 tell factors 0 and 1 by their size, whatever their sign; axes 2 and 3 do so less well, but quietly.
+    # The magnitudes of axes 0 and 1 tell factors 0 and 1. Axes 2 and 3 tell them less well but vary less.
     sizes = (2, 2, 8, 8)
     values, noise = 2.0 * indices(sizes).double() - 1, normal(256, 4)
     loud = noise[:, :2].sign() * (4 + 2 * values[:, :2])
@@ -424,7 +424,7 @@ def test_the_same_seed_gives_the_same_bits(name):
     torch.rand(1), np.random.rand(1)  # noqa: NPY002
     assert measure(codes, 0) == first
     assert measure(codes.float().double().numpy(), 0) == measure(codes.float(), 0)
-    if name != "dci":  # whose seed only settles ties
+    if name != "dci":  # its seed only breaks ties
         assert measure(codes, 2) != first
 
 
@@ -454,7 +454,7 @@ def test_the_paper_variant_has_ten_bins():
 # What is refused
 
 CODES, VALUES = grid(SIZES), indices(SIZES)
-unchecked = inspect.unwrap  # as users call a function: without the tests' own check of shapes
+unchecked = inspect.unwrap  # the function of a user, without the check of shapes of the tests
 
 
 @pytest.mark.parametrize("measure", [mig, sap, dci])
@@ -527,7 +527,7 @@ def test_codes_that_are_not_a_grid_are_refused_in_a_sentence(name, codes, sizes,
         (lambda: beta_vae_score(CODES, SIZES, pairs=0), "beta_vae_score: pairs is 0; give 1 or more"),
         (
             lambda: beta_vae_score(CODES, SIZES, points=1),
-            "beta_vae_score: points is 1, and all of them fix the same factor",
+            "beta_vae_score: points is 1, and all of them fix the same",
         ),
         (lambda: latent_directions(CODES, SIZES, draws=2), "latent_directions: draws is 2, and one of the 3 factors"),
         (lambda: latent_directions(CODES, SIZES, images=1), "latent_directions: images is 1; give 2 or more"),

@@ -95,10 +95,10 @@ def test_distances_leave_their_input_alone_and_take_float32_as_it_is():
         assert all(map(np.array_equal, (real, fake), before))
 
 
-@pytest.mark.parametrize("rows", [(130, 131), (600, 1300)])  # fewer pairs than those of all subsets, and more
+@pytest.mark.parametrize("rows", [(130, 131), (600, 1300)])  # fewer pairs than all subsets have, and more
 @pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
 def test_kernel_distance_is_float64_where_float32_would_show(rows, offset):
-    """Far from the origin kernels are large and nearly equal: their difference is what is left after cancelling."""
+    """Far from the origin kernels are large and nearly equal, so that their difference cancels."""
     real, fake = (features(n, 16, n, shift=offset).astype(np.float32) for n in rows)
     found = kernel_distances(real, fake, subsets=12, subset_size=100, seed=3).numpy()
     stream, expected = generator(3, "kernel_distance"), []

@@ -77,7 +77,7 @@ def test_entropy_of_a_standard_normal_in_sixteen_dimensions():
     [(64, 41.06, 0.1, 32.37, 32.38), (128, 87.9, 0.3, 56.118, 56.118)],
 )
 def test_entropy_of_a_standard_normal_in_more_dimensions(monkeypatch, l, raw, tolerance, paper, cap):
-    monkeypatch.setattr(latent, "gaussian_entropy", lambda n, l: raw)  # five more estimates that are not looked at
+    monkeypatch.setattr(latent, "gaussian_entropy", lambda n, l: raw)  # saves five estimates
     scores = whitened_entropy(normal(10_000, l))
     assert scores["raw"] == pytest.approx(raw, abs=tolerance)
     assert scores["paper"] == pytest.approx(paper, abs=0.01 if l == 64 else 0.0005)
@@ -101,7 +101,7 @@ def test_entropy_ignores_shift_scale_and_rotation_except_in_the_paper_form():
     one, other = whitened_entropy(codes), whitened_entropy(mixed)
     assert other["raw"] == pytest.approx(one["raw"], rel=1e-9)
     assert other["gap"] == other["raw"] - gaussian_entropy(300, 4)
-    # The authors' code does not centre: a shift takes variance from the other directions.
+    # The authors' code does not centre, so that a shift takes variance from the other directions.
     assert abs(other["paper"] - one["paper"]) > 0.05
 
 

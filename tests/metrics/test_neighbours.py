@@ -1,4 +1,4 @@
-"""Squared radii and balls: equal to what float64 differences give, however the rows lie."""
+"""Squared radii and balls equal those of float64 differences, wherever the rows lie."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def normal(n, d, seed=0):
 
 
 def brute(a, b):
-    """Every squared distance from differences."""
+    """Every squared distance, from differences in float64."""
     return (a.double()[:, None] - b.double()).square().sum(2)
 
 
@@ -53,7 +53,7 @@ def tiny(n, d):
 
 
 def in_two_places(n, d):
-    """So near to each other, and so far from their mean, that not even float64's products tell them apart."""
+    """Rows so near to each other and so far from their mean that even products in float64 cannot separate them."""
     return 1e-6 * normal(n, d) + 100 * torch.arange(n, dtype=torch.float64).remainder(2)[:, None]
 
 
@@ -111,7 +111,7 @@ def test_few_rows_and_many_neighbours(n, k, seed, d):
 
 
 def test_an_open_ball_leaves_out_its_own_edge():
-    """The k-th neighbour lies on the edge: no row counts more than k - 1 others inside, whatever the rounding."""
+    """The k-th neighbour lies on the edge. Every row has at most k - 1 others inside, despite rounding."""
     a = normal(200, 30).float()
     x = around(a.mean(0), a)
     radii = squared_radii(x, x, 4)
@@ -120,7 +120,7 @@ def test_an_open_ball_leaves_out_its_own_edge():
 
 
 def test_only_rows_that_float32_cannot_tell_are_looked_at_again(monkeypatch):
-    """Half of the rows are far from the others, and so near to each other that rounding hides their distances."""
+    """Half of the rows are far from the others and so near to each other that rounding hides their distances."""
     looked_at = []
 
     def seen(centres, which, points, k, dtype, radii=neighbours._radii):

@@ -1,4 +1,4 @@
-"""The two-sample test: Bayes accuracies in closed form, an independent implementation, what it has to see."""
+"""The two-sample test: Bayes accuracies in closed form, an independent implementation, holes and shells."""
 
 import math
 
@@ -28,14 +28,14 @@ def test_equal_distributions_are_told_apart_by_chance_alone(l: int) -> None:
 
 
 def test_a_shift_is_told_with_the_bayes_accuracy() -> None:
-    """Of N(0, I) and N(d e_1, I): Phi(d/2)."""
+    """For N(0, I) and N(d e_1, I) it is Phi(d/2)."""
     found = two_sample_test(normal(3000, 3, "a") + torch.tensor([1.5, 0, 0]), normal(3000, 3, "b"))
     assert found[""] == pytest.approx(norm.cdf(0.75), abs=0.03)
     assert found["p"] < 1e-50
 
 
 def test_another_variance_is_told_with_the_bayes_accuracy() -> None:
-    """Of N(0, I) and N(0, s I) in l dimensions: they are equally likely where |z|^2 = l s log s / (s - 1)."""
+    """For N(0, I) and N(0, s I) both are equally likely at |z|^2 = l s log s / (s - 1)."""
     l, s = 6, 2.0
     border = l * s * math.log(s) / (s - 1)
     expected = (chi2.cdf(border, l) + chi2.sf(border / s, l)) / 2
@@ -61,7 +61,7 @@ def test_a_hole_is_seen() -> None:
     codes = normal(8000, 2, "a")
     around = codes[codes.square().sum(1) > 0.3][:5000]  # without the 14 % in the middle
     found = two_sample_test(around, normal(5000, 2, "b"))
-    # As many rows are right as chance gives, and those draws in the hole that chance would call codes.
+    # Right are as many rows as by chance, and also the draws in the hole, which chance would call codes.
     assert found[""] == pytest.approx(0.5 + chi2.cdf(0.3, 2) / 2, abs=0.02)
     assert found["p"] < 1e-6
 

@@ -65,7 +65,7 @@ def test_without_a_floor_a_code_far_away_is_pushed_outwards():
     z.requires_grad_()
     h = kde.corrected_bandwidth(0.5)
     (kde.log_density(z, normal(1000, 4), h) + z.square().sum(1) / 2).sum().backward()
-    assert z.grad[0, 0] < 0  # the step against the gradient leads further out
+    assert z.grad[0, 0] < 0  # a step against the gradient leads further out
 
 
 def test_the_floor_scales_the_gradient_by_a_sigmoid():

@@ -1,4 +1,4 @@
-"""Authors import `lvm_bench.contract`, `.kde`, `.losses` and `.networks`; each shows what its home calls public."""
+"""`lvm_bench.contract`, `.kde`, `.losses` and `.networks` show exactly what their modules declare as public."""
 
 import ast
 import importlib
@@ -42,7 +42,7 @@ def test_all_names_every_public_definition(name: str) -> None:
 
 
 def sources() -> list[Path]:
-    """Whatever imports the public face: baselines, plug-ins in tests, examples in documents."""
+    """The files that import the public face: baselines, tests with plug-ins, documents with examples."""
     files = [*ROOT.glob("baselines/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     return sorted(files)
 

@@ -1,4 +1,4 @@
-"""A checkpoint is gone on with when it is whole and of this training; else the one before, and it is said."""
+"""A training resumes from a checkpoint that is whole and its own. Otherwise it takes the one before and says so."""
 
 import errno
 import hashlib
@@ -20,14 +20,14 @@ from lvm_bench.training.checkpoint import NAMES, Checkpoints
 NEWEST, BEFORE = NAMES
 
 
-def state(step: int) -> checkpoint.State:
-    """A state that tells its step."""
+def state(step: int) -> checkpoint.Snapshot:
+    """A state that holds its step."""
     tensors = {"weights": torch.arange(6.0).reshape(2, 3) + step, "flags": torch.tensor([True, False])}
     return tensors, {"step": step, "history": [{"epoch": 1, "train/loss": 0.1 + step}], "best_value": float("inf")}
 
 
 def at(folder: Path, identity: str = "this", seconds: float = 0.0) -> tuple[Checkpoints, list[str]]:
-    """The checkpoints in a folder, and where what they say goes."""
+    """The checkpoints in a folder, and the list of what they say."""
     said: list[str] = []
     return Checkpoints(folder, identity, seconds, said.append), said
 
@@ -66,7 +66,7 @@ def test_without_a_checkpoint_there_is_nothing_to_say(tmp_path: Path) -> None:
 
 @given(st.floats(0, 1, exclude_max=True), st.none() | st.integers(0, 7))
 def test_a_damaged_one_is_named_and_the_one_before_is_gone_on_with(share: float, bit: int | None) -> None:
-    """One bit flipped, or the rest cut off, at some share of the file."""
+    """One bit is flipped, or the rest is cut off, at some share of the file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         saved(folder, 1, 2)
@@ -101,7 +101,7 @@ def test_one_of_another_training_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_damaged_one_never_takes_the_place_of_a_sound_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is full at the first checkpoint after a fall-back."""
+    """The disk is full at the first checkpoint after the damaged one was passed over."""
     saved(tmp_path, 1, 2)
     os.truncate(tmp_path / NEWEST, 50)
     again, _ = at(tmp_path)
@@ -128,7 +128,7 @@ def test_between_the_rename_and_the_write_the_one_before_is_there(
 
 
 class Evil:
-    """A pickle of it makes a file when it is read."""
+    """Its pickle creates a file when it is loaded."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("it-ran",)

@@ -1,6 +1,6 @@
 """Training steps on CUDA tensors without values: torch finds devices, shapes and kernels, and computes nothing.
 
-It takes no GPU. What would wait for one in every step is refused: reading a value, moving a tensor between devices.
+No GPU is needed. Everything that would wait for it in a step is refused: reading a value, moving a tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ FILE = bench_toml.defaults_folder() / "bench.toml"
 SMALL = ("width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]", "methods.factor-vae.hidden=[20]")
 METHODS = sorted(catalogue.rows("methods", FILE, ()))
 N = 200
-GPU = FakeTensorMode(allow_non_fake_inputs=True)  # one: tensors of two of them do not meet
+GPU = FakeTensorMode(allow_non_fake_inputs=True)  # only one, because tensors of two modes cannot meet
 
 
 class Generator(torch.Generator):
-    """A generator of the GPU's."""
+    """A generator of the GPU."""
 
     device = torch.device("cuda", 0)
 
@@ -47,7 +47,7 @@ class Generator(torch.Generator):
 
 
 class Watch(TorchDispatchMode):
-    """Refuses what waits for the device, and tensors of two devices; notes the types of products."""
+    """Refuses everything that waits for the device and tensors of two devices. Notes the types of products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Watch(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws with the GPU's generator are there, and nothing is asked for that only a driver can give."""
+    """The GPU's generator can draw, and nothing asks for what only a driver can give."""
 
     def placed(draw: Any) -> Any:
         def drawn(*args: Any, generator: Any = None, device: Any = "cpu", **kwargs: Any) -> Tensor:
@@ -85,10 +85,10 @@ def without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("randn", "rand", "randint"):
         monkeypatch.setattr(torch, name, placed(getattr(torch, name)))
-    # Gradients are computed by threads that a driver starts.
+    # A driver would start the threads that compute gradients.
     monkeypatch.setattr("lvm_bench.training.loop.optimise", lambda *_: None)
     monkeypatch.setattr(Joint, "_descend", lambda *_: None)
-    monkeypatch.setattr(Joint, "_compare", lambda *_: None)  # which waits, once
+    monkeypatch.setattr(Joint, "_compare", lambda *_: None)  # it waits for the device, once
 
 
 def trainings(name: str, precision: str) -> list[Training]:
@@ -128,7 +128,7 @@ def test_a_step_stays_on_the_gpu_and_waits_for_nothing(name: str, precision: str
     with GPU, numerics.fixed_numerics(1), training.at_work():
         training.start_epoch()
         chosen = batch(training)
-        step(training, chosen)  # what depends on the size of a batch alone is made once
+        step(training, chosen)  # creates what depends on the size of a batch alone
         with Watch() as watch:
             for index in range(11):
                 with torch.no_grad():
@@ -147,7 +147,7 @@ def test_a_step_of_several_seeds_stays_on_the_gpu_and_waits_for_nothing(name: st
         for training in two:
             training.start_epoch()
         joint, chosen = Joint(two), [batch(training) for training in two]
-        joint.step(chosen)  # the first one of a training is compared with that of each alone
+        joint.step(chosen)  # the first step compares with each seed alone
         with Watch():
             for index in range(11):
                 for training in two:

@@ -1,4 +1,4 @@
-"""The one loop: what it does to batches, the schedule, weights and seeds, and what it says of NaN."""
+"""The training loop: batches, the schedule, weights, seeds, checkpoints, and the error about NaN."""
 
 import copy
 import hashlib
@@ -264,7 +264,7 @@ class Adversarial(Linear):
 
 
 def test_the_adversary_has_the_models_learning_rate_or_its_own() -> None:
-    """Adam walks a constant force at the pace of its learning rate."""
+    """Under a constant force Adam moves at the speed of its learning rate."""
     walked = []
     for optimiser in ({}, {"adversary_learning_rate": 1e-3}):
         method = Adversarial(**optimiser)
@@ -282,7 +282,7 @@ def test_the_adversarys_adam_has_betas_of_its_own(monkeypatch: pytest.MonkeyPatc
 
 
 class Remembering(Adversarial):
-    """Has whatever a training can carry: a buffer that no weights file holds, noise, an epoch, images held out."""
+    """Has everything that a training carries: a buffer outside the weights file, noise, an epoch, held-out images."""
 
     adversary_betas = (0.5, 0.9)
 
@@ -296,7 +296,7 @@ class Remembering(Adversarial):
         super().start_epoch(epoch)
         self.epoch = epoch
         for x in epoch.batches(epoch.draw(4)):
-            self.encode(x)  # counted once an epoch, however often it is begun
+            self.encode(x)  # counted once an epoch, even if the epoch begins again
 
     def start_step(self, step: int) -> None:
         self.kept = torch.cat([self.kept, self.noise(1)])
@@ -339,7 +339,7 @@ def test_schedule_and_best_weights_go_on_too(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         run_kept(first, tmp_path, [], lambda: next(counted) == 3 * 4 + 1, epochs=7)
     second = Linear(validation=values)
-    second.told = list(first.told)  # the script of this test, no state of a method
+    second.told = list(first.told)  # the script of this test is no state of a method
     result = run_kept(second, tmp_path, [], epochs=7)
     assert result.history == whole.history
     assert [row["learning_rate"] / 1e-2 for row in result.history] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
@@ -364,7 +364,7 @@ def test_checkpoints_are_taken_at_ends_of_epochs_and_within_long_ones(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By a clock that moves a second a step: (epochs done, steps of the next) of each checkpoint."""
+    """A clock moves one second a step. Each checkpoint is (epochs done, steps of the next)."""
     now, taken = [0.0], []
 
     class Slow(Linear):

@@ -1,4 +1,4 @@
-"""The peak of memory is that of what was done since it was forgotten."""
+"""The peak of memory counts from the last `forget_peak`, and freed memory is reused."""
 
 import ctypes
 import mmap
@@ -17,7 +17,7 @@ def test_the_peak_grows_with_what_is_held_and_can_be_forgotten() -> None:
     before = memory.peak("cpu")
     if before is None:
         pytest.skip("this system does not tell the peak of a process")
-    with mmap.mmap(-1, 64 * MIB) as held:  # fresh pages: an allocator would give those that tests before this one freed
+    with mmap.mmap(-1, 64 * MIB) as held:  # fresh pages, not those that an earlier test freed
         for _ in range(64):
             held.write(b"x" * MIB)
         assert memory.peak("cpu") >= before + 60
@@ -37,7 +37,7 @@ def test_memory_that_is_freed_is_reused_without_page_faults_and_given_back_in_th
 
     plain = faults()
     with memory.reused():
-        assert min(faults() for _ in range(8)) < plain / 10  # not at once: the first ones grow the heap
+        assert min(faults() for _ in range(8)) < plain / 10  # the first calls grow the heap
         held = memory.peak("cpu")
     memory.forget_peak("cpu")
     now = memory.peak("cpu")

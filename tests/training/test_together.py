@@ -1,8 +1,8 @@
-"""Seeds that are trained together: each one's numbers are those of its training alone, whatever becomes of the others.
+"""Seeds that are trained together have the numbers of their trainings alone, whatever happens to the others.
 
-In float64 they agree to 1e-8. In float32 the sums of a convolution of all seeds are made in another order: losses
-differ in their last digits, and the biases before a batch norm, whose gradients are nothing but rounding, walk
-elsewhere, as they do with another number of threads; the running means follow them, and with them the validation.
+In float64 they agree to 1e-8. In float32 the convolution of all seeds sums in another order, so that losses differ in
+their last digits. Biases before a batch norm have gradients of pure rounding and drift apart, as they do with another
+number of threads; the running means follow them, and so does the validation.
 """
 
 import json
@@ -64,7 +64,7 @@ def alone(training: Training) -> Trained:
 
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images in float64, as the methods here."""
+    """Images in float64, because the methods here are float64."""
     for module in ("modelling.contract", "training.batches", "training.loop", "training.together"):
         monkeypatch.setattr(
             f"lvm_bench.{module}.to_float", lambda pixels, value_range: to_float(pixels, value_range).double()
@@ -89,7 +89,7 @@ def test_a_seed_has_the_numbers_of_its_training_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_in_float32_the_first_steps_have_the_same_losses_to_rounding(name: str) -> None:
-    """To 1e-5 of the largest: five steps of Adam enlarge the 1e-7 of the first one a little."""
+    """They agree to 1e-5 of the largest: five steps of Adam enlarge the 1e-7 of the first step a little."""
     with fixed_numerics(1):
         jobs = jobs_of(name)
         ours, theirs = ([training_of(job, torch.float32) for job in jobs] for _ in range(2))
@@ -155,7 +155,7 @@ def check_equal(one: Trained, other: Trained, tolerance: float = 0.0) -> None:
 
 
 class Scripted(Tiny):
-    """Its validation losses are given, by the seed that its generator has before training."""
+    """Its validation losses are given by the seed that its generator has before training."""
 
     scripts = ([9, 5, 4, 4, 3], [9, 5, 5, 5, 5], [9, 5, 4, 3, 3])
 
@@ -212,7 +212,7 @@ def test_a_seed_that_breaks_fails_alone_and_the_others_go_on() -> None:
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("stops", [[3], [5], [7], [2, 2, 3]], ids=str)
 def test_an_interrupted_group_goes_on_to_the_same_bits(stops: list[int], tmp_path: Path) -> None:
-    """Stopped after so many steps: five make an epoch."""
+    """It stops after so many steps. Five steps make an epoch."""
     whole = trained(of())
     for steps in stops:
         counted = iter([False] * (steps - 1) + [True])
@@ -253,14 +253,14 @@ def test_checkpoints_of_a_group_are_always_of_one_step(tmp_path: Path, monkeypat
 
 
 class Global(Tiny):
-    """Draws from no generator of its own."""
+    """Draws from the global generator."""
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
         return super().losses(x + torch.randn(1))
 
 
 class Looking(Tiny):
-    """What it does depends on a number."""
+    """Its code depends on a number."""
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
         losses = super().losses(x)
@@ -268,7 +268,7 @@ class Looking(Tiny):
 
 
 class Remembering(Tiny):
-    """Keeps what it saw in validation as a number of its own."""
+    """Keeps a number from its validation as an attribute."""
 
     def validated(self, means: dict[str, float]) -> None:
         self.last = means["loss"]
@@ -279,7 +279,7 @@ class Remembering(Tiny):
 
 
 class Uneven(Tiny):
-    """Holds out as many images as its seed draws."""
+    """Holds out a number of images that its seed draws."""
 
     def start_epoch(self, epoch: Epoch) -> None:
         epoch.hold_out(epoch.draw(1 + int(epoch.draw(1))))
