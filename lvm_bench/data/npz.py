@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -69,7 +69,7 @@ def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images
     return Images(to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels))
 
 
-def array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether it is column-major, dtype) of an array in the format of NumPy. The stream moves to its data."""
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
