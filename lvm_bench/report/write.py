@@ -1,11 +1,14 @@
-"""`lvm-bench report`: a suite's scores as tables and pictures. Only the bandwidths import torch."""
+"""`lvm-bench report`: a suite's scores as tables and pictures. Only computing the bandwidths imports torch.
 
-from collections.abc import Callable, Sequence
+What git holds of a suite stands in its own folder; what is rendered from that stands in the site beside the suites.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
@@ -13,19 +16,21 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.report.figures import bandwidths, draw
 from lvm_bench.report.figures.style import Picture
-from lvm_bench.report.page import render
+from lvm_bench.report.page import index, render
 from lvm_bench.report.tables import bandwidth, published, word_table, writers
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, compose_tables
+from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, Composed, compose_tables
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
-from lvm_bench.runs.layout import suite_folders
+from lvm_bench.runs.layout import site_folder, suite_folders
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.text import one_line
 
 PRINTED = ("ranks", "claims")  # of the tables of words, unasked; the others are for an appendix
+
+SUFFIXES = (".csv", ".paper.csv", ".tex", ".md")  # of the files of a table
 
 
 def write_report(
@@ -46,7 +51,7 @@ def write_report(
     if against is not None:
         published.load(against)
     if BANDWIDTH in table_names:
-        _bandwidths(results_root / BANDWIDTH, console)
+        _bandwidths(results_root, console)
     if set(table_names) == {BANDWIDTH} and suite is None:
         return 0
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -67,14 +72,21 @@ def write_report(
             console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
         for text in emitted.warnings:
             said.print(one_line(f"{folder.name}: {text}"), style="yellow")
-        show(f"Tables: {folder / 'tables'}")
-        show(
-            f"Pictures: {folder / 'figures'}" if emitted.pictures else "No pictures: the runs' folders hold no images."
-        )
+        show(f"Tables: {folder / 'tables'} (Markdown), {emitted.page.parent / 'tables'} (CSV, LaTeX)")
+        show(f"Pictures: {emitted.page.parent / 'figures'}" if emitted.pictures else _NO_PICTURES)
         show(f"Page: {emitted.page}")
+    if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
+        try:
+            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
+        except RunError as error:
+            damaged.append(str(error))
+    show(f"Every suite: {index.write(results_root)}")
     for text in dict.fromkeys(damaged):
         said.print(one_line(text), style="red")
     return 1 if damaged else 0
+
+
+_NO_PICTURES = "No pictures: the runs' folders hold no images."
 
 
 @dataclass
@@ -95,48 +107,48 @@ def emit(
     complain: Complain = print,
     width: int = 100,
 ) -> Emitted:
-    """Gather a suite's scores and write its tables, as tables/<name>.csv, .paper.csv, .tex and .md, and its pictures.
+    """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
-    The tables named, or all in which some method has a number (all there are, if none has).
-    report.html shows them all in any case. claims.csv holds each claim of the paper against the scores: True, False,
-    or empty where they cannot tell.
-    With `against` or another `spread` the files are <name>.<source>.<spread>.csv and so on. UserError when the folder
-    cannot be written, RunError when nothing can be said of the suite before a file is mended.
+    Committed are the gathered data, claims.csv (each claim of the paper against the scores: True, False, or empty
+    where they cannot tell), tables/<name>.md, and the pictures of what runs alone hold. Rendered are report.html,
+    tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF; with `against` or another `spread` the
+    tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
+    The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
+    UserError when the folder cannot be written, RunError when nothing can be said of the suite before a file is mended.
     """
-    for name in checksums.FOLDERS:
-        disk.check_inside(folder.parent, folder / name)
-    disk.check_writable(folder / "tables")
+    site = site_folder(folder)
+    for place in (folder, site):
+        for name in checksums.FOLDERS:
+            disk.check_inside(folder.parent, place / name)
+        disk.check_writable(place / "tables")
     claim = Leases().claim(folder)
     if claim is None:
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
     with claim:
         for name in checksums.FOLDERS:
             disk.sweep(folder / name)
-        # Where it is missing, what stands there is taken as it is.
-        listed = checksums.read(folder) or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}
+            disk.sweep(site / name)
+        before = checksums.read(folder)
+        # Where the list is missing, what stands there is taken as it is.
+        listed = before or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}
         found = gather.gather(folder, listed, complain)
         written = gather.write(folder, found, listed)
-        composed = compose_tables(folder, found, against, spread)
-        built = [table for table in composed.tables if table.name in names] if names else composed.filled
-        words = [grid for grid in composed.words if not names or grid.name in names]
-        if not names:
-            for name in {*NAMES} - {table.name for table in built} - {grid.name for grid in words}:
-                for file in _files(folder, name, against, spread):  # no number of an earlier report stays
-                    file.unlink(missing_ok=True)
-        texts = {folder / "claims.csv": composed.verdicts.to_csv(index=False, lineterminator="\n")}
-        for table in built:
-            texts |= _texts(_files(folder, table.name, against, spread), table)
-        for grid in words:
-            texts |= _texts(_files(folder, grid.name, None, SPREADS[0]), grid)
-        disk.write_texts(texts)
-        written += texts
+        plain = composed = compose_tables(folder, found, None, SPREADS[0])
+        if stem_end := _stem_end(against, spread):
+            composed = compose_tables(folder, found, against, spread)
+        written += _write_tables(folder, plain, names, "")
+        if stem_end:
+            _write_tables(folder, composed, names, stem_end)
         pictures = draw.write_all(folder, found, composed.frame, listed, complain)
-        written.append(render.write(folder, composed.filled, found, pictures, composed.words))
-        written += [file for picture in pictures for file in picture.files]
-        written += [folder / "figures" / draw.CAPTIONS] if pictures else []
-        checksums.write(folder, listed, written)
-    printed = [view for table in built for view in writers.to_terminal(table, width)]
-    printed += [view for grid in words if names or grid.name in PRINTED for view in to_terminal(grid)]
+        page = render.write(site, composed.filled, found, pictures, composed.words)
+        captioned = folder / "figures" / draw.CAPTIONS
+        written += [folder / "figures" / picture.file.name for picture in pictures if picture.from_runs]
+        written += [captioned] if captioned.is_file() else []
+        rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
+        rendered |= {name for name in listed if not checksums.is_committed(name)}
+        for name in rendered & before.keys():  # a report of before there was a site wrote them here
+            (folder / name).unlink(missing_ok=True)
+        checksums.write(folder, {name: known for name, known in listed.items() if name not in rendered}, written)
     remarks = found.remarks
     said = [
         *dict.fromkeys(remarks.left_out.values()),
@@ -144,34 +156,89 @@ def emit(
         draw.left_out(found),
         draw.partial(found, pictures),
     ]
-    return Emitted(printed, list(filter(None, said)), pictures, folder / render.FILE)
+    return Emitted(_printed(composed, names, width), list(filter(None, said)), pictures, page)
 
 
-def _files(folder: Path, table: str, against: str | None, spread: str) -> list[Path]:
-    """Where a table stands in each form."""
-    stem = ".".join([table, *([against] if against else []), *([spread] if spread != SPREADS[0] else [])])
-    return [folder / "tables" / f"{stem}{suffix}" for suffix in (".csv", ".paper.csv", ".tex", ".md")]
+def _chosen(composed: Composed, names: Sequence[str] | None) -> list[Table | WordTable]:
+    """The tables that are named; without names those in which some method has a number, and all of words."""
+    every: list[Table | WordTable] = [*(composed.tables if names else composed.filled), *composed.words]
+    return [made for made in every if not names or made.name in names]
 
 
-def _texts(files: list[Path], made: Table | WordTable) -> dict[Path, str]:
-    """A table in every form that it has, by file."""
+def _printed(composed: Composed, names: Sequence[str] | None, width: int) -> list[Text]:
+    """The tables as the terminal shows them."""
+    shown: list[Text] = []
+    for made in _chosen(composed, names):
+        if isinstance(made, Table):
+            shown += writers.to_terminal(made, width)
+        elif names or made.name in PRINTED:
+            shown += to_terminal(made)
+    return shown
+
+
+def _stem_end(against: str | None, spread: str) -> str:
+    """What follows a table's name in the names of its files."""
+    return "".join(f".{part}" for part in (against, spread if spread != SPREADS[0] else None) if part)
+
+
+def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None, stem_end: str) -> list[Path]:
+    """Write tables in every form: plain Markdown beside the scores, all else into the site. Returns what is committed.
+
+    Where all are written, those that have no number any more are deleted. Tables of words are alike for every ending.
+    """
+    chosen = {made.name: made for made in _chosen(composed, names) if not (stem_end and isinstance(made, WordTable))}
+    texts = {}
+    if not stem_end:
+        texts[folder / "claims.csv"] = composed.verdicts.to_csv(index=False, lineterminator="\n")
+    for name, made in chosen.items():
+        for suffix, text in _forms(made).items():
+            texts[_file(folder, name, stem_end, suffix)] = text
+    if not names:
+        for name in {*NAMES} - chosen.keys():
+            for suffix in SUFFIXES:
+                _file(folder, name, stem_end, suffix).unlink(missing_ok=True)
+    disk.write_texts(texts)
+    return [file for file in texts if file.is_relative_to(folder)]
+
+
+def _file(folder: Path, table: str, stem_end: str, suffix: str) -> Path:
+    """Where a table stands in one form."""
+    place = folder if suffix == ".md" and not stem_end else site_folder(folder)
+    return place / "tables" / f"{table}{stem_end}{suffix}"
+
+
+def _forms(made: Table | WordTable) -> dict[str, str]:
+    """A table in every form that it has, by the ending of its file."""
     if isinstance(made, WordTable):
-        forms: list[Callable[[Any], str] | None] = [
-            word_table.to_csv,
-            None,
-            word_table.to_latex,
-            word_table.to_markdown,
-        ]
-    else:
-        forms = [writers.to_csv, writers.to_paper_csv, writers.to_latex, writers.to_markdown]
-    return {file: form(made) for file, form in zip(files, forms, strict=True) if form}
+        return {
+            ".csv": word_table.to_csv(made),
+            ".tex": word_table.to_latex(made),
+            ".md": word_table.to_markdown(made),
+        }
+    return {
+        ".csv": writers.to_csv(made),
+        ".paper.csv": writers.to_paper_csv(made),
+        ".tex": writers.to_latex(made),
+        ".md": writers.to_markdown(made),
+    }
 
 
-def _bandwidths(folder: Path, console: Console) -> None:
+def _bandwidths(results_root: Path, console: Console) -> None:
+    """Compute Tables I and II, keep them as CSV, render and print them."""
+    folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
-    bandwidths.write(folder, frame)
+    site = _render_bandwidths(results_root, frame)
     for shown in bandwidth.render(frame):
         console.print(shown)
-    console.print(f"Tables: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)
+
+
+def _render_bandwidths(results_root: Path, frame: pd.DataFrame) -> Path:
+    """Render Tables I and II as LaTeX and as a figure, into the site."""
+    site = site_folder(results_root / BANDWIDTH)
+    disk.check_inside(results_root, site)
+    disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame))
+    bandwidths.write(site, frame)
+    return site

@@ -1,4 +1,7 @@
-"""files.json: which files of a suite's folder `report` wrote, with their checksums."""
+"""files.json: the committed files of a suite that `report` wrote, with their checksums.
+
+What it renders from them, into the site, is listed nowhere: it can be made again at any time.
+"""
 
 import os
 import re
@@ -20,13 +23,15 @@ REDRAWN = "resampled.csv"  # where runs were measured more than once
 
 READ = (*GATHERED, REDRAWN)
 
-FILES = (*READ, "claims.csv", "report.html")
+FILES = (*READ, "claims.csv")
 
 FOLDERS = ("tables", "figures")
 
 RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
 
 _NAME = re.compile(rf"(?:(?:{'|'.join(FOLDERS)})/)?[A-Za-z0-9][A-Za-z0-9._@-]*")
+
+_COMMITTED = re.compile(rf"{'|'.join(map(re.escape, FILES))}|tables/[a-z-]+\.md|figures/(?:captions\.json|.+\.png)")
 
 _FORMAT = TypeAdapter(dict[str, Fingerprint])
 
@@ -48,6 +53,11 @@ def read(suite: Path) -> dict[str, dict[str, Any]]:
         if not _NAME.fullmatch(name):
             raise RunError(f"{file}: names {name!r}, which `report` never writes. {way}")
     return found
+
+
+def is_committed(name: str) -> bool:
+    """Whether a file with this path may be listed; lists of before the site hold rendered files too."""
+    return bool(_COMMITTED.fullmatch(name))
 
 
 def outputs(suite: Path) -> list[str]:

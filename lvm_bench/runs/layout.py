@@ -20,6 +20,8 @@ WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 
 TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
 
+SITE = "site"  # the folder of all that `report` renders from what it commits; git need not hold it
+
 MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
 
 Key = tuple[str, str, int]  # data set, method, seed
@@ -41,6 +43,11 @@ def suite_folders(results: Path, suite: str | None) -> list[Path]:
     if suite is not None and suite not in found:
         raise UserError(f"{results}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
     return [found[check_name("suite", name)] for name in ([suite] if suite is not None else found)]
+
+
+def site_folder(suite: Path) -> Path:
+    """Where stands what `report` renders of a suite: pages, figures, and tables for programs and papers."""
+    return suite.parent / SITE / suite.name
 
 
 def run_folders(suite: Path) -> Iterator[tuple[Path, Key]]:

@@ -61,7 +61,7 @@ class _File(BaseModel):
     suites: dict[str, _SuiteTable] = {}
 
 
-_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth")}  # folders of results/ that are no suites
+_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site")}  # folders of results/ that are no suites
 
 WORDS = {"method": "method", "dataset": "data set", "suite": "suite"}
 

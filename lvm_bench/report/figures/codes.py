@@ -95,10 +95,10 @@ def write(
         ):
             title = f"Codes {place}, {seeds}, by {words}"
             file = save(folder, f"{dataset}-codes-{short}", partial(draw, clouds(sets, embed), about, title))
-            pictures.append(Picture(file, title, _CODES, dataset))
+            pictures.append(Picture(file, title, _CODES, dataset, from_runs=True))
         title = f"Spectrum of the aggregate covariance {place}"
         file = save(folder, f"{dataset}-spectrum", partial(draw_spectra, spectra(found), about, title))
-        pictures.append(Picture(file, title, _SPECTRUM, dataset))
+        pictures.append(Picture(file, title, _SPECTRUM, dataset, from_runs=True))
     return pictures
 
 

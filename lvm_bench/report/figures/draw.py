@@ -11,6 +11,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.runs.gather import Gathered
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import reason_of
 from lvm_bench.runs.score_files import Complain
 
@@ -38,15 +39,16 @@ _FORMAT = TypeAdapter(dict[str, Caption])
 def write_all(
     folder: Path, found: Gathered, frame: pd.DataFrame, listed: dict[str, Any], complain: Complain
 ) -> list[Picture]:
-    """Draw every figure of a suite that its runs, scores and histories allow, into figures/.
+    """Draw every figure of a suite that its runs, scores and histories allow, into its part of the site.
 
-    One that is `listed` and cannot be drawn anew, because runs that it shows are not here, stays as it stands.
+    Those of what runs alone hold are copied into the suite's own figures/, to be committed. One of them that is
+    `listed` and cannot be drawn anew, because runs that it shows are not here, stays and is copied into the site.
     Where a run's file cannot be drawn, `complain` gets a sentence and the other figures are drawn.
     """
-    place, about = folder / "figures", found.about
-    about = {"suite": folder.name, **about}
+    committed, place = folder / "figures", site_folder(folder) / "figures"
+    about = {"suite": folder.name, **found.about}
     drawn = [run for run in found.runs if run.folder and run.key in found.shown]
-    before, torn = _captions(place / CAPTIONS, complain), _torn(found)
+    before, torn = _captions(committed / CAPTIONS, complain), _torn(found)
     standing = {
         name
         for name, caption in before.items()
@@ -60,17 +62,16 @@ def write_all(
         pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
+    for picture in pictures:
+        if picture.from_runs:
+            _copy(picture.file, committed)
     told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
     left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
-    anew = {picture.file.name for picture in pictures}
-    pictures += _kept(place, {name: before[name] for name in before if name in left - anew}, listed, complain)
+    stay = {name: before[name] for name in before if name in left - {picture.file.name for picture in pictures}}
+    pictures += _kept(committed, place, stay, listed, complain)
     # One order, whether they were drawn now or stand from before.
     pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
-    captions = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
-    if captions:
-        disk.write_record(place / CAPTIONS, {name: caption.model_dump() for name, caption in captions.items()})
-    else:
-        (place / CAPTIONS).unlink(missing_ok=True)
+    _write_captions(committed / CAPTIONS, pictures, stay)
     return pictures
 
 
@@ -99,16 +100,36 @@ def _torn(found: Gathered) -> set[str]:
     return {dataset for dataset, _ in {run.place for run in trained} - here} & {dataset for dataset, _ in here}
 
 
-def _kept(place: Path, captions: dict[str, Caption], listed: dict[str, Any], complain: Complain) -> list[Picture]:
-    """The pictures of before that are listed and whole."""
+def _kept(
+    committed: Path, place: Path, captions: dict[str, Caption], listed: dict[str, Any], complain: Complain
+) -> list[Picture]:
+    """The pictures of before that are listed and whole, copied into the site."""
     pictures = []
     for name, caption in captions.items():
         if known := listed.get(f"figures/{name}"):
-            if fault := disk.fault(place / name, known):
+            if fault := disk.fault(committed / name, known):
                 complain(f"{fault} Restore it, or give `lvm-bench report` again where the runs are: it is drawn again.")
             else:
-                pictures.append(Picture(place / name, **dict(caption)))
+                pictures.append(Picture(_copy(committed / name, place), **dict(caption), from_runs=True))
     return pictures
+
+
+def _copy(file: Path, folder: Path) -> Path:
+    """Copy a file into a folder; returns the copy."""
+    content = file.read_bytes()
+    disk.write(folder / file.name, lambda beside: beside.write_bytes(content))
+    return folder / file.name
+
+
+def _write_captions(file: Path, pictures: list[Picture], stay: dict[str, Caption]) -> None:
+    """Write what is said of the committed pictures, of those too that are damaged and may be restored."""
+    drawn = {picture.file.name: picture for picture in pictures if picture.from_runs}
+    kept = {name: caption for name, caption in stay.items() if (file.parent / name).is_file()}
+    captions = kept | {name: Caption.model_validate(picture, from_attributes=True) for name, picture in drawn.items()}
+    if captions:
+        disk.write_record(file, {name: caption.model_dump() for name, caption in captions.items()})
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _shown(places: set[tuple[str, str]]) -> set[tuple[str, str]]:

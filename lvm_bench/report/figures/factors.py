@@ -64,14 +64,14 @@ def write(
             rows = [(plain(factor), strip(sweeps[factor])) for factor in names]
             title = f"{dataset_name(dataset)}: one factor at a time"
             file = write_strips(folder / f"{dataset}-sweeps.png", title, rows)
-            pictures.append(Picture(file, title, "Images of the data set along which one factor changes.", dataset))
+            pictures.append(Picture(file, title, _SWEEPS, dataset, from_runs=True))
         if medians:
             title = f"Traversals {place} (framed: a real code)"
             file = write_strips(folder / f"{dataset}-traversals.png", title, traversals(medians, names))
-            pictures.append(Picture(file, title, _TRAVERSALS, dataset))
+            pictures.append(Picture(file, title, _TRAVERSALS, dataset, from_runs=True))
             title = f"Angles between latent directions in degrees {place}"
             file = save(folder, f"{dataset}-angles", partial(angle_panels, medians, names, own, title))
-            pictures.append(Picture(file, title, _ANGLES, dataset))
+            pictures.append(Picture(file, title, _ANGLES, dataset, from_runs=True))
         points = paired(own)
         if points:
             title = f"Scores along axes and along latent directions {place}"
@@ -80,6 +80,7 @@ def write(
     return pictures
 
 
+_SWEEPS = "Images of the data set along which one factor changes."
 _TRAVERSALS = (
     "The code of one real image, framed, moved along the latent direction of each factor; one wants to see that "
     "factor change and no other. Each method by the run of the median PCA MIG."

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lvm_bench import disk
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
-from lvm_bench.report.figures.style import Picture, dataset_name, look, name, plain
+from lvm_bench.report.figures.style import Picture, dataset_name, look, name, plain, write_png
 from lvm_bench.runs.layout import IMAGES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
@@ -42,17 +41,17 @@ def write(
             strips = [(words, strip(images[kind])) for kind, words in KINDS.items() if kind in images]
             title = f"{name(method)} {place}, seed {seed}"
             file = write_strips(folder / f"{dataset}-{method}-images.png", title, strips)
-            pictures.append(Picture(file, title, _TEXT, dataset, method))
+            pictures.append(Picture(file, title, _TEXT, dataset, method, from_runs=True))
         if found and f"{dataset}.png" not in standing:
             title = f"{counted(len(found), 'method')} {place}, {_seeds(found)}"
             file = write_strips(folder / f"{dataset}.png", title, _combined(found))
-            pictures.append(Picture(file, f"Images of {title}", f"{_TEXT} {_SAME}", dataset))
+            pictures.append(Picture(file, f"Images of {title}", f"{_TEXT} {_SAME}", dataset, from_runs=True))
         paths = {method: both for method, both in found.items() if "path" in both[1]}
         if paths and f"{dataset}-interpolations.png" not in standing:
             title = f"Interpolations {place}, {_seeds(paths)}"
             rows = [(name(method), strip(images["path"])) for method, (_, images) in paths.items()]
             file = write_strips(folder / f"{dataset}-interpolations.png", title, rows)
-            pictures.append(Picture(file, title, _PATH, dataset))
+            pictures.append(Picture(file, title, _PATH, dataset, from_runs=True))
     return pictures
 
 
@@ -120,5 +119,5 @@ def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
             figure.figimage(pixels, left, y, origin="upper")
             middle = (y + pixels.shape[0] / 2) / height
             figure.text((left - 8) / width, middle, words, ha="right", va="center", fontsize=10, parse_math=False)
-        disk.write(file, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
+        write_png(file, figure, DPI, exact=True)
     return file

@@ -1,5 +1,6 @@
 """The one style of every figure: sizes, colours and markers, names, legends, and files with the same bytes again."""
 
+import io
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from lvm_bench.suites.labels import DATASETS, METHODS, PLAIN, label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 COLUMN, WIDE = 3.3, 6.9  # inches: a column of a two-column page, and both
 DPI = 200
@@ -62,6 +64,7 @@ class Picture:
     text: str  # what it shows and how to read it
     dataset: str = ""
     method: str = ""
+    from_runs: bool = False  # it shows what the runs alone hold: nothing that is committed gives it again
 
     @property
     def files(self) -> list[Path]:
@@ -86,10 +89,36 @@ def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
     undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with look():
         figure = draw()
-        disk.write(png, lambda beside: figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None}))
+        write_png(png, figure, DPI)
         figure.set_layout_engine("none")  # the places stay as they were found for the PNG
         disk.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
     return png
+
+
+def write_png(file: Path, figure: "Figure", dpi: int, exact: bool = False) -> None:
+    """Write a figure as a PNG that is `compact`."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    with Image.open(stream) as drawn:
+        image = compact(drawn, exact)
+    disk.write(file, lambda beside: image.save(beside, "PNG", optimize=True, dpi=(dpi, dpi)))
+
+
+def compact(image: "Image", exact: bool) -> "Image":
+    """An opaque image in grey if all of it is grey, else in the 256 colours nearest to its own.
+
+    An `exact` one keeps every colour.
+    """
+    from PIL import Image, ImageChops
+
+    coloured, grey = image.convert("RGB"), image.convert("L")
+    if ImageChops.difference(coloured, grey.convert("RGB")).getbbox() is None:
+        return grey
+    if exact:
+        return coloured
+    return coloured.quantize(256, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
 
 
 def figure(width: float, height: float, title: str) -> "Figure":

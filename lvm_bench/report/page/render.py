@@ -48,7 +48,7 @@ _PARTS = ("tables", "words", "groups", "figures", "figures_left_out")
 
 
 def write(folder: Path, tables: list[Table], found: Gathered, pictures: list[Picture], words: list[WordTable]) -> Path:
-    """Write report.html into a suite's folder: the same inputs give the same bytes, at most 5 MB of them."""
+    """Write report.html into a suite's folder of the site: the same inputs give the same bytes, at most 5 MB."""
     file = folder / FILE
     disk.write_text(file, render(folder.name, tables, found, pictures, words))
     return file
@@ -104,7 +104,7 @@ def render(
         extras = _extras(part, [run for group in fitting for run in group.runs], budget)
         bare = {group.name: part.group(group, extras) for group in fitting}
     figures = budget.fit_most(
-        {picture.file.name: part.figure(picture, _uri(picture.file.read_bytes())) for picture in kept}
+        {picture.file.name: part.figure(picture, uri(picture.file.read_bytes())) for picture in kept}
     )
     shown = {
         "tables": {name: html + sources[name] for name, html in shown_tables.items()},
@@ -160,7 +160,7 @@ def _strips(run: Run) -> dict[str, str]:
     found = arrays_of(
         run, IMAGES, lambda stored: {kind: _checked(stored[kind]) for kind in KINDS if kind in stored}, _ignored
     )
-    return {kind: _uri(png(images[:SHOWN])) for kind, images in (found or {}).items()}
+    return {kind: uri(png(images[:SHOWN])) for kind, images in (found or {}).items()}
 
 
 def _ignored(complaint: str) -> None:
@@ -189,5 +189,6 @@ def png(images: UInt8[np.ndarray, "n c h w"]) -> bytes:
     return stream.getvalue()
 
 
-def _uri(content: bytes) -> str:
+def uri(content: bytes) -> str:
+    """A PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

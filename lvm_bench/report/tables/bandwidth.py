@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lvm_bench import disk
+from lvm_bench.errors import RunError
 from lvm_bench.report.tables import published
 
 LATENTS = (10, 20, 40, 50, 70, 100)
@@ -19,6 +20,14 @@ LATENTS = (10, 20, 40, 50, 70, 100)
 POINTS = (500, 1000, 2000, 5000, 10000)
 
 SOURCE = "avae-2024"
+
+FILE = "bandwidth.csv"
+
+COLUMNS = ["metric", "l", "m", "mean", "std", "n", "published_mean", "published_std", "published"]
+
+KINDS = (str, int, int, float, float, int, float, float, str)  # of the columns
+
+_AGAIN = "Restore it, or give `lvm-bench report --tables bandwidth`, which computes it again."
 
 TITLES = {
     "bandwidth": "Table I. Bandwidth h0 that maximises the mean log-density of N(0, I) draws under a "
@@ -50,13 +59,27 @@ def tidy(cells: Cells) -> pd.DataFrame:
             theirs = printed[metric, l, m]
             rows.append([metric, l, m, float(np.mean(values)), float(np.std(values)), len(values)])
             rows[-1] += [theirs["mean"], theirs["std"], theirs["printed"]]
-    columns = ["metric", "l", "m", "mean", "std", "n", "published_mean", "published_std", "published"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write(folder: Path, frame: pd.DataFrame) -> list[Path]:
-    """bandwidth.csv and bandwidth.tex."""
-    disk.write_text(folder / "bandwidth.csv", frame.to_csv(index=False, lineterminator="\n"))
+def write(folder: Path, frame: pd.DataFrame) -> None:
+    """bandwidth.csv."""
+    disk.write_text(folder / FILE, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """What `write` wrote; RunError where it is not that."""
+    try:
+        frame = pd.read_csv(folder / FILE, dtype=dict(zip(COLUMNS, KINDS, strict=True)), float_precision="round_trip")
+    except (ValueError, OSError) as error:
+        raise RunError(f"{folder / FILE}: damaged ({error}). {_AGAIN}") from error
+    if list(frame.columns) != COLUMNS or not {*frame["metric"]} <= {*TITLES}:
+        raise RunError(f"{folder / FILE}: damaged, not what `report` writes. {_AGAIN}")
+    return frame
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """Both tables."""
     lines = ["% needs \\usepackage{booktabs}"]
     for metric, title in TITLES.items():
         lines += [
@@ -69,8 +92,7 @@ def write(folder: Path, frame: pd.DataFrame) -> list[Path]:
         lines += [" & ".join(["$l$", *(f"$m = {m}$" for m in POINTS)]) + r" \\", r"\midrule"]
         lines += [" & ".join([str(l), *map(_latex, texts)]) + r" \\" for l, texts in _rows(frame, metric)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
-    disk.write_text(folder / "bandwidth.tex", "\n".join(lines))
-    return [folder / "bandwidth.csv", folder / "bandwidth.tex"]
+    return "\n".join(lines)
 
 
 def _latex(text: str) -> str:

@@ -1,0 +1,65 @@
+"""site/index.html: each suite with its description, what its page shows, and its main picture; one file by itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvm_bench import disk
+from lvm_bench.errors import RunError
+from lvm_bench.report.page import render
+from lvm_bench.report.page.template import environment, inlined
+from lvm_bench.report.tables.compose import NAMES
+from lvm_bench.report.tables.layouts import TITLES
+from lvm_bench.runs import suite_record
+from lvm_bench.runs.layout import SITE, site_folder, suite_folders
+from lvm_bench.suites.labels import DATASETS, label
+
+FILE = "index.html"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A suite as the index shows it; `tables` are titles by name, `picture` is a data URI or empty."""
+
+    name: str
+    page: str
+    description: str
+    datasets: list[str]
+    methods: list[str]
+    tables: dict[str, str]
+    picture: str
+
+
+def write(results: Path) -> Path:
+    """Write the index of every suite whose page stands in the site."""
+    entries = [
+        entry(folder) for folder in suite_folders(results, None) if (site_folder(folder) / render.FILE).is_file()
+    ]
+    file = results / SITE / FILE
+    disk.write_text(file, environment().get_template("index.html.jinja").render(entries=entries, files=inlined()))
+    return file
+
+
+def entry(folder: Path) -> Entry:
+    """What the index says of a suite; little where its about.json is damaged, of which `report` tells."""
+    try:
+        about = suite_record.read(folder)
+    except RunError:
+        about = {}
+    tables = [name for name in NAMES if (folder / "tables" / f"{name}.md").is_file()]
+    return Entry(
+        folder.name,
+        f"{folder.name}/{render.FILE}",
+        about.get("description", ""),
+        [DATASETS.get(name, name) for name in about.get("datasets", {})],
+        list(map(label, about.get("methods", []))),
+        {name: TITLES.get(name, name.capitalize()) for name in tables},
+        _picture(about, site_folder(folder) / "figures"),
+    )
+
+
+def _picture(about: dict[str, Any], figures: Path) -> str:
+    """The main picture of a suite: its ablation, else the images of all methods on its first data set."""
+    names = [f"{dataset}{kind}.png" for kind in ("-ablation", "") for dataset in about.get("datasets", {})]
+    found = (figures / name for name in names if (figures / name).is_file())
+    return next((render.uri(file.read_bytes()) for file in found), "")
