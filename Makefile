@@ -3,11 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv-bench/bin
 
-.PHONY: quick test faults lint bench bench-smoke bench-scaling
+.PHONY: quick site test faults lint bench bench-smoke bench-scaling
 
 quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
 	$(BIN)/lvm-bench report --suite quick
+
+# Every page, figure and table that follows from the committed results, into results/site/: minutes.
+site: .venv/ready
+	$(BIN)/lvm-bench report
 
 # One thread each: two processes of two would spin on two cores.
 test: .venv/ready

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.suites import bench_toml
 
 ROOT = Path(__file__).parent.parent
@@ -131,8 +132,8 @@ def test_report_writes_and_prints_the_tables(finished: Path, lvm_bench: Call) ->
     for label in ("β-TCVAE", "AVAE", "FD"):
         assert label in result.stdout
     assert result.stdout.count("FID") == result.stdout.count("not an FID") == 1
-    made = {file.suffix for file in (finished / "quick").rglob("*") if "runs" not in file.parts}
-    assert {".csv", ".tex", ".png"} <= made
+    made = {file.suffix for file in (finished / "site" / "quick").rglob("*")}
+    assert {".csv", ".tex", ".png", ".pdf", ".html"} <= made
 
 
 def test_a_plugin_is_checked_run_and_reported_beside_the_others(
@@ -246,7 +247,7 @@ def test_a_disentanglement_suite_from_nothing_to_its_table_and_pictures(lvm_benc
     result = lvm_bench("report", "--suite", "disentanglement-small", "--against", "avae-2024")
     assert result.exit_code == 0, result.stderr
     assert "PCA" in result.stdout
-    made = {file.name for file in suite.rglob("*.*") if "runs" not in file.parts}
+    made = {file.name for file in site_folder(suite).rglob("*.*")}
     for dataset in ("sprites", "scenes3d"):
         for figure in ("traversals", "angles", "axes-against-pca", "sweeps"):
             assert f"{dataset}-{figure}.png" in made

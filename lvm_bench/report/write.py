@@ -23,7 +23,7 @@ from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, Composed, compose_
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
-from lvm_bench.runs.layout import site_folder, suite_folders
+from lvm_bench.runs.layout import SITE, site_folder, suite_folders
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.text import one_line
@@ -50,6 +50,7 @@ def write_report(
             raise UserError(f"Unknown table {name!r}.{did_you_mean(name, (*NAMES, BANDWIDTH))}")
     if against is not None:
         published.load(against)
+    disk.check_inside(results_root, results_root / SITE)
     if BANDWIDTH in table_names:
         _bandwidths(results_root, console)
     if set(table_names) == {BANDWIDTH} and suite is None:
@@ -141,9 +142,8 @@ def emit(
             _write_tables(folder, composed, names, stem_end)
         pictures = draw.write_all(folder, found, composed.frame, listed, complain)
         page = render.write(site, composed.filled, found, pictures, composed.words)
-        captioned = folder / "figures" / draw.CAPTIONS
-        written += [folder / "figures" / picture.file.name for picture in pictures if picture.from_runs]
-        written += [captioned] if captioned.is_file() else []
+        kept = [picture.file.name for picture in pictures if picture.from_runs]
+        written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
         rendered |= {name for name in listed if not checksums.is_committed(name)}
         for name in rendered & before.keys():  # a report of before there was a site wrote them here
@@ -238,7 +238,6 @@ def _bandwidths(results_root: Path, console: Console) -> None:
 def _render_bandwidths(results_root: Path, frame: pd.DataFrame) -> Path:
     """Render Tables I and II as LaTeX and as a figure, into the site."""
     site = site_folder(results_root / BANDWIDTH)
-    disk.check_inside(results_root, site)
     disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame))
     bandwidths.write(site, frame)
     return site

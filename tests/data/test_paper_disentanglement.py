@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from lvm_bench.runs.layout import site_folder
+
 Call = Callable[..., Result]
 SHORT = (
     "--set=epochs=1", "--set=m=50", "--set=hidden=[8]", "--set=batch_size=20", "--set=votes=200", "--set=threads=1",
@@ -64,7 +66,7 @@ def test_from_the_official_files_to_table_vii(
         "sizes": [2, 2, 3, 3, 3],
     }
     assert about["shapes3d"]["factors"]["sizes"] == [2, 2, 2, 3, 2, 3]
-    latex = (suite / "tables" / "disentanglement.avae-2024.tex").read_text()
+    latex = (site_folder(suite) / "tables" / "disentanglement.avae-2024.tex").read_text()
     assert "dSprites" in latex
     assert "3D Shapes" in latex
     assert "91.93" in latex  # the published AVAE on 3D Shapes, in percent as ours

@@ -1,27 +1,63 @@
-"""Committed reports are not stale: the tables of every committed suite follow from its scores."""
+"""What git holds of each suite: data, tables that follow from them, the pictures that do not, and nothing rendered."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from lvm_bench.report.tables import bandwidth
 from lvm_bench.report.write import write_report
+from lvm_bench.runs import checksums
+from lvm_bench.runs.verify import verify
 
-RESULTS = Path(__file__).parents[2] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
 SUITES = sorted(file.parent.name for file in RESULTS.glob("*/scores.csv"))
+BY_HAND = {"NOTE.md", checksums.FILE}  # of a suite's files those that no list names
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_tables_follow_from_the_scores(suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_committed_follows_from_the_data(suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lvm_bench.report.figures.draw.write_all", lambda *_: [])  # which take most of the time
     shutil.copytree(RESULTS / suite, tmp_path / suite, ignore=shutil.ignore_patterns("runs", "tables", "claims.csv"))
     shutil.copytree(RESULTS / "bandwidth", tmp_path / "bandwidth")
     assert write_report(tmp_path, suite, [], None, "std", Console(quiet=True)) == 0
-    for name in ("claims.csv", *(f"tables/{file.name}" for file in (RESULTS / suite / "tables").iterdir())):
-        assert (tmp_path / suite / name).read_bytes() == (RESULTS / suite / name).read_bytes(), name
+    made = {file.relative_to(tmp_path / suite): file.read_bytes() for file in (tmp_path / suite).rglob("*.*")
+            if file.is_file()}  # fmt: skip
+    there = {file.relative_to(RESULTS / suite): file.read_bytes() for file in (RESULTS / suite).rglob("*.*")
+             if file.is_file() and "runs" not in file.relative_to(RESULTS / suite).parts}  # fmt: skip
+    assert made.keys() == there.keys()
+    assert [name for name in made if made[name] != there[name]] == []
+    assert verify(tmp_path, suite).problems == []
 
 
-def test_suites_are_committed_with_their_reports() -> None:
+def test_the_committed_bandwidths_are_read_and_written_again_as_they_are(tmp_path: Path) -> None:
+    bandwidth.write(tmp_path, bandwidth.read(RESULTS / "bandwidth"))
+    assert (tmp_path / bandwidth.FILE).read_bytes() == (RESULTS / "bandwidth" / bandwidth.FILE).read_bytes()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+def test_git_holds_nothing_that_is_rendered_and_little_in_all() -> None:
+    command = ["git", "ls-files", "-z", "results"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
+    files = [ROOT / name for name in names if (ROOT / name).is_file()]
+    for suite in SUITES:
+        own = {str(file.relative_to(RESULTS / suite)) for file in files if file.is_relative_to(RESULTS / suite)}
+        assert own - BY_HAND == checksums.read(RESULTS / suite).keys(), suite
+        assert all(map(checksums.is_committed, own - BY_HAND)), suite
+    assert {file.suffix for file in files} == {".csv", ".json", ".md", ".png", ".toml"}
+    pictures = [file for file in files if file.suffix == ".png"]
+    assert sum(file.stat().st_size for file in pictures) < 8_000_000
+    assert sum(file.stat().st_size for file in files) < 11_000_000
+
+
+def test_the_readme_shows_pictures_that_are_there() -> None:
+    shown = [part.split(")")[0] for part in (ROOT / "README.md").read_text().split("](")[1:]]
+    assert [name for name in shown if name.startswith("results/") and not (ROOT / name).exists()] == []
+    assert any(name.endswith(".png") for name in shown)
+
+
+def test_suites_are_committed() -> None:
     assert {"quick", "mnist-small", "disentanglement-small"} <= {*SUITES}
-    assert all((RESULTS / suite / "report.html").is_file() for suite in SUITES)

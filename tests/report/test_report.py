@@ -1,5 +1,7 @@
 """`lvm-bench report` as a user calls it: files, pictures, errors, and no torch."""
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from lvm_bench.report.figures import strips
+from lvm_bench import disk
+from lvm_bench.report.figures import strips, style
 from lvm_bench.report.tables import bandwidth
 from lvm_bench.runs.record import read_runs
 
@@ -18,6 +21,7 @@ Call = Callable[..., Result]
 Put = Callable[..., Path]
 
 
+RESULTS = Path(__file__).parents[2] / "results"
 FORMS = ("csv", "paper.csv", "tex", "md")
 FILLED = ("frechet", "kl", "reconstruction", "cost")  # the tables in which the made-up runs have a number
 
@@ -31,8 +35,17 @@ def results(tmp_path: Path, put_run: Put) -> Path:
     return tmp_path
 
 
+def names_in(*folders: Path) -> set[str]:
+    return {file.name for folder in folders for file in folder.iterdir()}
+
+
 def tables_in(results: Path) -> set[str]:
-    return {file.name.split(".")[0] for file in (results / "small" / "tables").iterdir()}
+    committed, rendered = (
+        {name.split(".")[0] for name in names_in(suite / "tables")}
+        for suite in (results / "small", results / "site" / "small")
+    )
+    assert committed == rendered
+    return committed
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -42,15 +55,26 @@ def _files(folder: Path) -> dict[str, bytes]:
 def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) -> None:
     result = lvm_bench("report", "--results", results, "--against", "avae-2024")
     assert result.exit_code == 0
-    written = {file.name for file in (results / "small" / "tables").iterdir()}
-    of_words = {f"{name}.{end}" for name in ("ranks", "claims", "settings") for end in ("csv", "tex", "md")}
-    assert written == of_words | {f"{name}.avae-2024.{end}" for name in FILLED for end in FORMS}
+    words = ("ranks", "claims", "settings")
+    assert names_in(results / "small" / "tables") == {f"{name}.md" for name in (*FILLED, *words)}
+    of_words = {f"{name}.{end}" for name in words for end in ("csv", "tex")}
+    plain = {f"{name}.{end}" for name in FILLED for end in FORMS if end != "md"}
+    beside_theirs = {f"{name}.avae-2024.{end}" for name in FILLED for end in FORMS}
+    assert names_in(results / "site" / "small" / "tables") == of_words | plain | beside_theirs
     assert "(13.27 ± 0.34)" in result.stdout
     assert "1.500 ± 0.000" in result.stdout
-    pictures = {file.name for file in (results / "small" / "figures").iterdir()}
+    images = {"mnist.png", "mnist-vae-images.png", "mnist-avae-images.png"}
+    assert names_in(results / "small" / "figures") == images | {"captions.json"}
     both = {f"{name}.{end}" for name in ("mnist-explanation", "ranks") for end in ("png", "pdf")}
-    drawn = {"captions.json", "mnist.png", "mnist-vae-images.png", "mnist-avae-images.png", *both}
-    assert pictures == drawn
+    assert names_in(results / "site" / "small" / "figures") == images | both
+    for place in (
+        "small/tables",
+        "site/small/tables",
+        "site/small/figures",
+        "site/small/report.html",
+        "site/index.html",
+    ):
+        assert str(results / place) in result.stdout
 
 
 def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> None:
@@ -68,10 +92,8 @@ def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: 
     result = lvm_bench("report", "--results", results)
     assert result.exit_code == 0
     after = _files(results)
-    of_runs = {"small/report.html", "small/files.json"}  # the page shows pictures of runs, the other its checksum
-    assert all(
-        after[name] == content for name, content in before.items() if "/runs/" not in name if name not in of_runs
-    )
+    page = "site/small/report.html"  # it shows pictures of runs
+    assert all(after[name] == content for name, content in before.items() if "/runs/" not in name if name != page)
 
 
 def test_a_table_whose_numbers_are_gone_does_not_stay(
@@ -88,7 +110,8 @@ def test_a_table_whose_numbers_are_gone_does_not_stay(
 
 def test_one_table_of_one_suite(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results, "--suite", "small", "--tables", "kl")
-    assert {file.name for file in (results / "small" / "tables").iterdir()} == {f"kl.{end}" for end in FORMS}
+    assert names_in(results / "small" / "tables") == {"kl.md"}
+    assert names_in(results / "site" / "small" / "tables") == {f"kl.{end}" for end in FORMS if end != "md"}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +195,8 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
     monkeypatch.setattr("lvm_bench.modelling.kde.bandwidth_trials", h0)
     result = lvm_bench("report", "--results", tmp_path, "--tables", "bandwidth")
     assert result.exit_code == 0
-    assert {"bandwidth.png", "bandwidth.pdf"} <= {file.name for file in (tmp_path / "bandwidth").iterdir()}
+    assert names_in(tmp_path / "bandwidth") == {"bandwidth.csv"}
+    assert names_in(tmp_path / "site" / "bandwidth") == {"bandwidth.png", "bandwidth.pdf", "bandwidth.tex"}
     frame = pd.read_csv(tmp_path / "bandwidth" / "bandwidth.csv")
     assert len(frame) == 60
     first = frame[(frame["metric"] == "corrected_bandwidth") & (frame["l"] == 10)]
@@ -181,9 +205,24 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
     assert frame.loc[(frame["metric"] == "bandwidth") & (frame["l"] == 20), "std"].iloc[0] == pytest.approx(6**-0.5)
     assert "1.500 ± 0.408" in result.stdout
     assert "(>1.0)" in result.stdout
-    latex = (tmp_path / "bandwidth" / "bandwidth.tex").read_text()
+    latex = (tmp_path / "site" / "bandwidth" / "bandwidth.tex").read_text()
     assert r"1.500 $\pm$ 0.408 ($>$1.0)" in latex
     assert latex.count("{") == latex.count("}")
+    assert bandwidth.read(tmp_path / "bandwidth").equals(frame)
+
+
+@pytest.mark.parametrize("damaged", ["", "metric,l\n", "x", None])
+def test_committed_bandwidths_are_rendered_beside_the_suites_and_damaged_ones_are_named(
+    lvm_bench: Call, results: Path, damaged: str | None
+) -> None:
+    shutil.copytree(RESULTS / "bandwidth", results / "bandwidth")
+    if damaged is not None:
+        (results / "bandwidth" / "bandwidth.csv").write_text(damaged)
+    result = lvm_bench("report", "--results", results)
+    assert result.exit_code == (0 if damaged is None else 1)
+    assert (results / "site" / "bandwidth" / "bandwidth.tex").is_file() == (damaged is None)
+    assert ("bandwidth.csv: damaged" in result.stderr) == (damaged is not None)
+    assert (results / "site" / "small" / "report.html").is_file()
 
 
 def test_bandwidths_are_computed_for_every_published_pair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +235,122 @@ def test_bandwidths_are_computed_for_every_published_pair(monkeypatch: pytest.Mo
     monkeypatch.setattr("lvm_bench.modelling.kde.bandwidth_trials", note)
     bandwidth.compute()
     assert len({*asked}) == 30
+
+
+# The folder of a report from before there was a site
+
+
+def as_before(results: Path) -> None:
+    """Put what is rendered beside the scores and list it, as reports once did."""
+    suite, site = results / "small", results / "site" / "small"
+    captions = disk.read_record(suite / "figures" / "captions.json")
+    for file in (*site.glob("tables/*"), *site.glob("figures/*"), site / "report.html"):
+        shutil.copy(file, suite / file.relative_to(site))
+        if file.suffix == ".png":
+            captions.setdefault(file.name, {"title": "t", "text": "t.", "dataset": "mnist", "method": ""})
+    disk.write_record(suite / "figures" / "captions.json", captions)
+    listed = disk.read_record(suite / "files.json")
+    made = [file for file in suite.rglob("*.*") if "runs" not in file.parts and file.is_file()]
+    made = [file for file in made if file.name != "files.json"]
+    listed |= {str(file.relative_to(suite)): disk.fingerprint(file) for file in made}
+    disk.write_record(suite / "files.json", listed)
+    shutil.rmtree(results / "site")
+
+
+@pytest.mark.parametrize("with_runs", [True, False])
+def test_a_folder_of_before_is_read_and_loses_what_its_own_report_rendered(
+    lvm_bench: Call, results: Path, with_runs: bool
+) -> None:
+    lvm_bench("report", "--results", results)
+    new = {name: content for name, content in _files(results).items() if "/runs/" not in name}
+    as_before(results)
+    if not with_runs:
+        (results / "small" / "runs").rename(results / "elsewhere")
+    before = _files(results)
+    assert lvm_bench("verify", "--results", results).exit_code == 0
+    assert _files(results) == before
+    mine = results / "small" / "tables" / "mine.tex"
+    mine.write_text("by hand")
+    assert lvm_bench("report", "--results", results).exit_code == 0
+    assert mine.read_text() == "by hand"
+    mine.unlink()
+    after = {name: content for name, content in _files(results).items() if re.match("small/(?!runs)|site", name)}
+    differ = {name for name in new.keys() | after.keys() if new.get(name) != after.get(name)}
+    assert differ <= (set() if with_runs else {"site/small/report.html"})
+    assert lvm_bench("verify", "--results", results).exit_code == 0
+
+
+def test_a_clone_is_verified_rendered_and_left_as_it_was(lvm_bench: Call, results: Path, tmp_path: Path) -> None:
+    lvm_bench("report", "--results", results)
+    clone = tmp_path / "clone"
+    shutil.copytree(results / "small", clone / "small", ignore=shutil.ignore_patterns("runs"))
+    before = _files(clone)
+    assert lvm_bench("verify", "--results", clone).stdout.endswith("no problems.\n")
+    for options in ([], ["--against", "avae-2024", "--spread", "ci95"]):
+        assert lvm_bench("report", "--results", clone, *options).exit_code == 0
+        assert {name: content for name, content in _files(clone).items() if not name.startswith("site/")} == before
+    (clone / "site" / "small" / "report.html").write_text("changed")
+    assert lvm_bench("verify", "--results", clone).stdout.endswith("no problems.\n")
+    page, whole = ((folder / "site/small/report.html") for folder in (clone, results))
+    lvm_bench("report", "--results", clone)
+    assert page.read_text().count("data:image/png") == 3  # the committed one, and two of scores
+    assert "Images of 2 methods" in page.read_text()
+    assert "Images of 2 methods" in whole.read_text()
+
+
+def test_the_index_leads_to_every_suite_that_has_a_page(lvm_bench: Call, results: Path, put_run: Put) -> None:
+    shutil.copytree(results / "small", results / "other")
+    for record in (results / "other").rglob("job.json"):
+        disk.write_record(record, disk.read_record(record) | {"suite": "other"})
+    lvm_bench("report", "--results", results, "--suite", "small")
+    index = results / "site" / "index.html"
+    assert re.findall(r'href="([^#"]+\.html)"', index.read_text()) == ["small/report.html"]
+    assert lvm_bench("report", "--results", results).exit_code == 0
+    text = index.read_text()
+    assert re.findall(r'href="([^#"]+\.html)"', text) == ["other/report.html", "small/report.html"]
+    assert text.count("data:image/png") == 2
+    anchors = re.findall(r'href="small/report\.html#([^"]+)"', text)
+    page = (results / "site" / "small" / "report.html").read_text()
+    assert len(anchors) == len(FILLED) + 3
+    assert all(f'id="{anchor}"' in page for anchor in anchors)
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+    assert "VAE, AVAE" in text or "AVAE, VAE" in text
+
+
+def test_an_index_holds_nothing_of_what_a_stranger_wrote_as_code(lvm_bench: Call, results: Path) -> None:
+    lvm_bench("report", "--results", results)
+    shutil.rmtree(results / "small" / "runs")
+    for name in ("about.json", "files.json"):
+        file = results / "small" / name
+        record = disk.read_record(file) | ({"description": "<script>alert(1)</script>"} if name == "about.json" else {})
+        if name == "files.json":
+            record["about.json"] = disk.fingerprint(results / "small" / "about.json")
+        disk.write_record(file, record)
+    assert lvm_bench("report", "--results", results).exit_code == 0
+    assert "<script" not in (results / "site" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_pictures_are_grey_or_in_few_colours_and_exact_ones_keep_every_pixel(grey: bool) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 1 if grey else 3), dtype=np.uint8)
+    image = Image.fromarray(np.broadcast_to(pixels, (40, 40, 3)).copy()).convert("RGBA")
+    exact, near = style.compact(image, exact=True), style.compact(image, exact=False)
+    assert (exact.mode, near.mode) == (("L", "L") if grey else ("RGB", "P"))
+    assert (np.asarray(exact.convert("RGB")) == pixels).all()
+    assert np.abs(np.asarray(near.convert("RGB")).astype(int) - pixels).mean() < 20
+
+
+def test_a_site_that_leads_out_is_refused(lvm_bench: Call, results: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (results / "small").rename(tmp_path / "kept")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "kept").rename(inner / "small")
+    (inner / "site").symlink_to(outside)
+    result = lvm_bench("report", "--results", inner)
+    assert result.exit_code == 1
+    assert "leads it out of" in result.stderr
+    assert not [*outside.iterdir()]

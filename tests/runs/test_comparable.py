@@ -33,7 +33,9 @@ def said(result: Result) -> str:
 
 
 def lines(tmp_path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO((tmp_path / "small" / "tables" / "reconstruction.csv").read_text())))
+    return list(
+        csv.DictReader(io.StringIO((tmp_path / "site" / "small" / "tables" / "reconstruction.csv").read_text()))
+    )
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_another_suite_is_reported_all_the_same(put_run: Put, lvm_bench: Call, t
     put_run("mnist", "vae", 1, conditions={"epochs": 3})
     make_run(tmp_path / "zebra")
     assert lvm_bench("report", "--results", tmp_path).exit_code == 1
-    assert (tmp_path / "zebra" / "tables" / "reconstruction.csv").is_file()
+    assert (tmp_path / "site" / "zebra" / "tables" / "reconstruction.csv").is_file()
     assert not (tmp_path / "small" / "scores.csv").exists()
 
 
@@ -120,7 +122,8 @@ def test_other_versions_and_machines_are_a_warning_in_the_terminal_and_the_capti
     assert words in said(result)
     assert "between those a seed does not give the same bits" in said(result)
     assert (
-        f"({words.replace('_', chr(92) + '_')})" in (tmp_path / "small" / "tables" / "reconstruction.tex").read_text()
+        f"({words.replace('_', chr(92) + '_')})"
+        in (tmp_path / "site" / "small" / "tables" / "reconstruction.tex").read_text()
     )
 
 
@@ -184,7 +187,7 @@ def test_rows_that_were_not_run_here_are_marked(
     assert "†: not run here: made with lvm-bench 0.1.0 python 3.11.7 torch 2.15.0 on x86_64 (1 thread)" in " ".join(
         result.stdout.split()
     )
-    latex = (committed / "tables" / "reconstruction.tex").read_text()
+    latex = (tmp_path / "site" / "small" / "tables" / "reconstruction.tex").read_text()
     assert r"VAE$^{\dagger}$ & " in latex
     assert "\nmine & " in latex
     assert r"\par\footnotesize $^{\dagger}$ not run here" in latex

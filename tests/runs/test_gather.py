@@ -13,6 +13,7 @@ from made import CONDITIONS, FACTS, seal
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, suite_record
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.lease import Leases
 
 Call = Callable[..., Result]
@@ -70,7 +71,7 @@ def test_about_says_what_the_scores_come_from(suite: Path) -> None:
 
 def test_tables_say_why_runs_are_missing_here_and_without_the_runs(suite: Path, report: Callable[[], Result]) -> None:
     def footnotes() -> list[str]:
-        latex = (suite / "tables" / "reconstruction.tex").read_text()
+        latex = (site_folder(suite) / "tables" / "reconstruction.tex").read_text()
         return [line for line in latex.splitlines() if "footnotesize" in line]
 
     here = footnotes()
@@ -79,9 +80,9 @@ def test_tables_say_why_runs_are_missing_here_and_without_the_runs(suite: Path, 
     shutil.rmtree(suite / "runs")
 
     def files() -> dict[Path, bytes]:
-        """What needs no run's folder; files.json holds the checksum of the page, which shows runs."""
-        names = ("report.html", "files.json")
-        return {file: file.read_bytes() for file in suite.rglob("*") if file.is_file() and file.name not in names}
+        """What needs no run's folder: all but the page, which shows runs."""
+        places = [*suite.rglob("*"), *site_folder(suite).rglob("*")]
+        return {file: file.read_bytes() for file in places if file.is_file() and file.name != "report.html"}
 
     before = files()
     assert report().exit_code == 0
@@ -189,11 +190,11 @@ def test_a_files_json_never_names_a_file_elsewhere(suite: Path, name: str) -> No
 
 def test_what_a_report_of_one_table_does_not_write_stays_listed(suite: Path, lvm_bench: Call) -> None:
     before = disk.read_record(suite / "files.json")
-    (suite / "tables" / "reconstruction.tex").write_text("changed")
+    (suite / "tables" / "reconstruction.md").write_text("changed")
     lvm_bench("report", "--results", suite.parent, "--tables", "kl")
     after = disk.read_record(suite / "files.json")
     assert {name: after[name] for name in before} == before  # the changed one as it was written
-    assert after.keys() - before.keys() == {f"tables/kl{suffix}" for suffix in (".csv", ".paper.csv", ".tex", ".md")}
+    assert after.keys() - before.keys() == {"tables/kl.md"}
 
 
 def test_two_reports_do_not_write_at_once(suite: Path, report: Callable[[], Result]) -> None:
@@ -208,9 +209,10 @@ def test_two_reports_do_not_write_at_once(suite: Path, report: Callable[[], Resu
 
 
 def test_reports_leave_no_half_written_files(suite: Path, report: Callable[[], Result]) -> None:
-    (suite / "tables" / ".tmp-kl.csv-abc.csv").write_text("half")
+    for place in (suite, site_folder(suite)):
+        (place / "tables" / ".tmp-kl.csv-abc.csv").write_text("half")
     report()
-    assert not list(suite.rglob(".tmp-*"))
+    assert not list(suite.parent.rglob(".tmp-*"))
 
 
 def test_a_report_that_was_killed_after_new_runs_leaves_no_false_alarm(

@@ -84,7 +84,7 @@ RECORDS = [f"{VAE}/job.json", f"{AAE}/job.json", "small/runs/mnist/aae/seed-1/jo
 UNFINISHED = [f"{AAE}/scores.partial.json", *(f"{AVAE}/{name}" for name in checkpoint.NAMES)]
 WRITTEN = [
     *(f"small/{name}" for name in ("scores.csv", "history.csv", "about.json", "claims.csv", "files.json")),
-    "small/report.html", "small/tables/reconstruction.csv", "small/figures/mnist.png",
+    "small/tables/reconstruction.md", "small/figures/mnist.png", "small/figures/captions.json",
 ]  # fmt: skip
 
 

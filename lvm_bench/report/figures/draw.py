@@ -71,7 +71,7 @@ def write_all(
     pictures += _kept(committed, place, stay, listed, complain)
     # One order, whether they were drawn now or stand from before.
     pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
-    _write_captions(committed / CAPTIONS, pictures, stay)
+    _write_captions(committed / CAPTIONS, [picture for picture in pictures if picture.from_runs], stay)
     return pictures
 
 
@@ -122,14 +122,16 @@ def _copy(file: Path, folder: Path) -> Path:
 
 
 def _write_captions(file: Path, pictures: list[Picture], stay: dict[str, Caption]) -> None:
-    """Write what is said of the committed pictures, of those too that are damaged and may be restored."""
-    drawn = {picture.file.name: picture for picture in pictures if picture.from_runs}
-    kept = {name: caption for name, caption in stay.items() if (file.parent / name).is_file()}
-    captions = kept | {name: Caption.model_validate(picture, from_attributes=True) for name, picture in drawn.items()}
-    if captions:
-        disk.write_record(file, {name: caption.model_dump() for name, caption in captions.items()})
-    else:
-        file.unlink(missing_ok=True)
+    """Write what is said of the committed pictures, and of those that are damaged and may be restored.
+
+    Where there is none to speak of, the file stays only if it tells of damaged ones or is damaged itself.
+    """
+    told = {picture.file.name: Caption.model_validate(picture, from_attributes=True) for picture in pictures}
+    there = {name: caption for name, caption in stay.items() if (file.parent / name).is_file()}
+    if told:
+        disk.write_record(file, {name: caption.model_dump() for name, caption in (there | told).items()})
+    elif not there and _captions(file, lambda _: None):
+        file.unlink()
 
 
 def _shown(places: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Tables I and II of the AVAE paper: the KDE bandwidth over l and m, computed, beside the published one."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,6 @@ SOURCE = "avae-2024"
 
 FILE = "bandwidth.csv"
 
-COLUMNS = ["metric", "l", "m", "mean", "std", "n", "published_mean", "published_std", "published"]
-
-KINDS = (str, int, int, float, float, int, float, float, str)  # of the columns
-
 _AGAIN = "Restore it, or give `lvm-bench report --tables bandwidth`, which computes it again."
 
 TITLES = {
@@ -34,6 +30,17 @@ TITLES = {
     "Gaussian KDE on m other draws in l dimensions: mean ± population standard deviation over 3 trials",
     "corrected_bandwidth": "Table II. The bandwidths of Table I times alpha = (1 + h0^2)^(-1/2)",
 }
+
+
+def _number(text: str) -> float:
+    """The number that a text is, to the last bit; NaN where it is empty."""
+    return float(text or "nan")
+
+
+COLUMNS: dict[str, Callable[[str], Any]] = {  # each with what reads it
+    "metric": str, "l": int, "m": int, "mean": _number, "std": _number, "n": int,
+    "published_mean": _number, "published_std": _number, "published": str,
+}  # fmt: skip
 
 Cells = dict[tuple[int, int], list[float]]
 
@@ -59,7 +66,7 @@ def tidy(cells: Cells) -> pd.DataFrame:
             theirs = printed[metric, l, m]
             rows.append([metric, l, m, float(np.mean(values)), float(np.std(values)), len(values)])
             rows[-1] += [theirs["mean"], theirs["std"], theirs["printed"]]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
 def write(folder: Path, frame: pd.DataFrame) -> None:
@@ -70,10 +77,10 @@ def write(folder: Path, frame: pd.DataFrame) -> None:
 def read(folder: Path) -> pd.DataFrame:
     """What `write` wrote; RunError where it is not that."""
     try:
-        frame = pd.read_csv(folder / FILE, dtype=dict(zip(COLUMNS, KINDS, strict=True)), float_precision="round_trip")
+        frame = pd.read_csv(folder / FILE, converters=COLUMNS)
     except (ValueError, OSError) as error:
         raise RunError(f"{folder / FILE}: damaged ({error}). {_AGAIN}") from error
-    if list(frame.columns) != COLUMNS or not {*frame["metric"]} <= {*TITLES}:
+    if [*frame.columns] != [*COLUMNS] or not {*frame["metric"]} <= {*TITLES}:
         raise RunError(f"{folder / FILE}: damaged, not what `report` writes. {_AGAIN}")
     return frame
 

@@ -67,10 +67,11 @@ def test_an_ablation_is_drawn_from_its_runs_and_again_without_them(
     result = lvm_bench("report", "--results", tmp_path)
     assert result.exit_code == 0, result.output
     drawn = {
-        name: (tmp_path / "small/figures" / name).read_bytes() for name in ("mnist-ablation.png", "mnist-ablation.pdf")
+        name: (tmp_path / "site/small/figures" / name).read_bytes()
+        for name in ("mnist-ablation.png", "mnist-ablation.pdf")
     }
     (tmp_path / "small" / "runs").rename(tmp_path / "elsewhere")
     for name in drawn:
-        (tmp_path / "small/figures" / name).unlink()
+        (tmp_path / "site/small/figures" / name).unlink()
     assert lvm_bench("report", "--results", tmp_path).exit_code == 0
-    assert {name: (tmp_path / "small/figures" / name).read_bytes() for name in drawn} == drawn
+    assert {name: (tmp_path / "site/small/figures" / name).read_bytes() for name in drawn} == drawn

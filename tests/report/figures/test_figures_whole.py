@@ -17,11 +17,13 @@ from lvm_bench.report.figures import codes, curves, draw, style, trade_off
 from lvm_bench.report.write import emit
 from lvm_bench.runs import gather, score_files
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import Run
 
 Put = Callable[..., Path]
 LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-chars"
 STEMS = {"codes-mds", "codes-pca", "spectrum", "curves", "aggregate-variance", "trade-off", "explanation"}
+OF_RUNS = {"mnist.png", "mnist-vae-images.png", "mnist-interpolations.png"}  # pixels, so without a PDF
 FD = "frechet.fake@classifier"
 SCORES = {"sse.heldout": 9.0, FD: 12.0, "gaussian_kl_target.mean": 1.5, "entropy_gap.mean": -3.0}
 COLUMNS = [
@@ -60,6 +62,7 @@ def _one_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_run(_one_run: Path, tmp_path: Path) -> Path:
     """A suite of one run, drawn."""
+    shutil.copytree(site_folder(_one_run), tmp_path / "site" / "small")
     return Path(shutil.copytree(_one_run, tmp_path / "small"))
 
 
@@ -81,18 +84,23 @@ def both(dataset: str = "mnist") -> set[str]:
 def test_one_run_and_the_same_figures_again_and_those_of_numbers_without_its_folder(
     one_run: Path, tmp_path: Path
 ) -> None:
-    before = {file.name for file in (one_run / "figures").iterdir()} - {draw.CAPTIONS}
-    assert before == both() | {"mnist.png", "mnist-vae-images.png", "mnist-interpolations.png"}
-    first = {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before}
-    assert drawn(tmp_path / "small") == before
-    (tmp_path / "small" / "runs").rename(tmp_path / "elsewhere")
-    assert drawn(tmp_path / "small") == before
-    assert {name: (tmp_path / "small" / "figures" / name).read_bytes() for name in before} == first
-    page = (tmp_path / "small" / "report.html").read_text()
-    assert "Codes on MNIST" in page
-    (tmp_path / "small" / "figures" / "captions.json").unlink()
+    site = site_folder(one_run)
+    before = {file.name: file.read_bytes() for file in (site / "figures").iterdir()}
+    assert before.keys() == both() | OF_RUNS
+    committed = {file.name: file.read_bytes() for file in (one_run / "figures").glob("*.png")}
+    assert committed.keys() == OF_RUNS | {f"mnist-{stem}.png" for stem in ("codes-mds", "codes-pca", "spectrum")}
+    assert committed.items() <= before.items()
+    assert drawn(one_run) == before.keys()
+    (one_run / "runs").rename(tmp_path / "elsewhere")
+    (site / "figures" / "mnist.png").unlink()
+    assert drawn(one_run) == before.keys()
+    assert {file.name: file.read_bytes() for file in (site / "figures").iterdir()} == before
+    assert {file.name: file.read_bytes() for file in (one_run / "figures").glob("*.png")} == committed
+    assert "Codes on MNIST" in (site / "report.html").read_text()
+    (one_run / "figures" / "captions.json").unlink()
     stems = ("curves", "aggregate-variance", "trade-off", "explanation")
-    assert drawn(tmp_path / "small") == {f"mnist-{stem}.{end}" for stem in stems for end in ("png", "pdf")}
+    assert drawn(one_run) == {f"mnist-{stem}.{end}" for stem in stems for end in ("png", "pdf")}
+    assert {file.name for file in (one_run / "figures").iterdir()} == committed.keys()  # nothing that is lost for good
 
 
 @pytest.mark.parametrize(("file", "told"), [("captions.json", "captions.json: damaged"), ("mnist.png", "mnist.png")])
@@ -107,6 +115,7 @@ def test_figures_of_before_that_are_damaged_are_left_out_with_a_sentence(
     assert len(said) == 1
     assert told in said[0]
     assert "mnist.png" not in {picture.file.name for picture in emitted.pictures}
+    assert damaged.exists()
 
 
 def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_run: Path, put_run: Put) -> None:

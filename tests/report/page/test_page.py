@@ -87,7 +87,7 @@ def results(tmp_path: Path, put_run: Put) -> Path:
 
 def _written(lvm_bench: Call, results: Path) -> str:
     assert lvm_bench("report", "--results", results).exit_code == 0
-    return (results / "small" / "report.html").read_text(encoding="utf-8")
+    return (results / "site" / "small" / "report.html").read_text(encoding="utf-8")
 
 
 def _gathered(runs: list[Run], about: dict[str, Any] | None = None, **parts: Any) -> Gathered:
@@ -247,7 +247,7 @@ def test_a_run_without_readable_pictures_still_has_its_curves(
     else:
         file.unlink()
     lvm_bench("report", "--results", results)
-    text = (results / "small" / "report.html").read_text(encoding="utf-8")
+    text = (results / "site" / "small" / "report.html").read_text(encoding="utf-8")
     run = text.split('id="run/mnist/vae/1"')[1].split("</details>")[0]
     assert "Its pictures cannot be read" in run
     assert "<svg" in run

@@ -14,6 +14,7 @@ from made import make_run
 
 from lvm_bench.cli import main
 from lvm_bench.report.page import watch
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.lease import Leases
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[test]')")
@@ -40,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(suite, "mnist", "my-" + "very-" * 8 + "long-method", 0, status="failed", reason="the loss became NaN " * 9)
     result = CliRunner().invoke(main, ["report", "--results", str(suite.parent)], catch_exceptions=False)
     assert result.exit_code == 0
-    return suite / "report.html"
+    return site_folder(suite) / "report.html"
 
 
 @pytest.fixture(scope="module")

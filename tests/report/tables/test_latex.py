@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from lvm_bench.report.tables import claim_words, ranking, settings, word_table
+from lvm_bench.report.tables import bandwidth, claim_words, ranking, settings, word_table
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.layouts import LAYOUTS
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.report.tables.writers import to_latex
+from lvm_bench.report.write import emit
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.layout import site_folder
 
 Scored = Callable[..., pd.DataFrame]
 METHODS = {"vae": [1.0, 2.0], "avae": [3.0, 4.5], "my_method": [2.0, 8.0], "real-images": [1.0, 1.0]}
-COMMITTED = sorted((Path(__file__).parents[3] / "results").glob("*/tables/*.tex"))
+RESULTS = Path(__file__).parents[3] / "results"
 DOCUMENT = (
     r"\documentclass{article}\usepackage{booktabs,graphicx,xcolor,longtable,array}\begin{document}%s\end{document}"
 )
@@ -53,19 +55,34 @@ def environments(text: str) -> list[str]:
     return [node.environmentname for node in nodes if isinstance(node, LatexEnvironmentNode)]
 
 
-@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: f"{file.parts[-3]}/{file.name}")
-def test_a_parser_reads_what_is_committed(file: Path) -> None:
-    assert {*environments(file.read_text())} <= {"table*", "longtable"}
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The LaTeX of two committed suites, one of them with factors, and of the bandwidths."""
+    results = tmp_path_factory.mktemp("results")
+    found = [bandwidth.to_latex(bandwidth.read(RESULTS / "bandwidth"))]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lvm_bench.report.figures.draw.write_all", lambda *_: [])
+        for suite in ("quick", "disentanglement-small"):
+            shutil.copytree(RESULTS / suite, results / suite, ignore=shutil.ignore_patterns("runs"))
+            emit(results / suite)
+            found += [file.read_text() for file in sorted(site_folder(results / suite).glob("tables/*.tex"))]
+    return found
+
+
+def test_a_parser_reads_what_is_rendered_of_committed_suites(rendered: list[str]) -> None:
+    assert len(rendered) > 20
+    for text in rendered:
+        assert {*environments(text)} <= {"table*", "longtable"}, text[:200]
 
 
 @pytest.mark.skipif(
     not shutil.which("pdflatex"), reason="there is no pdflatex here (Debian: texlive-latex-recommended)"
 )
 def test_tex_compiles_every_table_as_it_stands(
-    scored: Scored, about: dict[str, Any], remarks: Remarks, tmp_path: Path
+    scored: Scored, about: dict[str, Any], remarks: Remarks, rendered: list[str], tmp_path: Path
 ) -> None:
     made = texts(scored, about, remarks).values()
-    (tmp_path / "all.tex").write_text(DOCUMENT % "\n".join([*made, *(file.read_text() for file in COMMITTED)]))
+    (tmp_path / "all.tex").write_text(DOCUMENT % "\n".join([*made, *rendered]))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]

@@ -70,7 +70,7 @@ def results(tmp_path: Path, put_run: Put) -> Path:
 
 
 def table(results: Path) -> list[dict[str, str]]:
-    with (results / "small" / "tables" / "noise.csv").open(newline="") as stream:
+    with (results / "site" / "small" / "tables" / "noise.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 

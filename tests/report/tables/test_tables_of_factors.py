@@ -122,13 +122,14 @@ def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about:
 def test_tables_without_a_number_are_left_out_unless_asked_for(
     frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path
 ) -> None:
-    disk.write_json(tmp_path / "about.json", about)
-    frame.assign(digest="d").to_csv(tmp_path / "scores.csv", index=False)
-    emit(tmp_path)
-    names = {file.name.split(".")[0] for file in (tmp_path / "tables").iterdir()}
+    suite = tmp_path / "small"
+    disk.write_json(suite / "about.json", about)
+    frame.assign(digest="d").to_csv(suite / "scores.csv", index=False)
+    emit(suite)
+    names = {file.name.split(".")[0] for file in (tmp_path / "site" / "small" / "tables").iterdir()}
     assert names == {"disentanglement", "factors", "ranks", "claims"}
-    emit(tmp_path, ["frechet"])
-    assert (tmp_path / "tables" / "frechet.csv").is_file()
+    emit(suite, ["frechet"])
+    assert (tmp_path / "site" / "small" / "tables" / "frechet.csv").is_file()
 
 
 def test_claims_are_held_against_a_stand_in_where_the_suite_has_no_other(frame: pd.DataFrame) -> None:
