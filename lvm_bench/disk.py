@@ -309,3 +309,13 @@ def check_writable(folder: Path) -> None:
             f"{folder}: the results folder cannot be written ({error.strerror}). "
             "Give another one with --results, or change its permissions."
         ) from error
+
+
+def user_folder() -> Path:
+    """The folder of this package in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvm-bench"
+
+
+def cache_folder() -> Path:
+    """The folder of files that can be computed again: processed images, features, embedded codes."""
+    return user_folder() / "cache"

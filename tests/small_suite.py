@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,21 +10,22 @@ from made import FACTS, make_run
 
 from lvm_bench.runs.comparable import Remarks, outcomes
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 METHODS = ["vae", "aae", "avae", "my_method"]
 
 
 @pytest.fixture
-def about() -> dict[str, Any]:
-    return {
-        "suite": "small",
-        "description": "made up",
-        "extractor": "classifier",
-        "protocol": "official-test",
-        "methods": METHODS,
-        "seeds": [0, 1],
-        "datasets": {"digits": FACTS | {"latent": 8}, "mnist": FACTS},
-    }
+def about() -> About:
+    return About(
+        suite="small",
+        description="made up",
+        extractor="classifier",
+        protocol="official-test",
+        methods=METHODS,
+        seeds=[0, 1],
+        datasets={"digits": FACTS | {"latent": 8}, "mnist": FACTS},
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.report.tables.writers import escape
+from lvm_bench.report.tables.markup import latex
 from lvm_bench.suites import bench_toml
 from lvm_bench.text import check_name, printable, shortened
 
@@ -49,7 +49,7 @@ def test_an_attack_that_succeeds_would_be_seen(attack: object, seen: str, tmp_pa
 @given(st.text())
 def test_escaped_text_has_no_active_character(text: str) -> None:
     plain = re.sub(
-        r"\\(textbackslash|textasciicircum|textasciitilde)\{\}|\\[{}$&#_%]|\\'e|\{[\[\]*]\}", "", escape(text)
+        r"\\(textbackslash|textasciicircum|textasciitilde)\{\}|\\[{}$&#_%]|\\'e|\{[\[\]*]\}", "", latex(text)
     )
     plain = re.sub(r"\$(<|>|\||-|\\(beta|pm|infty|dagger|downarrow|uparrow|rightarrow|approx))\$", "", plain)
     assert not set(plain) & set('\\{}$&#_%^~<>|"')
@@ -81,7 +81,7 @@ def test_a_name_is_refused_or_is_that_of_one_folder_anywhere(name: str) -> None:
         return
     assert Path("results", name).parts == ("results", name)
     assert name.isascii()
-    assert escape(name).replace("\\_", "_") == name
+    assert latex(name).replace("\\_", "_") == name
     assert not name.startswith(("-", "."))
     assert not name.endswith((".", " "))
 

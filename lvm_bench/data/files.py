@@ -56,17 +56,8 @@ class FileStatus(NamedTuple):
 
 def data_root(option: Path | None = None) -> Path:
     """The folder of the data sets: `--data`, else $LVM_BENCH_DATA, else a folder in the cache of the user."""
-    chosen = option or os.environ.get("LVM_BENCH_DATA") or _user_cache() / "data"
+    chosen = option or os.environ.get("LVM_BENCH_DATA") or disk.user_folder() / "data"
     return Path(chosen).expanduser()
-
-
-def cache_folder() -> Path:
-    """The folder of everything that can be computed again: processed images, features of real images."""
-    return _user_cache() / "cache"
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvm-bench"
 
 
 def checksum(path: Path, algorithm: str) -> str:

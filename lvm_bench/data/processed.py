@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lvm_bench import disk
-from lvm_bench.data.files import cache_folder
 from lvm_bench.errors import StorageError
 
 Pixels = UInt8[np.ndarray, "n c h w"]
@@ -24,7 +23,7 @@ def processed(
 
     StorageError if the cache has no room for them.
     """
-    file = cache_folder() / name / f"{disk.digest([*causes, *shape])}.npy"
+    file = disk.cache_folder() / name / f"{disk.digest([*causes, *shape])}.npy"
 
     def make(beside: Path) -> None:
         # A process that writes to a mapped file on a full disk dies without a message.

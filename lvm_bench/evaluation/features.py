@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lvm_bench import disk
-from lvm_bench.data.files import cache_folder, require
+from lvm_bench.data.files import require
 from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError
 from lvm_bench.modelling.contract import resident
@@ -201,7 +201,7 @@ def classifier(request: Request) -> Extractor:
         request.device,
     ]
     identity = disk.digest(causes)
-    file = cache_folder() / "classifier" / f"{identity}.safetensors"
+    file = disk.cache_folder() / "classifier" / f"{identity}.safetensors"
 
     def fit(beside: Path) -> None:
         _fit(network, data, request.epochs, request.device)
@@ -238,7 +238,7 @@ def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
 
 def cached_features(made: Extractor, images: UInt8[Tensor, "n c h w"], fingerprint: str) -> Float[Tensor, "n d"]:
     """Features of real images, computed once per data set and extractor; the file's name hashes its inputs."""
-    file = cache_folder() / "features" / f"{disk.digest([made.identity, fingerprint, len(images)])}.npy"
+    file = disk.cache_folder() / "features" / f"{disk.digest([made.identity, fingerprint, len(images)])}.npy"
     disk.once(file, lambda beside: _save(beside, made.features(images).numpy()))
     return torch.from_numpy(np.load(file, allow_pickle=False))
 

@@ -140,7 +140,7 @@ def emit(
         written += _write_tables(folder, plain, names, "")
         if stem_end:
             _write_tables(folder, composed, names, stem_end)
-        pictures = draw.write_all(folder, found, composed.frame, listed, complain)
+        pictures = draw.write_all(folder, found, listed, complain)
         page = render.write(site, composed.filled, found, pictures, composed.words)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table, which are averaged, and what has to be said of them beside their scores."""
+"""Which runs a table may show together, which may be averaged, and what readers must know of them."""
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator
@@ -12,49 +12,49 @@ from lvm_bench.runs.record import Run, without
 from lvm_bench.suites.labels import DATASETS, label
 from lvm_bench.text import counted, listed, one_line
 
-LONGEST = 80  # characters of a setting that are shown
+LONGEST = 80  # characters of a setting in a sentence
 
-SHORT = 10  # characters of a checksum that are shown
+SHORT = 10  # characters of a checksum in a sentence
 
 Place = tuple[str, str]  # data set, method
 
 
 @dataclass(frozen=True)
 class Remarks:
-    """What has to be said of a suite's runs beside their scores, by data set and method."""
+    """What readers of a suite's scores must know of its runs."""
 
     outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
     left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown
-    here: frozenset[Place] = frozenset()  # shown, and run here
-    away: frozenset[Place] = frozenset()  # shown, and not run here, or some seeds not
-    made: str = ""  # with what those were made
-    warnings: list[str] = field(default_factory=list)  # differences between the runs that are shown
+    here: frozenset[Place] = frozenset()  # where a shown run was made here
+    away: frozenset[Place] = frozenset()  # where a shown run was not made here
+    made: str = ""  # with what the runs that were not made here were made
+    warnings: list[str] = field(default_factory=list)  # sentences on differences between shown runs
 
 
 def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
-    """Of runs in order, the finished ones whose scores the tables show, and what is to be said of all of them.
+    """The finished runs whose scores tables may show, in their order, and the remarks on all runs.
 
-    RunError naming the setting when seeds that would be averaged were run with other settings or data.
+    RunError naming the setting when seeds that would be averaged differ in settings or data.
     """
     done = [run for run in runs if run.status == "done"]
     out = left_out(done)
     kept = [run for run in done if run.folder or run.place not in out]
     check_seeds(kept)
-    warnings = [*_conditions_that_differ(kept), *_code_that_differs(kept), *_environments_that_differ(kept)]
+    warnings = [*_different_conditions(kept), *_changed_code(kept), *_different_environments(kept)]
     here = frozenset(run.place for run in kept if run.folder)
     away = [run for run in kept if not run.folder]
     return kept, Remarks(outcomes(runs), out, here, frozenset(run.place for run in away), _made(away, here), warnings)
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
-    """Why runs of a method on a data set, or its samples, are missing."""
+    """Why runs or samples of a method on a data set are missing."""
     reasons: dict[Place, dict[tuple[str, str], list[int]]] = {}
     for run in runs:
         if run.status in ("failed", "declined") or (run.status == "done" and run.reason):
             reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
     return {
         place: "; ".join(
-            f"seed {_all(seeds)} failed: {reason}"
+            f"seed {_numbered(seeds)} failed: {reason}"
             if status == "failed"
             else f"{'no samples' if status == 'done' else status}: {reason}"
             for (status, reason), seeds in sorted(found.items())
@@ -64,15 +64,15 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
 
 
 def check_seeds(runs: Iterable[Run]) -> None:
-    """RunError naming whatever differs in the settings or the data of runs that would be averaged."""
+    """RunError naming what differs when runs that would be averaged differ in settings or data."""
     problems = []
     for (dataset, method), seeds in _by_place(runs):
-        if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # one table in memory, as from one reader
+        if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # they share one table in memory
             continue
         known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
         differing = [
-            f"{name} = {' and '.join(f'{value} in seed {_all(of)}' for value, of in values.items())}"
-            for name, values in _that_differ(known).items()
+            f"{name} = {' and '.join(f'{value} in seed {_numbered(of)}' for value, of in values.items())}"
+            for name, values in _differences(known).items()
         ]
         if differing:
             problems.append(
@@ -103,8 +103,8 @@ def _data(run: Run) -> dict[str, str]:
     return {"the data's checksum": run.fingerprint[:SHORT]}
 
 
-def _that_differ(tables: dict[Any, dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    """For each setting that differs between tables: whose has each of its values, as text."""
+def _differences(tables: dict[Any, dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    """The settings that differ between tables: for each its values as text, with the owners of each value."""
     known = list(tables.values())
     if all(table == known[0] for table in known):
         return {}
@@ -125,17 +125,18 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A setting's value in a sentence."""
+    """A setting's value as a sentence shows it."""
     text = value if isinstance(value, str) else disk.canonical(value)
     return "not set" if value is None else one_line(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
-def _all(seeds: Iterable[int]) -> str:
+def _numbered(seeds: Iterable[int]) -> str:
+    """`0, 1, 2`."""
     return ", ".join(map(str, sorted(seeds)))
 
 
 def left_out(runs: Iterable[Run]) -> dict[Place, str]:
-    """Where committed runs were made under other conditions than the runs here, why they are left out."""
+    """Why committed runs are left out: they were made under other conditions than the runs here."""
     found: dict[Place, str] = {}
     for dataset, own in _by_dataset(runs):
         here = _distinct(run for run in own if run.folder and not run.is_control)
@@ -156,8 +157,8 @@ def _by_dataset(runs: Iterable[Run]) -> Iterator[tuple[str, list[Run]]]:
 
 
 def _distinct(runs: Iterable[Run]) -> list[Run]:
-    """A run of each conditions and data."""
-    seen = {(id(run.conditions), run.fingerprint): run for run in runs}  # most share one table in memory
+    """One run for each combination of conditions and data."""
+    seen = {(id(run.conditions), run.fingerprint): run for run in runs}  # most runs share one table in memory
     found: list[Run] = []
     for run in seen.values():
         if not any(_conditions(run) == _conditions(other) for other in found):
@@ -166,11 +167,11 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
 
 
 def _other_conditions(there: Run, here: Run) -> str:
-    """How the conditions of a committed run differ from those here; "" where they do not or are not known."""
+    """How the conditions of two runs differ; "" if they do not, or if one's are unknown."""
     if there.conditions is None or here.conditions is None:
         return ""
-    names = there.settings if there.is_control else None  # no other condition changes it
-    differing = _that_differ({"there": _conditions(there, names), "here": _conditions(here, names)})
+    names = there.settings if there.is_control else None  # no other condition changes a control
+    differing = _differences({"there": _conditions(there, names), "here": _conditions(here, names)})
     texts = (
         f"{name} = {' and '.join(f'{value} {whose[0]}' for value, whose in values.items())}"
         for name, values in differing.items()
@@ -178,8 +179,8 @@ def _other_conditions(there: Run, here: Run) -> str:
     return listed(texts, between="; ")
 
 
-def _conditions_that_differ(runs: Iterable[Run]) -> list[str]:
-    """A sentence for each data set on which not all methods were run under the same conditions."""
+def _different_conditions(runs: Iterable[Run]) -> list[str]:
+    """A sentence for each data set on which methods were run under different conditions."""
     found = []
     for dataset, own in _by_dataset(run for run in runs if run.conditions is not None and not run.is_control):
         alike = [[run for run in own if _conditions(run) == _conditions(other)] for other in _distinct(own)]
@@ -187,7 +188,7 @@ def _conditions_that_differ(runs: Iterable[Run]) -> list[str]:
         tables = {name: _conditions(group[0]) for name, group in zip(whose, alike, strict=True)}
         texts = [
             f"{name} = {' and '.join(f'{value} in {listed(of)}' for value, of in values.items())}"
-            for name, values in _that_differ(tables).items()
+            for name, values in _differences(tables).items()
         ]
         if texts:
             found.append(
@@ -197,11 +198,11 @@ def _conditions_that_differ(runs: Iterable[Run]) -> list[str]:
     return found
 
 
-def _code_that_differs(runs: Iterable[Run]) -> list[str]:
+def _changed_code(runs: Iterable[Run]) -> list[str]:
     """A sentence for each method whose file was changed between its runs."""
     codes: dict[str, Counter[str]] = {}
     for run in runs:
-        code = _then(environment["versions"].get("method", "") for environment in run.environments)
+        code = _in_turn(environment["versions"].get("method", "") for environment in run.environments)
         if code:
             codes.setdefault(run.method, Counter())[code] += 1
     return [
@@ -212,15 +213,15 @@ def _code_that_differs(runs: Iterable[Run]) -> list[str]:
     ]
 
 
-def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
-    """A sentence naming the versions, devices and numbers of threads that differ between runs; or none."""
+def _different_environments(runs: Iterable[Run]) -> list[str]:
+    """A sentence naming the versions, devices and thread counts that differ between runs; none if they agree."""
     counts = Counter(tuple(map(id, run.environments)) for run in runs)
     of = {tuple(map(id, run.environments)): run.environments for run in runs}
     found: dict[str, Counter[str]] = {}
     for place, count in counts.items():
-        facts = [_facts(environment) for environment in of[place]]
+        facts = [_versions_and_device(environment) for environment in of[place]]
         for name in {name for fact in facts for name in fact}:
-            found.setdefault(name, Counter())[_then(fact.get(name, "") for fact in facts)] += count
+            found.setdefault(name, Counter())[_in_turn(fact.get(name, "") for fact in facts)] += count
     differing = [f"{name} {_counted(values)}" for name, values in sorted(found.items()) if len(values) > 1]
     if not differing:
         return []
@@ -230,14 +231,14 @@ def _environments_that_differ(runs: Iterable[Run]) -> list[str]:
     ]
 
 
-def _facts(environment: dict[str, Any]) -> dict[str, str]:
-    """What may change the last bits of a run: versions, device and threads; the commit is told by about.json."""
+def _versions_and_device(environment: dict[str, Any]) -> dict[str, str]:
+    """What may change the last bits of a run: versions, device and threads."""
     facts = {"device": environment["device"], "threads": str(environment["threads"])}
     return without(environment["versions"], "method") | facts
 
 
-def _then(values: Iterable[str]) -> str:
-    """The values that one run has had, one after the other."""
+def _in_turn(values: Iterable[str]) -> str:
+    """The values that a run has had in turn: `2.11.0 then 2.15.0`."""
     return " then ".join(dict.fromkeys(filter(None, values)))
 
 
@@ -248,7 +249,7 @@ def _counted(values: Counter[str]) -> str:
 
 
 def _made(away: list[Run], here: Container[Place]) -> str:
-    """With what the runs that were not made here were made, and which seeds where only some were."""
+    """With what the runs that were not made here were made, and their seeds if others were made here."""
     environments = dict.fromkeys(map(_described, {id(e): e for run in away for e in run.environments[-1:]}.values()))
     texts = [f"made with {listed(environments, 2)}" if environments else "it is not known with which versions"]
     if any(run.conditions is None for run in away):
@@ -258,13 +259,14 @@ def _made(away: list[Run], here: Container[Place]) -> str:
         if run.place in here:
             partly.setdefault(run.place, []).append(run.seed)
     texts += [
-        f"of {label(method)} on {DATASETS.get(dataset, dataset)} this holds for seed {_all(seeds)} alone"
+        f"of {label(method)} on {DATASETS.get(dataset, dataset)} this holds for seed {_numbered(seeds)} alone"
         for (dataset, method), seeds in partly.items()
     ]
     return f"not run here: {'; '.join(texts)}"
 
 
 def _described(environment: dict[str, Any]) -> str:
+    """`python 3.11.7 torch 2.15.0 on cpu (2 threads)`."""
     versions = " ".join(
         f"{name} {version}" for name, version in sorted(without(environment["versions"], "method").items())
     )

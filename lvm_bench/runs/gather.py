@@ -1,14 +1,16 @@
-"""A suite gathered from its runs over what was committed of it: scores.csv, history.csv and about.json."""
+"""A suite's runs and scores, put together from the runs that are here and from what was committed of the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lvm_bench import disk
+import pandas as pd
+
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, comparable, suite_record
 from lvm_bench.runs.comparable import Remarks
-from lvm_bench.runs.record import Run, read_runs
+from lvm_bench.runs.record import COSTS, Run, read_runs
 from lvm_bench.runs.redraws import Redraws, collect_redraws, read_redraws, write_redraws
 from lvm_bench.runs.score_files import (
     Complain,
@@ -16,29 +18,41 @@ from lvm_bench.runs.score_files import (
     ScoresByRun,
     collect,
     collect_history,
+    frame,
     read_history,
     read_scores,
     write_history,
     write_scores,
 )
+from lvm_bench.runs.suite_record import About
 from lvm_bench.text import listed
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """A suite's runs, here and committed, with their scores; `shown` are those that tables may show."""
+    """A suite's runs, here and committed, with their scores. Tables show the scores in `shown` alone."""
 
     runs: list[Run]
     scores: ScoresByRun
     history: History
     redraws: Redraws
-    about: dict[str, Any]
+    about: About
     shown: ScoresByRun
     remarks: Remarks
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The scores and the costs that tables show, one per row: dataset, method, seed, metric, value."""
+        shown = {key: dict(values) for key, values in self.shown.items()}
+        for run in self.runs:
+            if run.key in shown and not run.is_control:
+                costs = ((name, getattr(run, name)) for name in COSTS)
+                shown[run.key] |= {f"cost.{name}": float(value) for name, value in costs if value is not None}
+        return frame(shown)
+
 
 def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) -> Gathered:
-    """Read a suite, without writing. What is damaged of a run is complained about, and the run is left out.
+    """Read a suite, and write nothing. A damaged run is complained about and left out.
 
     RunError when a file that `report` wrote was changed, or when seeds cannot be averaged.
     """
@@ -49,13 +63,13 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
         complain(text)
     found = collect([run for run in here if run.status == "done"], complain)
     ended = {run.key: run for run in here if run.status in ("failed", "declined") or run.key in found}
-    told = {(run["dataset"], run["method"], run["seed"]) for run in before.get("runs", []) if run["status"] == "done"}
-    if {*checksums.GATHERED} <= listed.keys() and "runs" in before and told <= ended.keys():
-        old, epochs, drawn = {}, {}, {}  # whole, and without a run that is not here: a second or two of reading
+    told = {run.key for run in before.runs if run.status == "done"}
+    if {*checksums.GATHERED} <= listed.keys() and before.lists_done and told <= ended.keys():
+        old, epochs, drawn = {}, {}, {}  # every finished run is here, and reading these takes a second or two
     else:
         old, epochs = read_scores(folder / "scores.csv"), read_history(folder / "history.csv")
         drawn = read_redraws(folder / checksums.REDRAWN)
-    committed = {run.key: run for run in suite_record.committed(before, old)}
+    committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
     _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
     runs = [run for _, run in sorted((committed | ended).items())]
@@ -64,15 +78,15 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     history |= collect_history((run for run in ended.values() if run.key in found), complain)
     redraws = {key: rows for key, rows in drawn.items() if key not in ended}
     redraws |= collect_redraws((run for run in ended.values() if run.key in found and not run.is_control), complain)
-    # What is here and has not ended is not shown, not even by what was committed of it.
+    # A run that is here and has not ended is not shown: what was committed of it is out of date.
     kept, remarks = comparable.shown([run for run in runs if run.key in ended or run.key not in present])
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
-    composed = suite_record.compose(folder.name, runs, before) if ended else {"suite": folder.name, **before}
-    return Gathered(runs, scores, history, redraws, composed, shown, remarks)
+    about = suite_record.compose(folder.name, runs, before) if ended else before
+    return Gathered(runs, scores, history, redraws, replace(about, suite=about.suite or folder.name), shown, remarks)
 
 
 def _require(folder: Path, listed: dict[str, dict[str, Any]], elsewhere: list[Run]) -> None:
-    """RunError when a file is gone that alone held what is known of runs that are not here."""
+    """RunError when a file is missing that alone told of runs which are not here."""
     missing = [name for name in checksums.READ if name in listed and not (folder / name).exists()]
     if missing and elsewhere:
         raise RunError(
@@ -88,13 +102,13 @@ def listed_runs(runs: list[Run]) -> str:
 
 
 def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> list[Path]:
-    """Write scores.csv, history.csv and about.json where runs are here; returns those that stand there."""
+    """Write scores.csv, history.csv and about.json if a run is here. Returns those of these files that exist."""
     if any(run.folder for run in found.runs):
-        # While they change files.json says nothing of them: a report that is killed here leaves no false alarm.
+        # files.json leaves them out while they change: a report that is killed here leaves no false alarm.
         checksums.write(folder, {name: known for name, known in listed.items() if name not in checksums.GATHERED}, [])
         write_scores(folder / "scores.csv", found.scores)
         write_history(folder / "history.csv", found.history)
-        disk.write_record(folder / suite_record.FILE, found.about)
+        suite_record.write(folder, found.about)
         if found.redraws:
             write_redraws(folder / checksums.REDRAWN, found.redraws)
         else:

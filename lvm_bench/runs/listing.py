@@ -34,7 +34,7 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
     runs, damaged = read_runs(suite)
     known = {run.key: run for run in runs}
     try:
-        only_told = {run.key: run for run in suite_record.committed(suite_record.read(suite), ())}
+        only_told = {run.key: run for run in suite_record.read(suite).runs}
     except RunError as error:
         complain(str(error))
         only_told = {}

@@ -1,4 +1,4 @@
-"""The scores and histories of a suite: those of its runs, in the place of what was committed of the same runs."""
+"""The files of scores and histories: scores.json and history.csv of a run, scores.csv and history.csv of a suite."""
 
 import csv
 import io
@@ -21,13 +21,13 @@ from lvm_bench.text import check_name, shortened
 
 RUN = ["dataset", "method", "seed"]
 
-METRIC = re.compile(r"[A-Za-z0-9_.@-]{1,200}")  # what a score can be called
+METRIC = re.compile(r"[A-Za-z0-9_.@-]{1,200}")  # the name of a score
 
 NON_FINITE = {"nan", "inf", "-inf"}
 
 Complain = Callable[[str], object]
 
-ScoresByRun = dict[Key, dict[str, float]]  # of each run by metric
+ScoresByRun = dict[Key, dict[str, float]]  # by run, then by metric
 
 Epochs = tuple[list[str], list[list[str]]]  # column names, and a row of texts per epoch
 
@@ -35,7 +35,7 @@ History = dict[Key, Epochs]
 
 
 def collect(runs: Iterable[Run], complain: Complain) -> ScoresByRun:
-    """The scores of runs that are done; one whose scores are not those of its record is complained about."""
+    """The scores of finished runs. A run whose scores.json is damaged is complained about."""
     found: ScoresByRun = {}
     for run in runs:
         try:
@@ -48,7 +48,7 @@ def collect(runs: Iterable[Run], complain: Complain) -> ScoresByRun:
 
 
 def collect_history(runs: Iterable[Run], complain: Complain) -> History:
-    """The epochs of runs that are done and trained something; others are complained about."""
+    """The epochs of finished runs that trained something. A run whose history.csv is damaged is complained about."""
     found: History = {}
     for run in runs:
         if HISTORY not in run.files:
@@ -68,7 +68,7 @@ def scores_of(content: bytes) -> dict[str, float]:
 
 
 def checked_scores(found: Any) -> dict[str, float]:
-    """The numbers of a table of scores as JSON has them; ValueError when it is none."""
+    """The scores in a parsed scores.json; ValueError unless it is a table of names and numbers."""
     if not isinstance(found, dict):
         raise ValueError("not a table of names and numbers")
     for metric, value in found.items():
@@ -82,14 +82,14 @@ def checked_scores(found: Any) -> dict[str, float]:
 
 @cache
 def check_metric(name: str) -> str:
-    """The name of a score, one object for all that are equal; ValueError where none can be called so."""
+    """The name of a score, as one object for all equal names; ValueError if it cannot be one."""
     if not METRIC.fullmatch(name):
         raise ValueError(f"{shortened(name)} is no name of a score")
     return name
 
 
 def epochs_of(content: bytes) -> Epochs:
-    """The columns and rows of a history.csv; ValueError when it is no such table."""
+    """The columns and rows of a history.csv; ValueError unless it is such a table."""
     columns, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
     if {*RUN} & {*columns} or any(len(row) != len(columns) for row in rows):
         raise ValueError("its rows are not as long as its header, or it has a column of another table")
@@ -97,7 +97,7 @@ def epochs_of(content: bytes) -> Epochs:
 
 
 def read_scores(file: Path) -> ScoresByRun:
-    """The scores of a committed scores.csv, none where there is none; RunError when it cannot be read."""
+    """The scores in a suite's scores.csv; none if there is no file. RunError when it cannot be read."""
     found: ScoresByRun = {}
     with _reading(file) as (columns, rows):
         dataset, method, seed, metric, value = (columns.index(name) for name in (*RUN, "metric", "value"))
@@ -108,7 +108,7 @@ def read_scores(file: Path) -> ScoresByRun:
 
 
 def read_history(file: Path) -> History:
-    """The epochs of a committed history.csv, each run with those columns in which it has something."""
+    """The epochs in a suite's history.csv. A run has the columns in which it logged something."""
     rows_of: dict[Key, list[list[str]]] = {}
     with _reading(file) as (columns, rows):
         dataset, method, seed = (columns.index(name) for name in RUN)
@@ -119,7 +119,7 @@ def read_history(file: Path) -> History:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """The header and the rows of a table of runs, no rows where it is missing; RunError when it cannot be read."""
+    """The header and rows of a table of runs; no rows if there is no file. RunError when it cannot be read."""
     if not file.exists():
         yield [*RUN, "metric", "value"], iter(())
         return
@@ -135,28 +135,29 @@ def _reading(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
 
 @cache
 def key_of(dataset: str, method: str, seed: str) -> Key:
-    """The run of a row; ValueError where there can be no such run."""
+    """The run of a row; ValueError if there can be no such run."""
     if not is_seed(seed):
         raise ValueError(f"{shortened(seed)} is no seed")
     return check_name("data set", dataset), check_name("method", method), int(seed)
 
 
 def _filled(columns: list[str], rows: list[list[str]]) -> Epochs:
+    """The columns in which one of the rows has a value."""
     places = [place for place, name in enumerate(columns) if name not in RUN and any(row[place] for row in rows)]
     return [columns[place] for place in places], [[row[place] for place in places] for row in rows]
 
 
 def write_scores(file: Path, scores: ScoresByRun) -> None:
-    """One line per score, by run and metric."""
+    """Write one line per score, sorted by run and metric."""
     lines = [",".join([*RUN, "metric", "value\n"])]
-    for key in sorted(scores):  # half a million in a large suite: twice as fast as csv.writer
+    for key in sorted(scores):  # a large suite has half a million scores, and csv.writer takes twice as long
         run = ",".join(map(str, key))
         lines += [f"{run},{metric},{value!r}\n" for metric, value in sorted(scores[key].items())]
     disk.write_text(file, "".join(lines))
 
 
 def write_history(file: Path, history: History) -> None:
-    """One line per epoch of each run, with the columns of them all."""
+    """Write one line per epoch of each run. The columns are those of all runs."""
     names = list(dict.fromkeys(name for key in sorted(history) for name in history[key][0]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -175,7 +176,7 @@ def _history_rows(history: History, names: list[str]) -> Iterator[list[Any]]:
 
 
 def frame(scores: ScoresByRun) -> pd.DataFrame:
-    """One row per score: dataset, method, seed, metric, value; by run and metric."""
+    """One row per score, sorted by run and metric: dataset, method, seed, metric, value."""
     keys = sorted(scores)
     rows = [sorted(scores[key].items()) for key in keys]
     counts = [len(row) for row in rows]

@@ -1,6 +1,7 @@
-"""about.json: what a suite's scores come from, written by `report` so that its tables need no run's folder."""
+"""about.json: what a suite's scores come from. `report` writes it, so that its tables need no run's folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.checksums import RESTORE
-from lvm_bench.runs.layout import Key
 from lvm_bench.runs.record import (
     COSTS,
     LONGEST,
@@ -28,11 +28,35 @@ FILE = "about.json"
 
 _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint")
 
-_LISTS = ("settings", "conditions", "architecture")  # of which equal ones stand once
+_LISTS = ("settings", "conditions", "architecture")  # the file holds equal ones once, and a run gives their places
+
+
+@dataclass(frozen=True)
+class About:
+    """What a suite is, the facts of its data sets, and how each of its runs was made."""
+
+    suite: str = ""
+    description: str = ""
+    extractor: str = ""  # "" where no score needs one
+    protocol: str = ""
+    axis: str = ""  # the setting in which the methods of an ablation differ
+    methods: list[str] = field(default_factory=list)  # in the suite's order
+    seeds: list[int] = field(default_factory=list)
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts as `record.Facts` has them, and `seeds`
+    runs: list[Run] = field(default_factory=list)
+    lists_done: bool = True  # a file of old leaves out the runs that are done: only scores.csv tells of them
+
+    def facts(self, dataset: str) -> dict[str, Any]:
+        """The facts of a data set; {} where none are known."""
+        return self.datasets.get(dataset, {})
+
+    def seeds_of(self, dataset: str) -> list[int]:
+        """The seeds over which a data set is run."""
+        return self.facts(dataset).get("seeds", self.seeds)
 
 
 class _Entry(BaseModel):
-    """A run in about.json; its settings, conditions and environments by their places in the lists."""
+    """A run in about.json. It gives its settings, conditions and environments by their places in the lists."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -62,14 +86,16 @@ class _Dataset(Facts):
 
 
 class _Unmeasured(BaseModel):
-    """A data set of which no run came as far as its facts."""
+    """A data set whose facts no run has recorded."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     seeds: list[Count]
 
 
-class _About(BaseModel):
+class _Format(BaseModel):
+    """The format of about.json."""
+
     model_config = ConfigDict(strict=True)
 
     suite: str = ""
@@ -80,7 +106,7 @@ class _About(BaseModel):
     seeds: list[Count] = []
     axis: str = ""
     datasets: dict[Name, _Dataset | _Unmeasured] = {}
-    declined: dict[str, str] = {}  # these two where the runs themselves do not stand in it, as of old
+    declined: dict[str, str] = {}  # a file of old has these two in place of its runs
     failed: dict[str, str] = {}
     settings: list[dict[str, Any]] = []
     conditions: list[dict[str, Any]] = []
@@ -89,44 +115,43 @@ class _About(BaseModel):
     runs: list[_Entry] = []
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """A suite's about.json, {} where there is none; RunError with what to do when it is damaged.
+def read(folder: Path) -> About:
+    """What a suite's about.json says; nothing where there is no file. RunError with what to do when it is damaged.
 
-    One of old, without its runs, has no seal.
+    A file of old has neither its runs nor a seal.
     """
     file = folder / FILE
     if not file.exists():
-        return {}
+        return About(lists_done=False)
     try:
-        about = disk.read_json(file)
-        if not isinstance(about, dict) or {"seal", "runs"} & about.keys():
-            about = disk.read_record(file)
-        _About.model_validate(about)
-        committed(about, ())
+        found = disk.read_json(file)
+        if not isinstance(found, dict) or {"seal", "runs"} & found.keys():
+            found = disk.read_record(file)
+        _Format.model_validate(found)
         for name in ("datasets", "settings", "conditions", "environments"):
-            disk.canonical(about.get(name))
+            disk.canonical(found.get(name))
+        return _about(found)
     except (ValueError, RecursionError, IndexError) as error:
         raise RunError(f"{file}: damaged, not what `report` writes ({reason_of(error)}). {RESTORE}") from error
     except RunError as error:
         raise RunError(f"{error} {RESTORE}") from error
+
+
+def _about(found: dict[str, Any]) -> About:
+    texts: dict[str, Any] = {
+        name: found.get(name) or "" for name in ("suite", "description", "extractor", "protocol", "axis")
+    }
+    known = {name: found[name] for name in ("methods", "seeds", "datasets") if name in found}
+    about = About(**texts, **known, lists_done="runs" in found)
+    about.runs.extend(_run(found, entry) for entry in found.get("runs", []))
+    about.runs.extend(_runs_of_old(about, found))
     return about
 
 
-def committed(about: dict[str, Any], scored: Iterable[Key]) -> list[Run]:
-    """The runs that about.json tells of, and those that only their scores tell of."""
-    runs = [_of(about, entry) for entry in about.get("runs", [])]
-    for name, reason in about.get("failed", {}).items():
-        dataset, method, seed = name.split("/")
-        runs.append(Run(dataset, method, int(seed), "failed", reason))
-    for name, reason in about.get("declined", {}).items():
-        dataset, method = name.split("/")
-        seeds = about.get("datasets", {}).get(dataset, {}).get("seeds", about.get("seeds", []))
-        runs += [Run(dataset, method, seed, "declined", reason) for seed in seeds]
-    known = {run.key for run in runs}
-    return runs + [Run(*key, "done") for key in scored if key not in known]
+def _run(found: dict[str, Any], entry: dict[str, Any]) -> Run:
+    def listed(name: str, place: int | None) -> Any:
+        return None if place is None else found[name][place]
 
-
-def _of(about: dict[str, Any], entry: dict[str, Any]) -> Run:
     places = [*entry.get("earlier_environments", []), entry.get("environment")]
     return Run(
         entry["dataset"],
@@ -134,60 +159,82 @@ def _of(about: dict[str, Any], entry: dict[str, Any]) -> Run:
         entry["seed"],
         entry["status"],
         entry.get("reason", "")[:LONGEST],
-        **{name: _at(about, name, entry.get(name)) for name in _LISTS},
-        environments=tuple(_at(about, "environments", place) for place in places if place is not None),
+        **{name: listed(name, entry.get(name)) for name in _LISTS},
+        environments=tuple(listed("environments", place) for place in places if place is not None),
         **{name: entry[name] for name in _KEPT if name in entry},
     )
 
 
-def _at(about: dict[str, Any], name: str, place: int | None) -> Any:
-    return None if place is None else about[name][place]
+def _runs_of_old(about: About, found: dict[str, Any]) -> Iterator[Run]:
+    """The runs that `failed` and `declined` name."""
+    for name, reason in found.get("failed", {}).items():
+        dataset, method, seed = name.split("/")
+        yield Run(dataset, method, int(seed), "failed", reason)
+    for name, reason in found.get("declined", {}).items():
+        dataset, method = name.split("/")
+        yield from (Run(dataset, method, seed, "declined", reason) for seed in about.seeds_of(dataset))
 
 
-def compose(suite: str, runs: list[Run], before: dict[str, Any]) -> dict[str, Any]:
-    """What about.json says of these runs (those with a folder first among equals), over what it said before."""
+def compose(suite: str, runs: list[Run], before: About) -> About:
+    """What these runs say of their suite; `before` says the rest."""
     here = [run for run in runs if run.folder]
-    ranks = {name: place for place, name in enumerate(before.get("methods", []))}
+    ranks = {name: place for place, name in enumerate(before.methods)}
     ranks |= {run.method: run.plan["order"] for run in here if not run.is_control}
-    lists = _Lists()
-    about = {
-        "suite": suite,
-        "description": next((run.plan["description"] for run in here), before.get("description", "")),
-        "extractor": next((run.extractor for run in here if run.extractor), before.get("extractor")),
-        "protocol": next(filter(None, ((run.settings or {}).get("protocol") for run in here)), before.get("protocol")),
-        "methods": sorted(ranks, key=lambda name: (ranks[name], name)),
-        "datasets": _datasets(runs, before),
-        "runs": [lists.entry(run) for run in runs],
-    }
-    if axis := next((run.plan.get("axis", "") for run in here), before.get("axis", "")):
-        about["axis"] = axis
-    about["seeds"] = sorted({seed for facts in about["datasets"].values() for seed in facts["seeds"]})
-    return about | lists.distinct
+    datasets = _datasets(runs, before)
+    protocols = ((run.settings or {}).get("protocol") for run in here)
+    return About(
+        suite,
+        description=next((run.plan["description"] for run in here), before.description),
+        extractor=next((run.extractor for run in here if run.extractor), before.extractor),
+        protocol=next(filter(None, protocols), before.protocol),
+        axis=next((run.plan.get("axis", "") for run in here), before.axis),
+        methods=sorted(ranks, key=lambda name: (ranks[name], name)),
+        seeds=sorted({seed for facts in datasets.values() for seed in facts["seeds"]}),
+        datasets=datasets,
+        runs=runs,
+    )
 
 
-def _datasets(runs: list[Run], before: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The facts of each data set: of a run here that was measured, else those of before; and all of its seeds."""
+def _datasets(runs: list[Run], before: About) -> dict[str, dict[str, Any]]:
+    """The facts of each data set, from a run here where one has them, and all its seeds."""
     found: dict[str, dict[str, Any]] = {}
-    for name in sorted({*before.get("datasets", {}), *(run.dataset for run in runs)}):
+    for name in sorted({*before.datasets, *(run.dataset for run in runs)}):
         own = [run for run in runs if run.dataset == name]
         here = [run for run in own if run.folder]
-        facts = before.get("datasets", {}).get(name, {})
-        planned = {seed for run in here for seed in run.plan["seeds"]} if here else {*facts.get("seeds", [])}
-        facts = next((run.facts for run in here if run.facts), facts)
+        known = before.facts(name)
+        planned = {seed for run in here for seed in run.plan["seeds"]} if here else {*known.get("seeds", [])}
+        facts = next((run.facts for run in here if run.facts), known)
         found[name] = {**facts, "seeds": sorted(planned | {run.seed for run in own})}
     return found
 
 
+def write(folder: Path, about: About) -> None:
+    """Write about.json with its seal."""
+    lists = _Lists()
+    record: dict[str, Any] = {
+        "suite": about.suite,
+        "description": about.description,
+        "extractor": about.extractor or None,
+        "protocol": about.protocol or None,
+        "methods": about.methods,
+        "seeds": about.seeds,
+        "datasets": about.datasets,
+        "runs": [lists.entry(run) for run in about.runs],
+    }
+    record |= {"axis": about.axis} if about.axis else {}
+    disk.write_record(folder / FILE, record | lists.distinct)
+
+
 class _Lists:
-    """The distinct settings, conditions and environments of runs, each once."""
+    """The distinct settings, conditions, architectures and environments of runs, each once."""
 
     def __init__(self) -> None:
         self.distinct: dict[str, list[Any]] = {name: [] for name in (*_LISTS, "environments")}
         self.places: dict[tuple[str, str], int] = {}
-        self.seen: dict[tuple[str, int], int] = {}  # the same by identity, for thousands of runs that share a table
+        self.seen: dict[tuple[str, int], int] = {}  # by identity: thousands of runs share a table
 
     def place(self, name: str, value: dict[str, Any]) -> int:
-        """Where a value stands in its list."""
+        """The place of a value in its list."""
         if (name, id(value)) not in self.seen:
             found = self.distinct[name]
             self.seen[name, id(value)] = at = self.places.setdefault((name, disk.canonical(value)), len(found))
@@ -196,7 +243,7 @@ class _Lists:
         return self.seen[name, id(value)]
 
     def entry(self, run: Run) -> dict[str, Any]:
-        """What about.json keeps of a run."""
+        """The entry of a run, as `_Entry` describes it."""
         entry: dict[str, Any] = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "status": run.status}
         entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None)}
         for name in _LISTS:

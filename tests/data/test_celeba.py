@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 
 from lvm_bench.data import celeba
-from lvm_bench.data.files import cache_folder
 from lvm_bench.data.images import Data, load
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import StorageError, UserError
 
 Release = Callable[[str, Sequence[bytes]], Path]

@@ -11,7 +11,8 @@ import pytest
 from click.testing import Result
 
 from lvm_bench.data import files
-from lvm_bench.data.files import RemoteFile, cache_folder, checksum, data_root, fetch, inventory, require
+from lvm_bench.data.files import RemoteFile, checksum, data_root, fetch, inventory, require
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import StorageError, UserError
 
 CONTENT = bytes(range(256)) * 500

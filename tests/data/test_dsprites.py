@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lvm_bench.data import dsprites
-from lvm_bench.data.files import cache_folder
 from lvm_bench.data.images import load
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import UserError
 
 Release = Callable[[str, Sequence[bytes]], Path]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lvm_bench.data import scenes3d
-from lvm_bench.data.files import cache_folder
 from lvm_bench.data.images import Data, load
 from lvm_bench.data.scenes3d import AMBIENT, FLOOR, OBJECT, SHAPES, TO_LIGHT, WALL
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import UserError
 
 SIZES = (3, 4, 5, 2, 4, 3)

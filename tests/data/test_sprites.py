@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from lvm_bench.data import sprites
-from lvm_bench.data.files import cache_folder
 from lvm_bench.data.images import Data, load
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import UserError
 
 FULL, SMALL = (3, 6, 40, 32, 32), (3, 2, 8, 4, 3)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lvm_bench.data.files import cache_folder
 from lvm_bench.data.images import Data, Images, load
+from lvm_bench.disk import cache_folder
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation import features
 from lvm_bench.evaluation.features import Request, cached_features, classifier, inception

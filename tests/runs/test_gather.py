@@ -13,9 +13,12 @@ from made import CONDITIONS, FACTS, seal
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, suite_record
+from lvm_bench.runs.gather import gather
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.lease import Leases
+from lvm_bench.runs.score_files import write_scores
 
+RESULTS = Path(__file__).parents[2] / "results"
 Call = Callable[..., Result]
 Put = Callable[..., Path]
 
@@ -96,17 +99,26 @@ def test_runs_that_are_gone_stay_and_those_here_come_over_them(
     put_run("mnist", "aae", 1, {"mse.train": 4.0}, facts=FACTS | {"samples": 7})
     report()
     found = suite_record.read(suite)
-    assert len(found["runs"]) == 6
-    assert {run.status for run in suite_record.committed(found, ()) if run.method == "aae"} == {"done"}
-    assert found["datasets"]["mnist"]["samples"] == 7
+    assert len(found.runs) == 6
+    assert {run.status for run in found.runs if run.method == "aae"} == {"done"}
+    assert found.facts("mnist")["samples"] == 7
     assert "mnist,aae,1,mse.train,4.0\n" in (suite / "scores.csv").read_text()
     assert "mnist,vae,1,mse.train,2.0\n" in (suite / "scores.csv").read_text()
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*/about.json")), ids=lambda file: file.parent.name)
+def test_what_is_committed_is_written_again_byte_for_byte(file: Path, tmp_path: Path) -> None:
+    about = suite_record.read(file.parent)
+    suite_record.write(tmp_path, about)
+    assert (tmp_path / "about.json").read_bytes() == file.read_bytes()
+    assert suite_record.read(tmp_path) == about
 
 
 def test_an_about_of_old_is_read_and_its_failures_become_runs(tmp_path: Path) -> None:
     old = {"datasets": {"mnist": FACTS | {"seeds": [0, 1]}}, "methods": ["vae", "aae"]}
     disk.write_json(tmp_path / "about.json", old | {"declined": {"mnist/aae": "no"}, "failed": {"mnist/vae/1": "NaN"}})
-    runs = suite_record.committed(suite_record.read(tmp_path), [("mnist", "vae", 0)])
+    write_scores(tmp_path / "scores.csv", {("mnist", "vae", 0): {"mse.train": 1.0}})
+    runs = gather(tmp_path, {}, pytest.fail).runs
     assert {(run.method, run.seed): (run.status, run.reason) for run in runs} == {
         ("vae", 0): ("done", ""), ("vae", 1): ("failed", "NaN"), ("aae", 0): ("declined", "no"),
         ("aae", 1): ("declined", "no"),

@@ -1,15 +1,16 @@
-"""An ablation: every score against the one setting or argument that the suite's methods differ in, its axis."""
+"""An ablation: every score against the axis of the suite, which is the one setting in which its methods differ."""
 
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lvm_bench.report.figures.style import COLOURS, Picture, dataset_name, outer, panels, plain, save
+from lvm_bench.report.figures.style import COLOURS, Picture, outer, panels, plain, save, where
 from lvm_bench.runs.comparable import Place
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +29,13 @@ PANELS = (
 COLUMNS = 4
 COLOUR = COLOURS[0]
 LONGEST = 24  # characters of a value on the axis
-FAR = 10  # from this ratio of the largest value to the smallest on, the axis is logarithmic
+FAR = 10  # ratio of the largest value to the smallest at which the axis becomes logarithmic
 
 Value = float | str
 
 
 def values(runs: Iterable[Run], axis: str) -> dict[Place, Value]:
-    """What each method has for the axis: a number, or the text of what is none."""
+    """The value of the axis for each method: a number, or the text of another value."""
     found: dict[Place, Value] = {}
     for run in runs:
         settings = run.settings or {}
@@ -48,7 +49,7 @@ def values(runs: Iterable[Run], axis: str) -> dict[Place, Value]:
 
 
 def points(scores: pd.DataFrame, at: dict[Place, Value], dataset: str, metric: str) -> list[tuple[Value, int, float]]:
-    """(value, seed, score) of each run on a data set with a value and a finite score, in the order of `at`."""
+    """(value, seed, score) of each run on a data set that has a value and a finite score, in the order of `at`."""
     own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)].dropna(subset="value")
     of = {method: group for method, group in own.groupby(own["method"].astype(str), sort=False)}
     return [
@@ -60,21 +61,19 @@ def points(scores: pd.DataFrame, at: dict[Place, Value], dataset: str, metric: s
     ]
 
 
-def write(folder: Path, about: dict[str, Any], runs: Iterable[Run], scores: pd.DataFrame) -> list[Picture]:
-    """<data set>-ablation of a suite that has an axis: a panel per score."""
-    axis = about.get("axis", "")
-    if not axis:
+def write(folder: Path, about: About, runs: Iterable[Run], scores: pd.DataFrame) -> list[Picture]:
+    """<data set>-ablation.png and .pdf with a panel per score; nothing for a suite without an axis."""
+    if not (axis := about.axis):
         return []
-    ranks = {name: place for place, name in enumerate(about.get("methods", []))}
+    ranks = {name: place for place, name in enumerate(about.methods)}
     at = values(sorted(runs, key=lambda run: (ranks.get(run.method, len(ranks)), run.key)), axis)
     pictures = []
     for dataset in sorted({dataset for dataset, _ in at}):
         own = {place: value for place, value in at.items() if place[0] == dataset}
-        keys = {label: key + (about.get("extractor") or "") * key.endswith("@") for label, key in PANELS}
+        keys = {label: key + about.extractor * key.endswith("@") for label, key in PANELS}
         found = {label: drawn for label, key in keys.items() if (drawn := points(scores, own, dataset, key))}
         if found:
-            suite = plain(about.get("suite", folder.name))
-            title = f"Scores against {plain(axis)} on {dataset_name(dataset)}, suite {suite}"
+            title = f"Scores against {plain(axis)} {where(dataset, about.suite)}"
             file = save(folder, f"{dataset}-ablation", partial(draw, found, list(own.values()), plain(axis), title))
             pictures.append(Picture(file, title, _TEXT, dataset))
     return pictures
@@ -86,7 +85,7 @@ _TEXT = (
 
 
 def draw(found: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str, title: str) -> "Figure":
-    """A panel per score: a point per seed, and the mean over seeds as a line where the values are numbers."""
+    """A panel per score: a point per seed, and the means over seeds, joined by a line if the values are numbers."""
     figure, places = panels(len(found), title, COLUMNS, 1.5)
     for axes, (label, own) in zip(places, found.items(), strict=True):
         _panel(axes, own, along)
@@ -107,7 +106,7 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     axes.plot(means.index, means, color=COLOUR, linewidth=1.2, **style)
     axes.scatter(xs, [score for _, _, score in found], s=14, color=COLOUR, edgecolors="white", linewidths=0.4, zorder=3)
     if len({score for _, _, score in found}) == 1:
-        axes.set_yticks([found[0][2]])  # no scale that is made of nothing
+        axes.set_yticks([found[0][2]])  # one tick: equal scores have no scale
     if numeric:
         if min(numbers) > 0 and max(numbers) >= FAR * min(numbers):
             axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""The KDE bandwidth h0 against m and against l, computed, beside the published points."""
+"""The KDE bandwidth h0 against m and against l, as computed here and as published."""
 
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ _TEXT = (
 
 
 def write(folder: Path, frame: pd.DataFrame) -> list[Picture]:
-    """bandwidth.png and bandwidth.pdf from the tidy table of `bandwidth.tidy`."""
+    """Write bandwidth.png and bandwidth.pdf from the frame of `bandwidth.tidy`."""
     rows = frame[frame["metric"] == "bandwidth"]
     return [Picture(save(folder, "bandwidth", partial(draw, rows)), TITLE, _TEXT)]
 
 
 def draw(rows: pd.DataFrame) -> "Figure":
-    """h0 against m, a line per l, and against l, a line per m."""
+    """h0 against m with a line per l, and against l with a line per m."""
     from matplotlib.lines import Line2D
 
     figure, places = panels(2, TITLE, 2, 2.2)

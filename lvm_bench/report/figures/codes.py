@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import track
 
 from lvm_bench import disk
-from lvm_bench.data.files import cache_folder
 from lvm_bench.errors import StorageError
 from lvm_bench.report.figures.arrays import arrays_of, ordered
 from lvm_bench.report.figures.style import (
@@ -24,39 +23,44 @@ from lvm_bench.report.figures.style import (
     Picture,
     across,
     balanced,
-    dataset_name,
     legend,
     looks,
     name,
     outer,
     panels,
-    plain,
     save,
     set_scale,
+    where,
     whole_numbers,
 )
 from lvm_bench.runs.layout import CODES, MOST_CODES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
+from lvm_bench.runs.suite_record import About
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_AXES = 10_000  # of a code
-MDS = {"n_components": 2, "n_init": 4, "max_iter": 300, "random_state": 0}  # spec of the paper's Figure 1: ours
+MDS = {
+    "n_components": 2,
+    "n_init": 4,
+    "max_iter": 300,
+    "random_state": 0,
+}  # our settings
 BINS = 30
 COLUMNS = 5
 MARGIN = 1.25  # how far the panels reach beyond the outermost draw from N(0, I)
 
-Left = dict[str, dict[int, dict[str, np.ndarray]]]  # what runs left, by method and seed
-Sets = dict[str, tuple[int, dict[str, np.ndarray]]]  # the same of one seed
+Left = dict[str, dict[int, dict[str, np.ndarray]]]  # the arrays of codes.npz by method and seed
+Sets = dict[str, tuple[int, dict[str, np.ndarray]]]  # by method, one seed and its arrays
 Embed = Callable[[Float64[np.ndarray, "n l"]], Float64[np.ndarray, "n 2"]]
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points of a panel, the draws from N(0, I) that they are held against, and what stands above."""
+    """The points of a panel, the draws from N(0, I) to compare them with, and the title."""
 
     title: str
     points: Float64[np.ndarray, "n 2"]
@@ -66,7 +70,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues of the aggregate covariance over seeds, in descending order, and the target variance or NaN."""
+    """Descending eigenvalues of the aggregate covariance, over seeds, and the target variance (NaN for none)."""
 
     mean: Float64[np.ndarray, " l"]
     low: Float64[np.ndarray, " l"]
@@ -75,17 +79,17 @@ class Spectrum:
 
 
 def write(
-    folder: Path, about: dict[str, Any], runs: Iterable[Run], standing: Container[str], complain: Complain
+    folder: Path, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
 ) -> list[Picture]:
-    """For each data set whose runs left codes: the codes by metric MDS and by PCA, and the spectra.
+    """Figures of the codes by metric MDS and by PCA, and of the spectra, for each data set whose runs left codes.
 
-    Files that are `standing` are left alone.
+    A data set whose files are in `standing` is left alone.
     """
     pictures = []
     for dataset, found in left(runs, about, complain).items():
         if f"{dataset}-spectrum.png" in standing:
             continue
-        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        place = where(dataset, about.suite)
         sets = {method: min(seeds.items()) for method, seeds in found.items()}
         seeds = f"seed {', '.join(map(str, sorted({seed for seed, _ in sets.values()})))}"
         scale_all(sets)
@@ -115,8 +119,8 @@ _SPECTRUM = (
 )
 
 
-def left(runs: Iterable[Run], about: dict[str, Any], complain: Complain) -> dict[str, Left]:
-    """What the runs of each data set left of their codes, the methods in the order of the suite."""
+def left(runs: Iterable[Run], about: About, complain: Complain) -> dict[str, Left]:
+    """The codes that the runs left, by data set. Methods stand in the order of the suite."""
     found: dict[str, Left] = {}
     for run in sorted(runs, key=lambda run: run.key):
         if CODES in run.files and (arrays := arrays_of(run, CODES, checked, complain)):
@@ -127,7 +131,7 @@ def left(runs: Iterable[Run], about: dict[str, Any], complain: Complain) -> dict
 
 
 def checked(stored: Any) -> dict[str, np.ndarray]:
-    """The arrays of codes.npz; ValueError or KeyError where they are not what the runner writes."""
+    """The arrays of codes.npz; ValueError or KeyError unless they are what a run writes."""
     codes, spectrum, target = (stored[key] for key in ("codes", "spectrum", "target_variance"))
     if (
         codes.dtype != np.float32
@@ -145,9 +149,9 @@ def checked(stored: Any) -> dict[str, np.ndarray]:
 
 
 def clouds(sets: Sets, embed: Embed) -> list[Cloud]:
-    """The panels: for each number of axes draws from N(0, I), each method's codes, and these over their target's root.
+    """The panels: draws from N(0, I) for each latent size, each method's codes, and codes over their target's root.
 
-    The embedding of scaled codes is the scaled embedding.
+    Scaled codes are not embedded again: their embedding is the scaled embedding.
     """
     found: list[Cloud] = []
     sizes: dict[int, int] = {}
@@ -169,17 +173,17 @@ def clouds(sets: Sets, embed: Embed) -> list[Cloud]:
 
 
 def standard_normal(n: int, l: int) -> Float64[np.ndarray, "n l"]:
-    """n draws from N(0, I) in l dimensions, the same every time."""
+    """n draws from N(0, I) in l dimensions. They are the same every time."""
     return np.random.default_rng(0).standard_normal((n, l))
 
 
 def principal(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2"]:
-    """The first two principal components, each turned so that its largest weight is positive; 0 where l = 1."""
+    """The first two principal components. The largest weight of each is positive; the second is 0 if l = 1."""
     centred = points - points.mean(0)
     largest = np.abs(centred).max()
     if largest == 0:
         return np.zeros((len(points), 2))
-    # Scaled, because squares of huge codes are not finite.
+    # Codes are scaled, because squares of huge ones are not finite.
     axes = np.linalg.svd(centred / largest, full_matrices=False)[2][:2]
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])
     return np.pad(centred @ (axes * signs[:, None]).T, ((0, 0), (0, 2 - len(axes))))
@@ -188,7 +192,7 @@ def principal(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2"]:
 def scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2"]:
     """Metric multidimensional scaling of Euclidean distances by SMACOF, turned to its principal axes.
 
-    The best of four random starts, as scikit-learn's `MDS`, whose arguments change from version to version.
+    It takes the best of four random starts, as `MDS` of scikit-learn does. Arguments of `MDS` change between versions.
     """
     from sklearn.manifold import smacof
     from sklearn.metrics import euclidean_distances
@@ -200,11 +204,11 @@ def scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2"]:
 
 
 def kept_scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2"]:
-    """The scaling of these points, from the user's cache where they were scaled before: it takes some ten seconds."""
+    """The scaling of these points, kept in the user's cache: it takes some ten seconds."""
     file = _kept(points)
     try:
         disk.once(file, lambda beside: _save(beside, scaling(points)))
-    except StorageError:  # without a cache
+    except StorageError:  # there is no cache
         return scaling(points)
     return np.load(file, allow_pickle=False)
 
@@ -212,7 +216,7 @@ def kept_scaling(points: Float64[np.ndarray, "n l"]) -> Float64[np.ndarray, "n 2
 def _kept(points: Float64[np.ndarray, "n l"]) -> Path:
     version = importlib.metadata.version("scikit-learn")
     contents = hashlib.sha256(np.ascontiguousarray(points).tobytes()).hexdigest()
-    return cache_folder() / "mds" / f"{disk.digest([contents, points.shape, MDS, version])}.npy"
+    return disk.cache_folder() / "mds" / f"{disk.digest([contents, points.shape, MDS, version])}.npy"
 
 
 def _save(path: Path, values: Float64[np.ndarray, "..."]) -> None:
@@ -221,7 +225,7 @@ def _save(path: Path, values: Float64[np.ndarray, "..."]) -> None:
 
 
 def scale_all(sets: Sets) -> None:
-    """Scale the sets that were not scaled before, with a progress line."""
+    """Scale the sets that are not in the cache, with a progress line."""
     wanted: list[Float64[np.ndarray, "n l"]] = []
     clouds(sets, lambda points: wanted.append(points) or np.zeros((len(points), 2)))  # type: ignore[func-returns-value]
     todo = [points for points in wanted if not _kept(points).exists()]
@@ -230,8 +234,8 @@ def scale_all(sets: Sets) -> None:
             kept_scaling(points)
 
 
-def draw(found: list[Cloud], about: dict[str, Any], title: str) -> "Figure":
-    """A panel for each cloud, all with the same limits: a quarter beyond the draws from N(0, I)."""
+def draw(found: list[Cloud], about: About, title: str) -> "Figure":
+    """A panel per cloud. The limits of all reach a quarter beyond the draws from N(0, I)."""
     figure, places = panels(len(found), title, COLUMNS, 1.05 * WIDE / balanced(len(found), COLUMNS))
     look = looks(dict.fromkeys(cloud.method for cloud in found if cloud.method), about)
     reach = MARGIN * max(np.abs(cloud.normal).max() for cloud in found)
@@ -259,7 +263,7 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
         marginal.stairs(own, edges, orientation=orientation, fill=True, color=colour, alpha=0.5, linewidth=0)
         marginal.stairs(normal, edges, orientation=orientation, color="black", linewidth=0.7)
         (marginal.set_ylim if upright else marginal.set_xlim)(-reach, reach)
-        # A spike is cut, so that the line of the draws can be seen beside it.
+        # A spike is cut off, so that the line of the draws stays visible.
         (marginal.set_xlim if upright else marginal.set_ylim)(0, 2.5 * normal.max())
         marginal.set_axis_off()
     above = f"{cloud.title}\n{share(outside)} outside" if outside else cloud.title
@@ -267,23 +271,23 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
 
 
 def share(part: float) -> str:
-    """A part of all codes in percent, and what rounds to none as less than one."""
+    """A part of all codes in percent; `< 1 %` if it rounds to 0."""
     return "< 1 %" if part < 0.005 else f"{100 * part:.0f} %"
 
 
 def _round(reach: float) -> float:
-    """A round number a little below."""
+    """The next lower number with one digit."""
     unit = 10.0 ** math.floor(math.log10(reach))
     return unit * math.floor(reach / unit)
 
 
 def density(values: Float64[np.ndarray, " n"], edges: Float64[np.ndarray, " b"]) -> Float64[np.ndarray, " bins"]:
-    """The share of all values in each bin over its width: what lies outside is missing from the sum."""
+    """The share of all values in each bin, divided by its width. Values outside the bins lower the sum."""
     return np.histogram(values, edges)[0] / (len(values) * np.diff(edges))
 
 
 def spectra(found: Left) -> dict[str, Spectrum]:
-    """Mean and range of the eigenvalues over the seeds that have as many as the first."""
+    """Mean and range of the eigenvalues over the seeds that have as many as the first seed."""
     result = {}
     for method, seeds in found.items():
         rows: list[Float[np.ndarray, " l"]] = [arrays["spectrum"] for _, arrays in sorted(seeds.items())]
@@ -292,8 +296,8 @@ def spectra(found: Left) -> dict[str, Spectrum]:
     return result
 
 
-def draw_spectra(found: dict[str, Spectrum], about: dict[str, Any], title: str) -> "Figure":
-    """A line per method with a band over its seeds, the line of N(0, I), and the targets, dashed."""
+def draw_spectra(found: dict[str, Spectrum], about: About, title: str) -> "Figure":
+    """A line per method with a band over its seeds, a line for N(0, I), and dashed lines for the targets."""
     figure, (axes,) = panels(1, title, 1, 2.3)
     look, entries = looks(found, about), {}
     axes.axhline(1, color=GREY, linewidth=0.9, zorder=1)
@@ -317,5 +321,5 @@ def draw_spectra(found: dict[str, Spectrum], about: dict[str, Any], title: str) 
 
 
 def positive(values: Float64[np.ndarray, " l"]) -> Float64[np.ndarray, " l"]:
-    """The values above a millionth of the largest, NaN elsewhere: less is nothing, and has no logarithm."""
+    """The values above a millionth of the largest. Lesser ones are taken as 0 and become NaN, having no logarithm."""
     return np.where(values > 1e-6 * values.max(initial=0), values, math.nan)

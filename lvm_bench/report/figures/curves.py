@@ -1,4 +1,4 @@
-"""Histories as curves: every logged term, and the variance of each axis of the aggregate posterior, over epochs."""
+"""Histories over epochs: every logged term, and the variance of each axis of the aggregate posterior."""
 
 import math
 import re
@@ -15,7 +15,6 @@ from lvm_bench.report.figures.style import (
     GREY,
     Picture,
     across,
-    dataset_name,
     legend,
     looks,
     name,
@@ -24,9 +23,11 @@ from lvm_bench.report.figures.style import (
     plain,
     save,
     set_scale,
+    where,
     whole_numbers,
 )
 from lvm_bench.runs.score_files import History
+from lvm_bench.runs.suite_record import About
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,18 +46,18 @@ Terms = dict[str, dict[str, dict[str, Float64[np.ndarray, "_ _"]]]]  # term: met
 
 @dataclass(frozen=True)
 class Variances:
-    """The variance of each axis in one run, the mean over the axes of each run, and where the method wants them."""
+    """The variance of each axis in one run, the mean over axes in each run, and the target."""
 
     axes: Float64[np.ndarray, "e l"]
     means: Float64[np.ndarray, "r e"]
     target: float
 
 
-def write(folder: Path, about: dict[str, Any], history: History) -> list[Picture]:
-    """For each data set its training curves, and its aggregate variances where runs logged them."""
+def write(folder: Path, about: About, history: History) -> list[Picture]:
+    """<data set>-curves for each data set, and <data set>-aggregate-variance if runs logged it."""
     pictures = []
     for dataset in sorted({key[0] for key in history}):
-        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        place = where(dataset, about.suite)
         if found := terms(history, dataset):
             title = f"Training {place}"
             file = save(folder, f"{dataset}-curves", partial(draw_terms, found, about, title))
@@ -96,8 +97,8 @@ def terms(history: History, dataset: str) -> Terms:
     return {term: found[term] for term in order[:MOST_TERMS]}
 
 
-def draw_terms(found: Terms, about: dict[str, Any], title: str) -> "Figure":
-    """A panel per term, a line per method and split."""
+def draw_terms(found: Terms, about: About, title: str) -> "Figure":
+    """A panel per term, with a line per method and split."""
     from matplotlib.lines import Line2D
 
     figure, places = panels(len(found), title, COLUMNS, 1.3)
@@ -129,7 +130,7 @@ def _line(axes: "Axes", rows: Float64[np.ndarray, "r e"], style: dict[str, Any],
 
 
 def variances(history: History, dataset: str) -> dict[str, Variances]:
-    """What the runs logged of the variances of the aggregate posterior, by method."""
+    """The logged variances of the aggregate posterior, by method."""
     found = {}
     for method, seeds in histories(history, dataset).items():
         tables = []
@@ -145,8 +146,8 @@ def variances(history: History, dataset: str) -> dict[str, Variances]:
     return found
 
 
-def draw_variances(found: dict[str, Variances], about: dict[str, Any], title: str) -> "Figure":
-    """A panel per method, all with the same limits: a thin line per axis, their mean, and the target, dashed."""
+def draw_variances(found: dict[str, Variances], about: About, title: str) -> "Figure":
+    """A panel per method with equal limits: a thin line per axis, their mean, and the target dashed."""
     from matplotlib.lines import Line2D
 
     figure, places = panels(len(found), title, COLUMNS, 1.45)

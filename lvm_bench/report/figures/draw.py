@@ -1,9 +1,8 @@
-"""Every figure of a suite, from what stands in its results folder; no torch."""
+"""Every figure of a suite."""
 
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lvm_bench import disk
@@ -17,13 +16,13 @@ from lvm_bench.runs.score_files import Complain
 
 __all__ = ["CAPTIONS", "MOST_RUNS", "Picture", "left_out", "partial", "write_all"]
 
-MOST_RUNS = 1000  # with controls: of more, figures would take minutes and show nothing
+MOST_RUNS = 1000  # with controls: figures of more runs would take minutes and show nothing
 
-CAPTIONS = "captions.json"  # of the figures beside it
+CAPTIONS = "captions.json"  # it holds the captions of the figures beside it
 
 
 class Caption(BaseModel):
-    """What is said beside a figure, on which data set and of which method it is, or of none."""
+    """The words beside a figure, and its data set and method, "" for a figure of several."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -36,17 +35,15 @@ class Caption(BaseModel):
 _FORMAT = TypeAdapter(dict[str, Caption])
 
 
-def write_all(
-    folder: Path, found: Gathered, frame: pd.DataFrame, listed: dict[str, Any], complain: Complain
-) -> list[Picture]:
-    """Draw every figure of a suite that its runs, scores and histories allow, into its part of the site.
+def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: Complain) -> list[Picture]:
+    """Draw every figure that the suite's runs, scores and histories allow, into its part of the site.
 
-    Those of what runs alone hold are copied into the suite's own figures/, to be committed. One of them that is
-    `listed` and cannot be drawn anew, because runs that it shows are not here, stays and is copied into the site.
-    Where a run's file cannot be drawn, `complain` gets a sentence and the other figures are drawn.
+    Figures of what the runs alone hold are copied into the suite's own figures/, to be committed. Such a figure stays,
+    and is copied into the site, if it is `listed` and shows runs that are not here. `complain` gets a sentence for
+    each file that cannot be drawn, and the other figures are drawn.
     """
     committed, place = folder / "figures", site_folder(folder) / "figures"
-    about = {"suite": folder.name, **found.about}
+    about, frame = found.about, found.frame
     drawn = [run for run in found.runs if run.folder and run.key in found.shown]
     before, torn = _captions(committed / CAPTIONS, complain), _torn(found)
     standing = {
@@ -69,21 +66,21 @@ def write_all(
     left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
     stay = {name: before[name] for name in before if name in left - {picture.file.name for picture in pictures}}
     pictures += _kept(committed, place, stay, listed, complain)
-    # One order, whether they were drawn now or stand from before.
+    # The order does not tell which figures were drawn now.
     pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
     _write_captions(committed / CAPTIONS, [picture for picture in pictures if picture.from_runs], stay)
     return pictures
 
 
 def left_out(found: Gathered) -> str:
-    """Why figures of codes, curves and scores are left out; "" where they are drawn."""
+    """Why figures of codes, curves and scores are left out; "" if they are drawn."""
     if len(found.shown) <= MOST_RUNS:
         return ""
     return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."
 
 
 def partial(found: Gathered, pictures: list[Picture]) -> str:
-    """That pictures of all methods lack some, whose runs are not here; "" where they do not."""
+    """A sentence that pictures of all methods lack some, because their runs are not here; "" if they lack none."""
     names = {picture.file.name for picture in pictures}
     if not (torn := {dataset for dataset in _torn(found) if f"{dataset}.png" in names}):
         return ""
@@ -94,7 +91,7 @@ def partial(found: Gathered, pictures: list[Picture]) -> str:
 
 
 def _torn(found: Gathered) -> set[str]:
-    """The data sets of which the runs of some methods are here, and of others scores alone."""
+    """The data sets on which some methods have runs here, and others have scores alone."""
     trained = [run for run in found.runs if run.key in found.shown and not run.is_control]
     here = {run.place for run in trained if run.folder}
     return {dataset for dataset, _ in {run.place for run in trained} - here} & {dataset for dataset, _ in here}
@@ -103,7 +100,7 @@ def _torn(found: Gathered) -> set[str]:
 def _kept(
     committed: Path, place: Path, captions: dict[str, Caption], listed: dict[str, Any], complain: Complain
 ) -> list[Picture]:
-    """The pictures of before that are listed and whole, copied into the site."""
+    """The earlier pictures that are listed and whole, copied into the site."""
     pictures = []
     for name, caption in captions.items():
         if known := listed.get(f"figures/{name}"):
@@ -135,11 +132,12 @@ def _write_captions(file: Path, pictures: list[Picture], stay: dict[str, Caption
 
 
 def _shown(places: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """What figures can be of: a method on a data set, and the data set itself."""
+    """The subjects of figures: each method on a data set, and each data set."""
     return places | {(dataset, "") for dataset, _ in places}
 
 
 def _captions(file: Path, complain: Complain) -> dict[str, Caption]:
+    """The captions of earlier figures by file name; none, and a complaint, if their file is damaged."""
     if not file.exists():
         return {}
     try:

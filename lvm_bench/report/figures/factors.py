@@ -1,4 +1,4 @@
-"""Pictures of data with ground-truth factors: what a factor is, traversals, angles, axes against directions."""
+"""Pictures of data with ground-truth factors: sweeps, traversals, angles, and scores along axes and directions."""
 
 from collections.abc import Collection
 from functools import partial
@@ -23,10 +23,12 @@ from lvm_bench.report.figures.style import (
     panels,
     plain,
     save,
+    where,
 )
 from lvm_bench.runs.layout import IMAGES, SWEEPS
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
 
 if TYPE_CHECKING:
@@ -38,23 +40,21 @@ PAIRS = (
     ("mig.grid", "pca_mig.grid", "MIG (20 bins)", 1),
     ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
 )
-Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its median seed and that run's arrays
-Points = dict[str, dict[str, np.ndarray]]  # score: method: [n 2], along axes and along directions
+Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # by method, its median seed and the arrays of that run
+Points = dict[str, dict[str, np.ndarray]]  # by score and method, [n 2]: along axes and along directions
 
 
-def write(
-    folder: Path, about: dict[str, Any], runs: Collection[Run], scores: pd.DataFrame, complain: Complain
-) -> list[Picture]:
-    """For each data set with factors: its sweeps, traversals, angle matrices, and axis against PCA scores.
+def write(folder: Path, about: About, runs: Collection[Run], scores: pd.DataFrame, complain: Complain) -> list[Picture]:
+    """Sweeps, traversals, angles, and scores along axes and directions, for each data set with factors.
 
     A method is shown by the run whose PCA MIG is the median of its seeds.
     """
     pictures: list[Picture] = []
-    for dataset, facts in about.get("datasets", {}).items():
+    for dataset, facts in about.datasets.items():
         if "factors" not in facts:
             continue
         names, own = facts["factors"]["names"], scores[scores["dataset"] == dataset]
-        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        place = where(dataset, about.suite)
         here = [run for run in runs if run.dataset == dataset]
         medians = median_runs(here, own, about, complain)
         swept = next((run for run in here if SWEEPS in run.files), None)
@@ -93,10 +93,10 @@ _ANGLES = (
 _SCATTER = "One point per run; above the diagonal the latent directions separate factors better than the axes do."
 
 
-def median_runs(here: Collection[Run], scores: pd.DataFrame, about: dict[str, Any], complain: Complain) -> Runs:
-    """For each method on a data set the run of the median PCA MIG with pictures: of an even number the lower one."""
+def median_runs(here: Collection[Run], scores: pd.DataFrame, about: About, complain: Complain) -> Runs:
+    """For each method, the run with pictures whose PCA MIG is the median; of an even number of runs, the lower one."""
     runs = {(run.method, run.seed): run for run in here if IMAGES in run.files}
-    k = len(about["datasets"][next(iter(runs.values())).dataset]["factors"]["names"]) if runs else 0
+    k = len(about.datasets[next(iter(runs.values())).dataset]["factors"]["names"]) if runs else 0
     choose = partial(shaped, shapes={"directions": (k, 0), "traversal": (k, 0, 0, 0, 0)})
     found: Runs = {}
     for method in ordered({method for method, _ in runs}, about):
@@ -111,12 +111,12 @@ def median_runs(here: Collection[Run], scores: pd.DataFrame, about: dict[str, An
 
 
 def shaped(stored: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Arrays by their names and shapes (0: any size); ValueError or KeyError where they are not so."""
+    """The named arrays; ValueError or KeyError unless they have these shapes (0: any size)."""
     return {name: _checked(name, stored[name], shape) for name, shape in shapes.items()}
 
 
 def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array; ValueError unless it has the shape (0: any size) and is images, or of two dimensions and finite."""
+    """The array; ValueError unless it has the shape (0: any size) and holds images or, in 2-D, finite numbers."""
     fits = array.ndim == len(shape) and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
     if fits and (array.dtype == np.uint8 and array.shape[-3] in (1, 3) if len(shape) > 2 else np.isfinite(array).all()):
         return array
@@ -130,7 +130,7 @@ def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
 
 
 def traversals(runs: Runs, names: list[str]) -> list[Strip]:
-    """A row per method and direction, each image a step along it; the middle one, of the real code, framed."""
+    """A row per method and direction, an image per step. The middle image, of the real code, is framed."""
     rows = []
     for method, (seed, arrays) in runs.items():
         for factor, images in zip(names, arrays["traversal"], strict=True):
@@ -149,14 +149,14 @@ def framed(row: UInt8[np.ndarray, "h w 3"], n: int) -> UInt8[np.ndarray, "h w 3"
 
 
 def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]:
-    """The angle in degrees between the lines along each two directions, 0 on the diagonal."""
+    """The angle in degrees between the lines along each two directions; 0 on the diagonal."""
     degrees = np.degrees(np.arccos(np.clip(np.abs(directions @ directions.T), 0, 1)))
     np.fill_diagonal(degrees, 0)
     return degrees
 
 
 def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, title: str) -> "Figure":
-    """Figure 4 of the AVAE paper: the angles between the directions of each method, above its PCA MIG."""
+    """Figure 4 of the AVAE paper: the angles between the directions of each method, under its PCA MIG."""
     figure, places = panels(len(runs), title, COLUMNS, 0.75 + WIDE / balanced(len(runs), COLUMNS))
     ticks = [plain(factor, 12) for factor in names]
     for axes, (method, (seed, arrays)) in zip(places, runs.items(), strict=True):
@@ -178,7 +178,7 @@ def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, title: str)
 
 
 def paired(scores: pd.DataFrame) -> Points:
-    """The scores along axes and along latent directions of the methods' runs that have both."""
+    """The scores along axes and along latent directions of the runs that have both."""
     found: Points = {}
     for axis, pca, words, scale in PAIRS:
         for method in sorted({*scores["method"].unique()} - {*CONTROLS}):
@@ -188,8 +188,8 @@ def paired(scores: pd.DataFrame) -> Points:
     return found
 
 
-def scatter(points: Points, about: dict[str, Any], title: str) -> "Figure":
-    """Each run's score along its axes against that along its latent directions; on the diagonal they are equal."""
+def scatter(points: Points, about: About, title: str) -> "Figure":
+    """A point per run: its score along axes and its score along directions. They are equal on the diagonal."""
     figure, places = panels(len(points), title, 2, 2.9)
     methods = ordered({method for runs in points.values() for method in runs}, about)
     look = looks(methods, about)

@@ -1,4 +1,4 @@
-"""Average ranks on a line, joined where they cannot be told apart: the critical-difference diagram of Demsar 2006."""
+"""The critical-difference diagram of Demsar 2006: average ranks, with bars over those that cannot be told apart."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,15 +8,16 @@ import pandas as pd
 from lvm_bench.report.figures.style import COLUMN, GREY, Picture, figure, name, save
 from lvm_bench.report.tables import ranking, statistics
 from lvm_bench.report.tables.ranking import Ranking
+from lvm_bench.runs.suite_record import About
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 20  # methods; of more the labels would touch
+MOST = 20  # methods: with more of them, the labels would touch
 
 
-def write(place: Path, about: dict[str, object], frame: pd.DataFrame) -> list[Picture]:
-    """ranks.png and ranks.pdf, where two methods and more can be ranked by two scores and more."""
+def write(place: Path, about: About, frame: pd.DataFrame) -> list[Picture]:
+    """Write ranks.png and ranks.pdf if at least two methods can be ranked by at least two scores."""
     found = ranking.ranking(frame, about)
     if found is None or len(found.methods) > MOST:
         return []
@@ -28,7 +29,7 @@ def write(place: Path, about: dict[str, object], frame: pd.DataFrame) -> list[Pi
 
 
 def diagram(found: Ranking) -> "Figure":
-    """The ranks on a line, names below at both sides, bars over the cliques, the critical difference above."""
+    """The ranks on a line, with names below, a bar over each clique, and the critical difference above."""
     k, average = len(found.methods), found.average
     groups = statistics.cliques(average, found.difference)
     half = -(-k // 2)

@@ -1,4 +1,4 @@
-"""Rows of images: real, reconstructed, interpolated, sampled, and along a path; a PNG's bytes depend on them alone."""
+"""Rows of images: real, reconstructed, interpolated and sampled ones, and paths between two."""
 
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
-from lvm_bench.report.figures.style import Picture, dataset_name, look, name, plain, write_png
+from lvm_bench.report.figures.style import Picture, look, name, where, write_png
 from lvm_bench.runs.layout import IMAGES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
+from lvm_bench.runs.suite_record import About
 from lvm_bench.text import counted
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
@@ -23,9 +24,9 @@ Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
 
 def write(
-    folder: Path, about: dict[str, Any], runs: Iterable[Run], standing: Container[str], complain: Complain
+    folder: Path, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
 ) -> list[Picture]:
-    """A grid per data set and method, from the lowest seed with images; one of them all, and one of paths.
+    """A picture per data set and method, from the lowest seed with images; one of all methods, and one of paths.
 
     Files that are `standing` are left alone.
     """
@@ -36,7 +37,7 @@ def write(
             images = arrays_of(methods[method], IMAGES, _images, complain)
             if images:
                 found[method] = (methods[method].seed, images)
-        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        place = where(dataset, about.suite)
         for method, (seed, images) in found.items():
             strips = [(words, strip(images[kind])) for kind, words in KINDS.items() if kind in images]
             title = f"{name(method)} {place}, seed {seed}"
@@ -71,7 +72,7 @@ def _seeds(found: Found) -> str:
 
 
 def _images(stored: Any) -> dict[str, np.ndarray]:
-    # Not every method can sample, and runs of old left no path.
+    # Some methods cannot sample, and older runs left no path.
     images = {kind: stored[kind] for kind in (*KINDS, "path") if kind in stored or kind not in ("fake", "path")}
     for kind, array in images.items():
         if array.ndim != 4 or array.dtype != np.uint8 or array.shape[1] not in (1, 3) or not array.size:
@@ -80,7 +81,7 @@ def _images(stored: Any) -> dict[str, np.ndarray]:
 
 
 def strip(images: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "H W 3"]:
-    """Images side by side, each enlarged by a whole factor to about 64 pixels."""
+    """Images side by side. Each is enlarged by a whole factor to about 64 pixels."""
     factor = max(1, 64 // max(images.shape[2:]))
     large = images.repeat(factor, axis=2).repeat(factor, axis=3)
     framed = np.pad(large, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
@@ -89,7 +90,7 @@ def strip(images: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _combined(found: Found) -> list[Strip]:
-    """The real images once, then each method's reconstructions, interpolations and samples."""
+    """The real images, then the reconstructions, interpolations and samples of each method."""
     first = next(iter(found.values()))[1]
     strips: list[Strip] = [("real", strip(first["real"]))]
     for method, (_, images) in found.items():
@@ -101,7 +102,7 @@ def _combined(found: Found) -> list[Strip]:
 
 
 def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
-    """Draw labelled strips pixel for pixel, without pyplot's global state; the labels find their room."""
+    """Write labelled strips as a PNG, pixel for pixel and with room for the labels. Its bytes depend on them alone."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

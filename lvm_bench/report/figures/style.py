@@ -1,4 +1,4 @@
-"""The one style of every figure: sizes, colours and markers, names, legends, and files with the same bytes again."""
+"""The style of every figure: sizes, colours, markers, names and legends. The same figure gives the same bytes."""
 
 import io
 import math
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lvm_bench import disk
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS, METHODS, PLAIN, label
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-COLUMN, WIDE = 3.3, 6.9  # inches: a column of a two-column page, and both
+COLUMN, WIDE = 3.3, 6.9  # inches: one column of a two-column page, and both columns
 DPI = 200
 # Colours that colour-blind readers tell apart (Okabe & Ito). One marker more: 56 pairs before the first returns.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
@@ -57,7 +58,7 @@ LOOK: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on disk: its PNG, beside which the same stands as PDF unless it is made of pixels alone."""
+    """A figure on disk, as PNG, and also as PDF unless it is made of pixels alone."""
 
     file: Path
     title: str
@@ -68,13 +69,13 @@ class Picture:
 
     @property
     def files(self) -> list[Path]:
-        """The PNG, and the PDF where there is one."""
+        """The PNG, and the PDF if there is one."""
         return [file for file in (self.file, self.file.with_name(f"{self.file.stem}.pdf")) if file.is_file()]
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Within it whatever is drawn has this style, not that of the user's own settings."""
+    """Inside this context figures have this style, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -84,13 +85,13 @@ def look() -> Iterator[None]:
 
 
 def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
-    """Draw, and write <name>.png and <name>.pdf without dates; returns the PNG."""
+    """Draw a figure and write it as <name>.png and <name>.pdf, without dates. Returns the PNG."""
     png = folder / f"{name}.png"
     undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with look():
         figure = draw()
         write_png(png, figure, DPI)
-        figure.set_layout_engine("none")  # the places stay as they were found for the PNG
+        figure.set_layout_engine("none")  # keep the layout of the PNG
         disk.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
     return png
 
@@ -134,7 +135,7 @@ def figure(width: float, height: float, title: str) -> "Figure":
 
 
 def panels(count: int, title: str, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
-    """A figure of `count` panels, each `height` inches high, in at most so many columns over the page's width."""
+    """A figure of `count` panels, each `height` inches high, in at most `columns` columns."""
     columns = balanced(count, columns)
     rows = -(-count // columns)
     width = WIDE if columns > 1 else COLUMN
@@ -143,15 +144,15 @@ def panels(count: int, title: str, columns: int, height: float) -> tuple["Figure
 
 
 def balanced(count: int, most: int) -> int:
-    """The columns, at most so many, of which the rows of `count` panels need most: 3 for 6 panels, not 4."""
+    """The number of columns, at most `most`, that fills the rows of `count` panels evenly: 3 for 6 panels, not 4."""
     return -(-count // -(-count // most))
 
 
 def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
-    """Take the label below from panels that have another one there.
+    """Remove the horizontal label of panels that have another panel below them.
 
-    Where all axes are `alike` their numbers stand on the left and below the last row alone. Not by sharing axes,
-    whose cost grows with the square of their number.
+    With `alike` axes, only outer panels keep their numbers. Axes are not shared, because the cost of sharing grows
+    with the square of their number.
     """
     columns = balanced(len(places), columns)
     last = (len(places) - 1) // columns * columns
@@ -162,13 +163,13 @@ def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
             axes.tick_params(which="both", labelbottom=place >= last, labelleft=place % columns == 0)
 
 
-def looks(methods: Iterable[str], about: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A colour and a marker for each method, those of `METHODS` and of the suite the same in every figure.
+def looks(methods: Iterable[str], about: About) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each method. A method of `METHODS` or of the suite has the same in every figure.
 
     Methods without a prior are grey.
     """
     names = list(methods)
-    order = list(dict.fromkeys([*METHODS, *about.get("methods", []), *names]))
+    order = list(dict.fromkeys([*METHODS, *about.methods, *names]))
     found = {name: order.index(name) for name in names}
     return {
         name: {"color": GREY, "marker": "h"}
@@ -179,7 +180,7 @@ def looks(methods: Iterable[str], about: dict[str, Any]) -> dict[str, dict[str, 
 
 
 def whole_numbers(axes: "Axes", name: str) -> None:
-    """What a horizontal axis counts."""
+    """Label a horizontal axis with what it counts, and number it in whole steps."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(name)
@@ -187,7 +188,7 @@ def whole_numbers(axes: "Axes", name: str) -> None:
 
 
 def set_scale(axes: "Axes", which: Literal["x", "y"], values: Iterable[Any]) -> None:
-    """A logarithmic axis where numbers are all positive and far apart, with few ticks, all of them numbered."""
+    """Make an axis logarithmic, with few ticks, if its values are positive and far apart."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     ratio = log_ratio(values)
@@ -202,7 +203,7 @@ def set_scale(axes: "Axes", which: Literal["x", "y"], values: Iterable[Any]) -> 
 
 
 def legend(figure: "Figure", entries: dict[str, Any]) -> None:
-    """Labels and their artists below the panels; the figure grows by what they take, so that they cover no data."""
+    """Put a legend below the panels. The figure grows by its height, so that it covers no data."""
     if not entries:
         return
     width, height = figure.get_size_inches()
@@ -223,7 +224,7 @@ def legend(figure: "Figure", entries: dict[str, Any]) -> None:
 
 
 def plain(text: str, most: int = LONGEST) -> str:
-    """A text on one line of characters that the font has, its middle left out where it is longer than `most`."""
+    """A text on one line, in characters of the font. The middle of a text longer than `most` is left out."""
     line = "".join(c if (c.isprintable() and ord(c) < 0x400) or c in "–—…" else "?" for c in " ".join(text.split()))
     if len(line) <= most:
         return line
@@ -241,8 +242,13 @@ def dataset_name(dataset: str) -> str:
     return plain(DATASETS.get(dataset, dataset))
 
 
+def where(dataset: str, suite: str) -> str:
+    """The end of a title: `on MNIST, suite quick`."""
+    return f"on {dataset_name(dataset)}, suite {plain(suite)}"
+
+
 def log_ratio(values: Iterable[Any]) -> float:
-    """The largest over the smallest of finite numbers; 0 where one is not positive, or where there is none."""
+    """The largest finite number over the smallest; 0 if one is not positive or there is none."""
     found = np.concatenate([np.ravel(np.asarray(value, dtype=np.float64)) for value in values] or [np.empty(0)])
     found = found[np.isfinite(found)]
     return math.exp(min(math.log(found.max()) - math.log(found.min()), 700)) if len(found) and found.min() > 0 else 0.0
@@ -251,7 +257,7 @@ def log_ratio(values: Iterable[Any]) -> float:
 def across(
     rows: Float64[np.ndarray, "r n"],
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """(mean, least, largest) of each column over its finite values; NaN where there is none."""
+    """The mean, least and largest finite value of each column; NaN if there is none."""
     known = np.isfinite(rows)
     count = known.sum(0)
     mean = np.divide(np.where(known, rows, 0).sum(0), count, out=np.full(rows.shape[1], math.nan), where=count > 0)

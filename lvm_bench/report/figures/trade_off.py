@@ -1,4 +1,4 @@
-"""Scores against scores: reconstruction against samples, and what the AVAE paper explains samples by."""
+"""Scores against scores: reconstruction against samples, and samples against their causes in the AVAE paper."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from lvm_bench.report.figures.arrays import ordered
 from lvm_bench.report.figures.style import (
     GREY,
     Picture,
-    dataset_name,
     legend,
     looks,
     name,
@@ -22,9 +21,11 @@ from lvm_bench.report.figures.style import (
     plain,
     save,
     set_scale,
+    where,
 )
 from lvm_bench.report.tables import published
 from lvm_bench.report.tables.statistics import spearman
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
 from lvm_bench.suites.labels import PLAIN
 from lvm_bench.text import counted
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 SOURCE, OURS = "avae-2024", "this suite"
 ERRORS = {"sse.heldout": "SSE per held-out image", "mse.heldout": "MSE per value of held-out images"}
 KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
-FAR = 10.0  # times below the nearest point: a line there would take the room of the points
+FAR = 10.0  # a line this many times below the nearest point would take the room of the points
 CAUSES = {KL: "KL to target (nats)", GAP: "|entropy gap| (nats)"}
 
 Points = dict[str, Float64[np.ndarray, "_ 2"]]  # by method
@@ -44,28 +45,28 @@ Points = dict[str, Float64[np.ndarray, "_ 2"]]  # by method
 
 @dataclass(frozen=True)
 class Relation:
-    """Means of methods, (cause, distance of samples), and their rank correlation with its 95 % interval."""
+    """The means of a cause and of the distance of samples, by method, and their rank correlation (95 % interval)."""
 
     whose: str
     cause: str  # a key of CAUSES
     distance: str
-    points: Points  # one each
+    points: Points  # one point (cause, distance) per method
     rho: float
     low: float
     high: float
-    n: int  # methods that count: those with a prior, and two finite numbers
+    n: int  # methods with a prior and two finite means: only these count
 
 
-def write(folder: Path, about: dict[str, Any], scores: pd.DataFrame) -> list[Picture]:
-    """For each data set with distances of samples: the trade-off, and the explanation."""
+def write(folder: Path, about: About, scores: pd.DataFrame) -> list[Picture]:
+    """<data set>-trade-off and <data set>-explanation for each data set that has distances of samples."""
     pictures = []
-    extractor = about.get("extractor") or ""
+    extractor = about.extractor
     samples = f"frechet.fake@{extractor}"
     needed = scores[scores["metric"].isin([samples, *ERRORS, *CAUSES])]
     distance = "FID of samples" if extractor == "inception" else f"FD of samples ({plain(extractor)})"
     for dataset in sorted(needed.loc[needed["metric"] == samples, "dataset"].unique()):
         own = needed[needed["dataset"] == dataset]
-        place = f"on {dataset_name(dataset)}, suite {plain(about.get('suite', folder.name))}"
+        place = where(dataset, about.suite)
         for error, words in ERRORS.items():
             found = pairs(own, error, samples)
             if any(map(finite, found.values())):
@@ -97,7 +98,7 @@ _EXPLANATION = (
 
 
 def pairs(scores: pd.DataFrame, x: str, y: str) -> Points:
-    """Two scores of each run that has both, by method, controls left out."""
+    """Two scores of each run that has both, by method. Controls are left out."""
     columns = [scores[scores["metric"] == key].set_index(["method", "seed"])["value"] for key in (x, y)]
     both = pd.concat(columns, axis=1, join="inner").sort_index()
     methods = both.index.get_level_values("method")
@@ -114,8 +115,8 @@ def _missing(found: Points) -> str:
     return f" Left out, as a score is not finite: {counted(count, 'run')}." if count else ""
 
 
-def draw(found: Points, x: str, y: str, real: float, about: dict[str, Any], title: str) -> "Figure":
-    """A point per run, the distance of real images as a line."""
+def draw(found: Points, x: str, y: str, real: float, about: About, title: str) -> "Figure":
+    """A point per run, and the distance of real images as a line."""
     figure, (axes,) = panels(1, title, 1, 2.4)
     look, entries = looks(ordered(found, about), about), {}
     for method in ordered(found, about):
@@ -140,22 +141,22 @@ def _points(axes: "Axes", points: Float64[np.ndarray, "n 2"], style: dict[str, A
 
 
 def _scales(axes: "Axes", points: list[Float64[np.ndarray, "_ 2"]]) -> None:
-    """Logarithmic axes where numbers are far apart."""
+    """Make an axis logarithmic if its values are far apart."""
     if points:
         set_scale(axes, "x", (own[:, 0] for own in points))
         set_scale(axes, "y", (own[:, 1] for own in points))
 
 
 def ours(scores: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
-    """The two relations among the methods of a suite."""
+    """The relations between the two causes and samples, in a suite."""
     means = scores.groupby(["method", "metric"], observed=True)["value"].mean().unstack()
     return _relations(OURS, means, samples, distance)
 
 
 def theirs(dataset: str) -> list[Relation]:
-    """The same relations in the published tables; none where they do not hold this data set.
+    """The same relations in the published tables; none for a data set that they lack.
 
-    Their entropy gap is to the standard normal of the same table.
+    The published entropy gap is taken to the standard normal of the same table.
     """
     frame = published.load(SOURCE)
     frame = frame[(frame["dataset"] == dataset) & (frame["method"] != "")]
@@ -166,7 +167,7 @@ def theirs(dataset: str) -> list[Relation]:
 
 
 def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
-    """For each cause that is there with the distance, the points of the methods and their rank correlation."""
+    """A relation for each cause that stands in `means` beside the distance."""
     found = []
     means = means[~means.index.isin(CONTROLS)]
     for cause in CAUSES:
@@ -198,8 +199,8 @@ def _said(relations: list[Relation]) -> str:
     )
 
 
-def draw_relations(relations: list[Relation], about: dict[str, Any], title: str) -> "Figure":
-    """A panel per relation, ours above the published ones."""
+def draw_relations(relations: list[Relation], about: About, title: str) -> "Figure":
+    """A panel per relation. Ours stand above the published ones."""
     figure, places = panels(len(relations), title, 2, 2.05)
     methods = ordered({method for relation in relations for method in relation.points}, about)
     look = looks(methods, about)

@@ -20,7 +20,7 @@ LOG = 4  # largest over smallest value above which positive curves are drawn on 
 
 @dataclass(frozen=True)
 class Curve:
-    """A panel of curves: its SVG, and in words what it shows."""
+    """A panel of curves: its title, the names of its lines, and its SVG."""
 
     title: str
     lines: list[str]
@@ -29,7 +29,7 @@ class Curve:
 
 
 def curves(epochs: Epochs | None) -> list[Curve]:
-    """A panel for each term of a history, with training and validation in one."""
+    """A panel for each term of a history. Training and validation share a panel."""
     columns, rows = epochs or ([], [])
     panels: dict[str, dict[str, list[float]]] = {}
     chosen = np.unique(np.linspace(0, max(len(rows) - 1, 0), min(len(rows), MOST_EPOCHS)).round().astype(int))
@@ -77,7 +77,7 @@ def _curve(title: str, lines: dict[str, list[float]], epochs: int) -> Curve:
 
 
 def _line(place: int, x: np.ndarray, y: np.ndarray) -> Markup:
-    """The pieces of a curve between values that cannot be drawn."""
+    """A curve in pieces: it is broken at values that cannot be drawn."""
     pieces = np.split(np.arange(len(y)), np.flatnonzero(~np.isfinite(y)))
     shown = [piece[np.isfinite(y[piece])] for piece in pieces]
     return Markup("").join(

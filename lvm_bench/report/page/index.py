@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.report.page import render
+from lvm_bench.report.page.pictures import data_uri
 from lvm_bench.report.page.template import environment, inlined
 from lvm_bench.report.tables.compose import NAMES
 from lvm_bench.report.tables.layouts import TITLES
 from lvm_bench.runs import suite_record
 from lvm_bench.runs.layout import SITE, site_folder, suite_folders
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS, label
 
 FILE = "index.html"
@@ -45,21 +46,21 @@ def entry(folder: Path) -> Entry:
     try:
         about = suite_record.read(folder)
     except RunError:
-        about = {}
+        about = About()
     tables = [name for name in NAMES if (folder / "tables" / f"{name}.md").is_file()]
     return Entry(
         folder.name,
         f"{folder.name}/{render.FILE}",
-        about.get("description", ""),
-        [DATASETS.get(name, name) for name in about.get("datasets", {})],
-        list(map(label, about.get("methods", []))),
+        about.description,
+        [DATASETS.get(name, name) for name in about.datasets],
+        list(map(label, about.methods)),
         {name: TITLES.get(name, name.capitalize()) for name in tables},
         _picture(about, site_folder(folder) / "figures"),
     )
 
 
-def _picture(about: dict[str, Any], figures: Path) -> str:
+def _picture(about: About, figures: Path) -> str:
     """The main picture of a suite: its ablation, else the images of all methods on its first data set."""
-    names = [f"{dataset}{kind}.png" for kind in ("-ablation", "") for dataset in about.get("datasets", {})]
+    names = [f"{dataset}{kind}.png" for kind in ("-ablation", "") for dataset in about.datasets]
     found = (figures / name for name in names if (figures / name).is_file())
-    return next((render.uri(file.read_bytes()) for file in found), "")
+    return next((data_uri(file.read_bytes()) for file in found), "")

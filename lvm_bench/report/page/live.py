@@ -1,4 +1,4 @@
-"""What is going on in a suite: each run that has not ended, its curves so far, and failures; by reading alone."""
+"""What is going on in a suite: the runs that have not ended, their curves so far, and failures. It only reads."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ LISTED = ("running", "failed", "damaged", "interrupted", "trained")  # in this o
 
 MOST_ROWS = 100
 
-MOST_CURVES = 8  # runs at work that show theirs
+MOST_CURVES = 8  # runs at work that show their curves
 
-_PER_AXIS = "aggregate_variance/"  # columns of a history that are too many to follow
+_PER_AXIS = "aggregate_variance/"  # a history has too many of these columns to follow
 
 
 @dataclass(frozen=True)
 class AtWork:
-    """A run that is listed: how it is called, what it is doing, and its epochs where curves are shown."""
+    """A listed run: its name, what it is doing, and its curves if they are shown."""
 
     row: Row
     name: str
@@ -41,19 +41,19 @@ class AtWork:
 
 
 def version(rows: list[Row]) -> str:
-    """What changes when a run has ended: a page made before lacks its scores."""
+    """A digest that changes when a run ends, because an older page lacks its scores."""
     ended = [row for row in rows if row["state"] not in ("running", "interrupted", "trained")]
     return disk.digest([[str(row[name]) for name in sorted(row)] for row in ended])
 
 
 def summary(rows: list[Row]) -> str:
-    """How many runs are in each state, in words."""
+    """The number of runs in each state, in words."""
     counts = Counter(row["state"] for row in rows)
     return ", ".join(f"{counts[state]:,} {words}" for state, words in WORDS.items() if counts[state]) or "no run yet"
 
 
 def render(suite: Path, rows: list[Row]) -> Markup:
-    """The part of the page that is brought up to date while it is open."""
+    """The part of the page that is brought up to date while the page is open."""
     listed = sorted((row for row in rows if row["state"] in LISTED), key=lambda row: LISTED.index(row["state"]))
     shown = [_at_work(suite, row, place < MOST_CURVES) for place, row in enumerate(listed[:MOST_ROWS])]
     part: Any = environment().get_template("parts.html.jinja").module
@@ -71,12 +71,12 @@ def _at_work(suite: Path, row: Row, with_curves: bool) -> AtWork:
 
 
 def _epochs(folder: Path) -> Epochs | None:
-    """The epochs of a run at work: of its newest checkpoint, or of a training that has just ended."""
+    """The epochs of a run at work, from its newest checkpoint or from its finished history."""
     rows = checkpoint.history(folder)
     if rows:
         columns = [name for name in rows[0] if not name.startswith(_PER_AXIS)]
         return columns, [[repr(row.get(name)) for name in columns] for row in rows]
     try:
         return epochs_of((folder / HISTORY).read_bytes())
-    except (OSError, ValueError):  # not there yet, or just being put there
+    except (OSError, ValueError):  # it is not there yet, or is just being written
         return None

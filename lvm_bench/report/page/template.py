@@ -26,7 +26,7 @@ BETTER = {
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates beside this file: everything they print is escaped, and cannot steer what shows it."""
+    """The templates beside this file. Whatever they print is escaped and printable."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -41,21 +41,21 @@ def environment() -> jinja2.Environment:
 
 
 def only_printable(value: Any) -> Any:
-    """A text whose characters that nothing shows are question marks; Markup of ours as it is."""
+    """A text with question marks for unprintable characters. Our own Markup stays as it is."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.replace("\n", "").isprintable():
         return value
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in value)
 
 
 def _with_code(text: str) -> Markup:
-    """A sentence of ours, in which what stands between backticks is code."""
+    """A sentence of ours with the words between backticks set as code."""
     parts = [escape(only_printable(part)) for part in text.split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @cache
 def inlined() -> dict[str, str | Markup]:
-    """The style and the scripts, and the hashes by which the page allows these alone."""
+    """The style and the scripts, with the hashes that let the page run no others."""
     found: dict[str, str | Markup] = {}
     for name, file in (("css", "page.css"), ("js", "page.js"), ("live_js", "live.js")):
         text = Path(__file__).with_name(file).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`lvm-bench report --watch`: the page of a suite over HTTP while it runs. It reads, and writes nothing."""
+"""`lvm-bench report --watch`: the page of a suite over HTTP while it runs. Nothing is written."""
 
 import ipaddress
 import signal
@@ -29,9 +29,9 @@ from lvm_bench.runs.listing import Row
 
 LOOPBACK, PORT = "127.0.0.1", 8642
 
-FRESH = 1.0  # seconds for which what was read is shown again
+FRESH = 1.0  # seconds for which the rows are not read again
 
-SHARE = 0.2  # of the time at most goes into reading
+SHARE = 0.2  # of the time that reading takes at most
 
 PATIENCE = 30.0  # seconds that a browser may take over a request
 
@@ -47,7 +47,7 @@ HEADERS = {
 
 @dataclass
 class Watched:
-    """A suite's folder: its rows are read anew when they are old, its page is made anew when a run has ended."""
+    """A suite's folder. Its rows are read again when they are old, its page is made again when a run has ended."""
 
     folder: Path
     against: str | None
@@ -55,10 +55,10 @@ class Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
     rows: list[Row] = field(default_factory=list)
     until: float = -1.0  # monotonic time at which the rows are old
-    made: tuple[str, str] = ("", "")  # a version, and the page without what is going on
+    made: tuple[str, str] = ("", "")  # a version, and the page without its live part
 
     def current(self) -> list[Row]:
-        """How far each run is."""
+        """The rows of the runs."""
         with self.lock:
             started = time.monotonic()
             if started >= self.until:
@@ -68,7 +68,7 @@ class Watched:
             return self.rows
 
     def live(self) -> str:
-        """The part of the page that is brought up to date."""
+        """The live part of the page."""
         return str(live.render(self.folder, self.current()))
 
     def page(self) -> str:
@@ -91,7 +91,7 @@ _HERE = Markup("<!-- what is going on -->")
 
 
 def _ignored(complaint: str) -> None:
-    """A damaged run is listed as such, with the reason."""
+    """Nothing: a damaged run is listed with the reason."""
 
 
 class Watcher:
@@ -112,7 +112,7 @@ class Watcher:
         return self.suites
 
     def answer(self, path: str) -> tuple[HTTPStatus, str]:
-        """What a path is answered with: nothing but these names are ever looked up."""
+        """The answer to a path. No names but those of suites are ever looked up."""
         try:
             suites = self.find()
         except UserError as error:  # the results were moved away meanwhile
@@ -132,12 +132,14 @@ class Watcher:
 
 
 def _words(title: str, sentences: list[str], suites: dict[str, str]) -> str:
-    """A page of a few sentences and links to suites, which comes again by itself."""
+    """A page with a few sentences and links to suites. It loads itself again."""
     template = environment().get_template("watch.html.jinja")
     return template.render(title=title, sentences=sentences, suites=suites, files=inlined())
 
 
 class Server(ThreadingHTTPServer):
+    """Serves the pages of a watcher."""
+
     daemon_threads = True
 
     def __init__(self, host: str, port: int, watcher: Watcher):
@@ -151,12 +153,12 @@ class Server(ThreadingHTTPServer):
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print what went wrong, but for a browser that went away."""
+        """Print what went wrong, unless the browser went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def is_own(self, header: str) -> bool:
-        """Whether a Host header names this server: a page elsewhere whose name leads here must not read it."""
+        """Whether a Host header names this server. A page of another name that leads here must not read it."""
         try:
             name = urlsplit(f"//{header}").hostname or ""
         except ValueError:
@@ -165,7 +167,7 @@ class Server(ThreadingHTTPServer):
 
 
 def _is_address(name: str) -> bool:
-    """Whether a name is a number, which no name server can lead elsewhere."""
+    """Whether a name is an address, which no name server can change."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -174,7 +176,7 @@ def _is_address(name: str) -> bool:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD; whatever else is asked is refused."""
+    """Answers GET and HEAD, and refuses all else."""
 
     server: Server
     timeout = PATIENCE
@@ -200,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: what is asked for is nobody's business."""
+        """Nothing: requests are private."""
 
 
 def watch(watcher: Watcher, host: str, port: int, say: Callable[[str], object]) -> None:

@@ -1,4 +1,4 @@
-"""Tables I and II of the AVAE paper: the KDE bandwidth over l and m, computed, beside the published one."""
+"""Tables I and II of the AVAE paper: the KDE bandwidth for each l and m, as computed here and as published."""
 
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ Cells = dict[tuple[int, int], list[float]]
 
 
 def compute(progress: Console | None = None) -> Cells:
-    """Three trials of h0 for every l and m, with a progress line: some minutes."""
+    """Three trials of h0 for every l and m. They take some minutes, with a progress line."""
     from lvm_bench.modelling.kde import bandwidth_trials
 
     pairs = [(l, m) for l in LATENTS for m in POINTS]
@@ -55,7 +55,7 @@ def compute(progress: Console | None = None) -> Cells:
 
 
 def tidy(cells: Cells) -> pd.DataFrame:
-    """One row per table, l and m: mean and population std over the trials, and the published value."""
+    """One row per table, l and m, with the mean and population std over the trials and the published value."""
     from lvm_bench.modelling.kde import corrected_bandwidth
 
     printed = {(row["metric"], row["l"], row["m"]): row for row in published.load(SOURCE).to_dict("records")}
@@ -103,17 +103,17 @@ def to_latex(frame: pd.DataFrame) -> str:
 
 
 def _latex(text: str) -> str:
-    """The two captions and the cells hold no other special characters than these."""
+    """Text as LaTeX sets it. The captions and cells hold no special characters but these."""
     return text.replace("±", r"$\pm$").replace(">", "$>$").replace("^(-1/2)", "$^{-1/2}$").replace("h0^2", "$h_0^2$")
 
 
 def caption(title: str) -> str:
-    """A table's title with its remark on the values in brackets."""
+    """A table's title, and the source of the values in brackets."""
     return f"{title}. In brackets: {SOURCE}."
 
 
 def render(frame: pd.DataFrame) -> list[RichTable | Text]:
-    """Both tables for the terminal, each below its caption."""
+    """Both tables for the terminal, each under its caption."""
     shown: list[RichTable | Text] = []
     for metric, title in TITLES.items():
         view = RichTable("l", *(f"m = {m:,}" for m in POINTS), box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -124,7 +124,7 @@ def render(frame: pd.DataFrame) -> list[RichTable | Text]:
 
 
 def _rows(frame: pd.DataFrame, metric: str) -> Iterator[tuple[int, list[str]]]:
-    """Each l with its cells, as text."""
+    """Each l with the texts of its cells."""
     rows = frame[frame["metric"] == metric].to_dict("records")
     for l in dict.fromkeys(row["l"] for row in rows):
         yield l, [_cell(row) for row in rows if row["l"] == l]

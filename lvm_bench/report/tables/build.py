@@ -1,7 +1,6 @@
-"""A suite's scores as the paper's tables: what stands in each cell. `writers` says how it is written."""
+"""One table of a suite: its rows and columns, the cells from `cells`, and the words from `captions`."""
 
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -19,6 +18,7 @@ from lvm_bench.report.tables.cells import (
 )
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, SPREADS, Layout, other_layout, resolved
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
 from lvm_bench.suites.labels import PLAIN, label
 
@@ -26,19 +26,18 @@ from lvm_bench.suites.labels import PLAIN, label
 def build_table(
     name: str,
     frame: pd.DataFrame,
-    about: dict[str, Any],
+    about: About,
     against: str | None = None,
     remarks: Remarks | None = None,
     spread: str = SPREADS[0],
 ) -> Table:
-    """One table of a suite from its scores (columns dataset, method, seed, metric, value) and about.json."""
+    """One table of a suite. `frame` has the columns dataset, method, seed, metric and value."""
     remarks = remarks or Remarks()
-    extractor = about.get("extractor") or ""
-    layout = other_layout(frame, extractor) if name == OTHER else LAYOUTS[name]
-    if about.get("axis") == "latent":  # a control has one latent size
+    layout = other_layout(frame, about.extractor) if name == OTHER else LAYOUTS[name]
+    if about.axis == "latent":  # a control has one latent size, and the methods have several
         layout = replace(layout, controls=())
-    columns = [resolved(column, extractor) for column in layout.columns]
-    names = [*about.get("datasets", {}), *sorted({*frame["dataset"].unique()} - {*about.get("datasets", {})})]
+    columns = [resolved(column, about.extractor) for column in layout.columns]
+    names = [*about.datasets, *sorted({*frame["dataset"].unique()} - {*about.datasets})]
     measured = measured_cells(frame, columns) | other_row_cells(layout, frame, columns)
     if spread == "ci95":
         measured = {key: with_interval(cell) for key, cell in measured.items()}
@@ -49,7 +48,7 @@ def build_table(
     rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
     marked = marked_cells(rated, columns, names, [row.name for row in rows if not row.control])
     cells |= marked
-    cells |= beside_published(cells, layout, columns, names, rows, against, extractor)
+    cells |= beside_published(cells, layout, columns, names, rows, against, about.extractor)
     rows, footnotes = with_footnotes(rows, names, cells, columns, about)
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
@@ -67,9 +66,9 @@ def build_table(
 
 
 def filled(table: Table) -> bool:
-    """Whether a method has a number of ours in the table."""
+    """Whether the table holds a number that a run of a method gave."""
     methods = {row.name for row in table.rows if not row.control}
-    costs = table.name == "cost"  # the scores in it stand elsewhere too
+    costs = table.name == "cost"  # its scores stand in other tables too
     shown = ((row, key, cell.n) for (row, _, key), cell in table.cells.items())
     return any(n and (key.startswith("cost.") or not costs) for row, key, n in shown if row in methods)
 
@@ -77,13 +76,12 @@ def filled(table: Table) -> bool:
 def _rows(
     layout: Layout,
     frame: pd.DataFrame,
-    about: dict[str, Any],
+    about: About,
     datasets: list[str],
     remarks: Remarks,
     measured: set[tuple[str, str]],  # by row and data set
 ) -> list[Row]:
-    known = list(about.get("methods", []))
-    names = [*known, *sorted({*frame["method"].unique()} - {*known, *CONTROLS})]
+    names = [*about.methods, *sorted({*frame["method"].unique()} - {*about.methods, *CONTROLS})]
     mixed = any((dataset, name) in remarks.here for name, dataset in measured)
 
     def row(name: str, words: str, method: str, control: bool, keys: dict[str, str] | None = None) -> Row:

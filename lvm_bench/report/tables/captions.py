@@ -1,4 +1,4 @@
-"""What is said above and below a table."""
+"""The words above and below a table: its caption and its footnotes."""
 
 import math
 from dataclasses import replace
@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 
 from lvm_bench.report.tables import published, statistics
-from lvm_bench.report.tables.cells import Cell, CellKey, Row, space_free
+from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
 from lvm_bench.report.tables.layouts import Column, Layout
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS
 from lvm_bench.text import counted
-
-TIED = "≈"  # beside the cells that cannot be told from the best
 
 _SPREAD_WORDS = {
     "std": "mean ± population standard deviation",
@@ -21,7 +20,7 @@ _SPREAD_WORDS = {
 
 
 def told_of_tests(cells: dict[CellKey, Cell]) -> list[str]:
-    """What the tests of a table's rated cells can show."""
+    """Sentences on how the cells were tested against the best, and on what the tests cannot show."""
     tested = [cell.n for cell in cells.values() if not math.isnan(cell.p)]
     if not tested:
         return (
@@ -49,15 +48,15 @@ def with_footnotes(
     datasets: list[str],
     cells: dict[CellKey, Cell],
     columns: list[Column],
-    about: dict[str, Any],
+    about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """Letters for the methods whose runs are missing or failed, and what they stand for."""
+    """The rows with letters where runs are missing or failed, and the text of each letter."""
     letters: dict[str, str] = {}
     noted = []
     for row in rows:
         notes = {}
         for dataset in datasets:
-            seeds = len(_seeds(dataset, about))
+            seeds = len(about.seeds_of(dataset))
             counts = {
                 cells[key].n
                 for column in columns
@@ -74,54 +73,50 @@ def with_footnotes(
     return noted, {letter: text for text, letter in letters.items()}
 
 
-def _seeds(dataset: str, about: dict[str, Any]) -> list[int]:
-    """The seeds that a data set is run over."""
-    return about.get("datasets", {}).get(dataset, {}).get("seeds", about.get("seeds", []))
-
-
 def _letter(i: int) -> str:
+    """a to z, then aa to zz."""
     return chr(ord("a") + i % 26) * (i // 26 + 1)
 
 
-def heading_of(dataset: str, about: dict[str, Any]) -> str:
-    latent = about.get("axis") != "latent" and about.get("datasets", {}).get(dataset, {}).get("latent")
+def heading_of(dataset: str, about: About) -> str:
+    """The name of a data set, with its latent size if all methods share it."""
+    latent = about.axis != "latent" and about.facts(dataset).get("latent")
     return DATASETS.get(dataset, dataset) + (f" (l = {latent})" if latent else "")
 
 
 def caption_of(
     layout: Layout,
-    about: dict[str, Any],
+    about: About,
     frame: pd.DataFrame,
     datasets: list[str],
     columns: list[Column],
     against: str | None,
     spread: str,
 ) -> list[str]:
-    """Sentences: what, over how many seeds, in which feature space, on which images."""
-    extractor = about.get("extractor") or ""
-    distance = "FID" if extractor == "inception" else "FD (Fréchet distance, not an FID)"
-    seeds = about.get("seeds") or frame["seed"].unique()
+    """Sentences on what the table shows, over how many seeds, in which feature space and on which images."""
+    distance = "FID" if about.extractor == "inception" else "FD (Fréchet distance, not an FID)"
+    seeds = about.seeds or frame["seed"].unique()
     featured = any("@" in column.key for column in columns)
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
         f"{layout.title.format(distance=distance)}{paper}.",
-        f"Suite {about.get('suite', '')}: {_SPREAD_WORDS[spread]} over {counted(len(seeds), 'seed')}.",
+        f"Suite {about.suite}: {_SPREAD_WORDS[spread]} over {counted(len(seeds), 'seed')}.",
     ]
     if spread == "ci95" and len(seeds) < statistics.FEWEST:
         text.append(f"No interval can be made of fewer than {statistics.FEWEST} seeds.")
     for dataset in datasets:
-        facts = about.get("datasets", {}).get(dataset, {})
+        facts = about.facts(dataset)
         if "samples" in facts:
-            own = len(_seeds(dataset, about))
+            own = len(about.seeds_of(dataset))
             over = "" if own == len(seeds) else f"{counted(own, 'seed')}, "
             text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
     if against:
-        text += _comparison(against, extractor, datasets, columns, featured)
+        text += _comparison(against, about.extractor, datasets, columns, featured)
     return text
 
 
 def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
-    """What was encoded, and for feature distances what it was compared with."""
+    """How many images were encoded and, for distances of features, with what they were compared."""
     parts = []
     if facts.get("weights") == "best":
         parts.append("weights of the epoch with the best validation loss")
@@ -133,7 +128,7 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     if featured and facts.get("extractor_note"):
         parts.append(f"features of {facts['extractor_note']}")
     if featured:
-        # PRD and k-NN shares compare sets of one size.
+        # PRD and k-NN shares compare sets of equal size.
         matched = {column.key.startswith(("prd_", "knn_")) for column in layout.columns if "@" in column.key}
         reference = facts["reference"] if False in matched else min(facts["reference"], facts["samples"])
         parts.append(f"reference {reference:,} images of the {facts['reference_split']}")
@@ -155,7 +150,7 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
 
 
 def _comparison(against: str, extractor: str, datasets: list[str], columns: list[Column], featured: bool) -> list[str]:
-    """What has to be known of the published numbers beside ours."""
+    """Sentences on the published numbers that stand beside ours."""
     frame = published.load(against)
     keys = {space_free(column.metric) for column in columns}
     mine = frame[[space_free(metric) in keys for metric in frame["metric"]]]

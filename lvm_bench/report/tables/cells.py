@@ -1,10 +1,9 @@
-"""What stands in a cell: means over seeds, marks of the best, the published number beside it."""
+"""The cells of a table: means over seeds, the marks of the best, and the published numbers beside them."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,11 @@ import pandas as pd
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.layouts import SPREADS, Column, Layout
 from lvm_bench.runs.comparable import Place
+from lvm_bench.runs.suite_record import About
 
 AWAY = "†"  # beside the rows that were not run here
+
+TIED = "≈"  # beside the cells that cannot be told from the best
 
 CellKey = tuple[str, str, str]  # row, data set, metric
 
@@ -22,47 +24,43 @@ _nothing = partial(np.empty, 0)
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean and population standard deviation over n runs, with their seeds and values.
-
-    `mark`: `best`, `second` or neither; `p`: against the best, by Holm's correction; `tied`: not distinguishable
-    from it; `off`: the difference from the published number, in standard errors of both.
-    """
+    """A mean and population standard deviation over n runs, with their seeds and values."""
 
     mean: float
     std: float
     n: int
-    mark: str = ""
-    low: float = math.nan  # of the 95 % interval, where it is asked for
+    mark: str = ""  # `best`, `second`, or "" for neither
+    low: float = math.nan  # the 95 % interval, if it is asked for
     high: float = math.nan
-    p: float = math.nan
-    tied: bool = False
+    p: float = math.nan  # of the test against the best, with Holm's correction
+    tied: bool = False  # whether the test cannot tell it from the best
     published: "Cell | None" = None
     printed: str = ""  # a published number as it was printed
-    off: float = math.nan
+    off: float = math.nan  # the difference from the published number, in standard errors of that difference
     seeds: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
     values: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method or a control, with the footnotes of its empty or incomplete cells by data set."""
+    """A row of a table: a method or a control, with its footnotes by data set."""
 
     name: str
     label: str
     control: bool = False
-    notes: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)  # notes that rows share
+    notes: dict[str, str] = field(default_factory=dict)  # why runs are missing; later the letters of the footnotes
+    left_out: dict[str, str] = field(default_factory=dict)  # why committed scores are not shown
     away: frozenset[str] = frozenset()  # the data sets on which it was not run here
-    keys: dict[str, str] = field(default_factory=dict)  # what it shows in the place of a column's key
+    keys: dict[str, str] = field(default_factory=dict)  # by a column's key, the key that it shows instead
 
     def metric(self, column: Column) -> str:
-        """The key of the score that it shows in a column."""
+        """The key of the score that the row shows in a column."""
         return self.keys.get(column.metric, column.metric)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table: cells by (row, data set, metric key); absent ones are dashes."""
+    """A finished table. A cell that is absent from `cells` is shown as a dash."""
 
     name: str
     caption: list[str]
@@ -75,13 +73,13 @@ class Table:
     spread: str = SPREADS[0]
 
     def mark(self, row: Row, datasets: Iterable[str]) -> str:
-        """The mark beside a row's label that says that it was not run here, on some of these data sets."""
+        """The mark of a row that was not run here on one of these data sets; "" for other rows."""
         return AWAY if row.away & {*datasets} else ""
 
 
 @np.errstate(invalid="ignore", over="ignore")
 def _cells_of(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place, Cell]:
-    """The cell of each place; of places with equally many seeds all at once, for large suites."""
+    """The cell of each place. Places with equally many seeds are averaged together, which large suites need."""
     found: dict[Place, Cell] = {}
     by_count: dict[int, list[Place]] = {}
     for place, (_, own) in values.items():
@@ -90,22 +88,24 @@ def _cells_of(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place,
         rows = np.stack([values[place][1] for place in places])
         for place, mean, std in zip(places, rows.mean(1).tolist(), rows.std(1).tolist(), strict=True):
             seeds, own = values[place]
-            # The deviation of numbers near the largest there are is inf.
+            # The deviation of numbers near the largest float overflows.
             found[place] = Cell(mean, std if math.isfinite(std) else math.nan, n, seeds=seeds, values=own)
     return found
 
 
 def means(scores: pd.DataFrame, column: Column) -> dict[Place, float]:
-    """The mean over seeds of a column's score by data set and method."""
+    """The mean of a column's score over seeds, by data set and method."""
     return {place: float(own.mean()) for place, (_, own) in _values(scores, column).items()}
 
 
 def with_interval(cell: Cell) -> Cell:
+    """The cell with the 95 % interval of its mean."""
     low, high = statistics.bootstrap_interval(cell.values)
     return replace(cell, low=low, high=high)
 
 
 def measured_cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
+    """The cells of the methods and the measured controls."""
     return {
         (method, dataset, column.metric): cell
         for column in columns
@@ -114,6 +114,7 @@ def measured_cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey,
 
 
 def other_row_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey, Cell]:
+    """The cells of the rows that show other scores of a method."""
     return {
         (row.name, dataset, column.metric): cell
         for row in layout.others
@@ -124,13 +125,13 @@ def other_row_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column])
 
 
 def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarray, np.ndarray]]:
-    """(seeds, a column's scores) of each data set and method."""
+    """For each data set and method, its seeds and their scores in a column."""
     chosen = scores[scores["metric"] == column.key]
     if column.minus:
         subtracted = scores[scores["metric"] == column.minus]
         chosen = chosen.merge(subtracted, on=["dataset", "method", "seed"])
         chosen = chosen.assign(value=chosen["value_x"] - chosen["value_y"]).dropna(subset="value")
-    # Half a million scores in a large suite: pandas' own groups take seconds.
+    # A large suite has half a million scores, and pandas' own groups take seconds.
     datasets, methods = (pd.factorize(chosen[name], sort=False) for name in ("dataset", "method"))
     places = datasets[0] * len(methods[1]) + methods[0]
     order = np.argsort(places, kind="stable")
@@ -145,8 +146,8 @@ def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarra
     }
 
 
-def floor_cells(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> dict[CellKey, Cell]:
-    """The rows that are formulas: the KL's noise floor and the entropy l/2 of N(0, I)."""
+def floor_cells(layout: Layout, scores: pd.DataFrame, about: About) -> dict[CellKey, Cell]:
+    """The cells of the rows that are formulas: the noise floor of the KL and the entropy l/2 of N(0, I)."""
     found: dict[CellKey, Cell] = {}
     rows = {row for row, _ in layout.controls}
     if "noise-floor" in rows:
@@ -154,7 +155,7 @@ def floor_cells(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> 
             for key in ("gaussian_kl.mean", "gaussian_kl_target.mean"):
                 found.setdefault(("noise-floor", dataset, key), Cell(float(values[0]), 0.0, 1))
     if "half-l" in rows:
-        measured = {name: facts for name, facts in about.get("datasets", {}).items() if "latent" in facts}
+        measured = {name: facts for name, facts in about.datasets.items() if "latent" in facts}
         for dataset, facts in measured.items():
             for key in ("entropy_raw.mean", "entropy_paper.mean"):
                 found["half-l", dataset, key] = Cell(facts["latent"] / 2, 0.0, 1)
@@ -164,7 +165,10 @@ def floor_cells(layout: Layout, scores: pd.DataFrame, about: dict[str, Any]) -> 
 def marked_cells(
     cells: dict[CellKey, Cell], columns: list[Column], datasets: list[str], methods: list[str]
 ) -> dict[CellKey, Cell]:
-    """The rated cells of each column with what they are beside the best by mean; nothing where all are equal."""
+    """The cells of `methods`, marked and tested against the best mean of their column.
+
+    A column without a direction, or with equal means alone, gets no marks.
+    """
     marked: dict[CellKey, Cell] = {}
     for dataset in datasets:
         for column in columns:
@@ -186,9 +190,9 @@ def marked_cells(
 
 
 def _against_best(cells: dict[CellKey, Cell], best: CellKey, to_zero: bool) -> dict[CellKey, tuple[float, bool]]:
-    """(p, not distinguishable) of each other method of the best one's column, by paired t-tests over common seeds.
+    """For each other cell of a column, p of a paired t-test against the best over common seeds, and whether it ties.
 
-    `to_zero`: the nearer a mean is to 0 the better, and the distances of means are compared.
+    With `to_zero` the mean nearest to 0 is best, and the tests compare distances from 0.
     """
     if to_zero:
         cells = {key: replace(cell, values=cell.values * math.copysign(1, cell.mean)) for key, cell in cells.items()}
@@ -196,7 +200,7 @@ def _against_best(cells: dict[CellKey, Cell], best: CellKey, to_zero: bool) -> d
     column = {key: cell for key, cell in cells.items() if key != best}
     p = dict.fromkeys(column, math.nan)
     alike = [key for key, cell in column.items() if np.array_equal(cell.seeds, first.seeds)]
-    if alike:  # as a rule: tested all at once
+    if alike:  # the usual case, tested in one call
         differences = np.stack([column[key].values for key in alike]) - first.values
         p |= zip(alike, statistics.paired_t(differences).tolist(), strict=True)
     for key in column.keys() - {*alike}:
@@ -208,7 +212,7 @@ def _against_best(cells: dict[CellKey, Cell], best: CellKey, to_zero: bool) -> d
 
 
 def badness(mean: float, better: str) -> float:
-    """A mean as a number of which less is better."""
+    """A number that is the lower the better the mean is."""
     return {"lower": mean, "higher": -mean, "zero": abs(mean), "none": 0.0}[better]
 
 
@@ -221,7 +225,7 @@ def beside_published(
     against: str | None,
     extractor: str,
 ) -> dict[CellKey, Cell]:
-    """The cells with the published number of the same data set, method and metric, and how far off ours is."""
+    """The cells that have a published number, with that number and with our distance from it."""
     if against is None:
         return {}
     printed = {
@@ -233,7 +237,7 @@ def beside_published(
     empty = Cell(math.nan, math.nan, 0)
     found = {}
     for row in rows:
-        # The paper's "standard normal" is l/2, not what exact draws score.
+        # The paper's "standard normal" is l/2. Exact draws score something else.
         names = {"half-l": "standard-normal", "standard-normal": ""} | {o.name: o.method for o in layout.others}
         for dataset in datasets:
             for column in columns:
@@ -242,14 +246,14 @@ def beside_published(
                 theirs = printed.get((dataset, names.get(row.name, row.name), metric))
                 if theirs:
                     ours = cells.get(key, empty)
-                    # In another feature space a distance has another scale.
+                    # A distance in another feature space has another scale.
                     same = "@" not in column.key or extractor == "inception"
                     found[key] = replace(ours, published=theirs, off=_off(ours, theirs) if same else math.nan)
     return found
 
 
 def _off(ours: Cell, theirs: Cell) -> float:
-    """(ours - theirs) over the standard error of the difference; NaN where a side has no spread or one run."""
+    """(ours - theirs) over the standard error of the difference; NaN if a side has one run or no spread."""
     if min(ours.n, theirs.n) < 2:
         return math.nan
     error = math.sqrt(ours.std**2 / (ours.n - 1) + theirs.std**2 / (theirs.n - 1))
@@ -257,5 +261,5 @@ def _off(ours: Cell, theirs: Cell) -> float:
 
 
 def space_free(metric: str) -> str:
-    """A key without its feature space."""
+    """A score's key without its feature space."""
     return metric.split("@")[0]

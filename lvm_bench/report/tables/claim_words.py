@@ -12,20 +12,20 @@ from lvm_bench.report.tables.paper_claims import (
     BANDWIDTH_KINDS,
     COMPARED,
     Claim,
-    MeanScores,
-    Seen,
+    Comparison,
+    Means,
     claims,
     comparisons,
     judge,
     judge_bandwidths,
     local,
-    measured_scores,
+    measured_means,
     others_that_do,
 )
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.suites.labels import DATASETS, label
 
-STAND_INS = {"dsprites": "sprites", "shapes3d": "scenes3d"}  # rendered data with the factors of the paper's
+STAND_INS = {"dsprites": "sprites", "shapes3d": "scenes3d"}  # rendered data sets with the same factors
 
 VERDICTS = {True: "holds", False: "does not hold", None: "cannot be tested here"}
 
@@ -35,15 +35,15 @@ COLUMNS = [*_TEXTS, "datasets", "methods", "numbers"]
 
 
 def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None) -> pd.DataFrame:
-    """Each claim held against a suite's scores: what it says, whether it holds in the paper and here (None: cannot be
-    tested, and why), the comparison that decides it with effect, 95 % interval and p, and the numbers.
+    """A row per claim: its words, whether it holds in the paper and here, the deciding comparison, and the numbers.
 
-    Where a suite holds the stand-in of a data set and not that itself, the claim is held against the stand-in.
-    Claims about Tables I and II are held against the file `bandwidths`, where it is there.
+    `here` is None if the suite cannot test the claim; `why` says the reason. A suite that has the stand-in of a data
+    set instead of the data set tests the claim on the stand-in. Claims about Tables I and II need the file
+    `bandwidths`.
     """
     listed = claims()
     metrics = {local(name, extractor) for claim in listed for name in (*claim.metrics, *claim.than.get("metrics", ()))}
-    scores = measured_scores(frame[frame["metric"].isin(metrics)])
+    means = measured_means(frame[frame["metric"].isin(metrics)])
     places = {*frame[["dataset", "method"]].drop_duplicates().itertuples(index=False, name=None)}
     present = {dataset for dataset, _ in places}
     used = {name: name if name in present or other not in present else other for name, other in STAND_INS.items()}
@@ -54,19 +54,20 @@ def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None
             told = _bandwidth_verdict(claim, bandwidths)
             rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *told, *[math.nan] * 4, "", "", ""])
             continue
-        seen = list(comparisons(claim, scores, extractor, claim.methods))
-        here = judge(claim, scores, extractor)
-        why, deciding = _why(claim, scores, extractor, places, seen), _deciding(seen, here)
+        seen = list(comparisons(claim, means, extractor, claim.methods))
+        here = judge(claim, means, extractor)
+        why, decided_by = _why(claim, means, extractor, places, seen), deciding(seen, here)
         on: list[str] = [name for name in claim.datasets if name in present] if seen else []
         compared = [sum((name, method) in places for method in COMPARED) for name in on]
-        numbers = "; ".join(_numbers(claim, scores, extractor)) if seen else ""
-        effect = [deciding.what, deciding.effect, deciding.low, deciding.high, deciding.p]
+        numbers = "; ".join(_numbers(claim, means, extractor)) if seen else ""
+        effect = [decided_by.what, decided_by.effect, decided_by.low, decided_by.high, decided_by.p]
         found = [here, why, *effect, ", ".join(on), min(compared, default=""), numbers]
         rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *found])
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
 def _bandwidth_verdict(claim: Claim, file: Path | None) -> list[Any]:
+    """Whether a claim about bandwidths holds here, why it cannot be tested, and what decides it."""
     if file is None or not file.is_file():
         return [None, "needs Tables I and II: lvm-bench report --tables bandwidth", ""]
     try:
@@ -76,24 +77,26 @@ def _bandwidth_verdict(claim: Claim, file: Path | None) -> list[Any]:
         return [None, f"{file.name} cannot be read: lvm-bench report --tables bandwidth writes it again", ""]
 
 
-def _deciding(seen: list[Seen], here: bool | None) -> Seen:
-    """The comparison with which a claim stands or falls: the least certain of those that all hold, the most certain
-    of those that fail, its p times the number of all (Bonferroni)."""
+def deciding(seen: list[Comparison], here: bool | None) -> Comparison:
+    """The comparison that decides a claim: the least certain one if all hold, else the clearest of those that fail.
+
+    The p of a failing one is multiplied by the number of comparisons (Bonferroni).
+    """
     failing = [one for one in seen if not one.holds]
-    # Comparisons by several scores have several units: certainty decides, then the least effect.
+    # Effects by several scores have several units, so p is compared first.
     if failing:
         one = min(failing, key=lambda one: (2 if math.isnan(one.p) else one.p, one.effect))
         return replace(one, p=min(1.0, len(seen) * one.p) if one.p == one.p else one.p)
-    if here is False or not seen:  # what others do too decides
-        return Seen(False, math.nan)
+    if here is False or not seen:  # the claim fails because it holds for other methods too
+        return Comparison(False, math.nan)
     return min(seen, key=lambda one: (-1 if math.isnan(one.p) else -one.p, one.effect))
 
 
-def _why(claim: Claim, scores: MeanScores, extractor: str, places: set[tuple[str, str]], seen: list[Seen]) -> str:
-    """Why a claim cannot be tested, or what its verdict rests on beside the deciding comparison."""
+def _why(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]], seen: list[Comparison]) -> str:
+    """Why a claim cannot be tested; if it can, for which other methods it holds and which data sets are missing."""
     if seen:
         absent = [DATASETS.get(name, name) for name in claim.datasets if name not in {d for d, _ in places}]
-        others = others_that_do(claim, scores, extractor) if claim.only else []
+        others = others_that_do(claim, means, extractor) if claim.only else []
         also = [f"{', '.join(map(label, others))} too"] if others else []
         return "; ".join([*also, *([f"without {', '.join(absent)}"] if absent else [])])
     if claim.kind == "figure":
@@ -105,31 +108,31 @@ def _why(claim: Claim, scores: MeanScores, extractor: str, places: set[tuple[str
     if missing:
         return f"needs {', '.join(missing)}"
     wanted = [local(metric, extractor) for metric in (*claim.metrics, *claim.than.get("metrics", ()))]
-    lacking = [key for key in wanted if not any(metric == key for _, _, metric in scores)]
+    lacking = [key for key in wanted if not any(metric == key for _, _, metric in means)]
     if lacking:
         return f"needs the score {', '.join(dict.fromkeys(lacking))}"
     return "needs more methods to compare with"
 
 
-def _numbers(claim: Claim, scores: MeanScores, extractor: str) -> list[str]:
-    """The measured numbers that a claim is about, as short texts."""
+def _numbers(claim: Claim, means: Means, extractor: str) -> list[str]:
+    """The measured means that a claim is about, a text per data set and metric."""
     names = COMPARED if claim.kind not in ("at_most", "steady") else claim.methods
     metrics = dict.fromkeys([*claim.metrics, *claim.than.get("metrics", ())])
     return [
         f"{dataset} {local(metric, extractor)}: "
         + ", ".join(
-            f"{name} {scores[key].mean:.4g}"
+            f"{name} {means[key].mean:.4g}"
             for name in names
-            if (key := (dataset, name, local(metric, extractor))) in scores
+            if (key := (dataset, name, local(metric, extractor))) in means
         )
         for dataset in claim.datasets
         for metric in metrics
-        if any((dataset, name, local(metric, extractor)) in scores for name in names)
+        if any((dataset, name, local(metric, extractor)) in means for name in names)
     ]
 
 
-def grid(found: pd.DataFrame) -> WordTable:
-    """The claims that a suite can test, with their verdicts; how many others there are, and why."""
+def claims_table(found: pd.DataFrame) -> WordTable:
+    """A row per claim that the suite can test. The text counts the others by their reasons."""
     tested = [row for row in found.to_dict("records") if row["here"] is not None]
     reasons: dict[str, int] = {}
     for why in found[found["here"].isna()]["why"]:
@@ -159,10 +162,10 @@ def grid(found: pd.DataFrame) -> WordTable:
         "decided by",
         "what the paper says, in our words",
     ]
-    return WordTable("claims", "The paper's claims", " ".join(told), header, [_grid_row(row) for row in tested], 6)
+    return WordTable("claims", "The paper's claims", " ".join(told), header, [_claim_row(row) for row in tested], 6)
 
 
-def _grid_row(row: dict[Any, Any]) -> list[str]:
+def _claim_row(row: dict[Any, Any]) -> list[str]:
     inside = "" if math.isnan(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
     effect = "" if math.isnan(row["effect"]) else f"{row['effect']:+.3g}{inside}"
     p = "" if math.isnan(row["p"]) else f"{row['p']:.2g}"

@@ -30,54 +30,50 @@ ARROWS = {"lower": " ↓", "higher": " ↑", "zero": " →0"}
 
 @dataclass(frozen=True)
 class Column:
-    """One score: its heading and key, `@` at whose end stands for the suite's extractor.
-
-    `better` is the registered direction unless given ("zero": nearest to 0); `minus` is a second key,
-    subtracted run by run; `scale` multiplies what is shown.
-    """
+    """One score of a table."""
 
     label: str
-    key: str
-    better: str = ""
-    minus: str = ""
-    scale: float = 1.0
+    key: str  # an "@" at its end stands for the suite's extractor
+    better: str = ""  # lower, higher, zero (nearest to 0) or none; "" for the direction of the metric
+    minus: str = ""  # a second key, whose score is subtracted run by run
+    scale: float = 1.0  # the factor between a score and the number that is shown
 
     @property
     def heading(self) -> str:
-        """The label with the unit of what is shown and the better direction; CSV files hold the label, unscaled."""
+        """The label with its unit and the better direction. CSV files hold the label and unscaled numbers."""
         return f"{self.label}{' (%)' if self.scale == 100 else ''}{ARROWS.get(self.better, '')}"
 
     @property
     def metric(self) -> str:
-        """The key as it stands in written tables."""
+        """The key in written tables."""
         return f"{self.key}-{self.minus}" if self.minus else self.key
 
 
 @dataclass(frozen=True)
 class OtherRow:
-    """A row above a method's own, with another of its scores in each column: `keys` by the column's key."""
+    """A row that stands above the row of a method and shows other scores of it."""
 
     name: str
     label: str
     method: str
-    keys: dict[str, str]
+    keys: dict[str, str]  # by the key of a column, the key that the row shows in it
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table shows: columns for every data set, then rows of controls below the methods."""
+    """The columns of a table for every data set, and its rows of controls below the methods."""
 
     name: str
     number: str  # of the paper's table; "" for ours
     title: str
     columns: tuple[Column, ...]
     controls: tuple[tuple[str, str], ...] = ()  # (row, label)
-    covers: tuple[str, ...] = ()  # keys that are shown as a row, not as a column
+    covers: tuple[str, ...] = ()  # keys that a row shows instead of a column
     others: tuple[OtherRow, ...] = ()
 
     @property
     def of_grid(self) -> bool:
-        """Whether it shows scores of the codes of a whole grid of factors."""
+        """Whether all its scores are of codes of a whole grid of factors."""
         return all(column.key.endswith(".grid") for column in self.columns)
 
 

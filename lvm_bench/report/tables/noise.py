@@ -1,4 +1,4 @@
-"""How much of a score's spread over seeds is the training's, and how much the random draws of one evaluation."""
+"""How much of a score's spread over seeds comes from training, and how much from the draws of one evaluation."""
 
 import math
 from dataclasses import dataclass
@@ -15,10 +15,7 @@ from lvm_bench.suites.labels import DATASETS, label
 
 @dataclass(frozen=True)
 class Noise:
-    """A score of a method over seeds, each measured `evaluations` times: its mean and three standard deviations.
-
-    `between` the seeds' means, `within` one seed, and of the `seed` itself: between, less its part of within.
-    """
+    """A score of a method, measured `evaluations` times for each seed: its mean and three standard deviations."""
 
     dataset: str
     method: str
@@ -26,16 +23,16 @@ class Noise:
     seeds: int
     evaluations: int
     mean: float
-    between: float
-    within: float
-    seed: float
+    between: float  # of the means of seeds
+    within: float  # of the evaluations of one seed
+    seed: float  # of the seeds alone: `between` without the part that `within` causes
 
 
 def variance_components(values: Float64[np.ndarray, "seeds redraws"]) -> tuple[float, float]:
-    """(variance of the seeds, variance of sampling) of a balanced one-way layout with random effects.
+    """The variance of the seeds and the variance of sampling, in a balanced one-way layout with random effects.
 
-    Unbiased, but that the first is cut at 0; NaN for what one seed or one redraw cannot tell. Searle, Casella &
-    McCulloch 1992, ch. 3.
+    Both are unbiased, except that the first is cut at 0. A variance that one seed or one redraw cannot tell is NaN.
+    Searle, Casella & McCulloch 1992, ch. 3.
     """
     seeds, redraws = values.shape
     sampling = float(values.var(axis=1, ddof=1).mean()) if redraws > 1 else math.nan
@@ -43,8 +40,8 @@ def variance_components(values: Float64[np.ndarray, "seeds redraws"]) -> tuple[f
     return float(np.maximum(0, between - sampling / redraws)), sampling  # NaN stays NaN
 
 
-def measured(scores: ScoresByRun, redraws: Redraws) -> list[Noise]:
-    """The noise of each score that was drawn again in every seed of a method; `scores` are those that tables show."""
+def measured_noise(scores: ScoresByRun, redraws: Redraws) -> list[Noise]:
+    """The noise of each shown score that was drawn again in every seed of a method."""
     places: dict[tuple[str, str], list[Key]] = {}
     for key in sorted(redraws.keys() & scores.keys()):
         places.setdefault(key[:2], []).append(key)
@@ -67,8 +64,8 @@ def _noise(dataset: str, method: str, metric: str, values: Float64[np.ndarray, "
     return Noise(dataset, method, metric, seeds, evaluations, mean, between, within, math.sqrt(seed))
 
 
-def grid(found: list[Noise]) -> WordTable:
-    """A row per score: how far seeds lie apart, how far evaluations of one seed, and what is left for the seeds."""
+def noise_table(found: list[Noise]) -> WordTable:
+    """A row per score with its mean and its three standard deviations."""
     text = (
         "Each trained run was measured again with other random draws. Standard deviations (n - 1): between the means "
         "of seeds, within the evaluations of one seed, and of the seeds alone: the first without the draws' part of it "

@@ -1,4 +1,4 @@
-"""What the paper says of its results (published/claims.toml), held against scores: verdict, effect, interval, p."""
+"""The paper's claims about its results (published/claims.toml), judged by scores: verdict, effect, interval, p."""
 
 import math
 import tomllib
@@ -21,12 +21,15 @@ STEADY = 0.1  # "small variation over seeds": a standard deviation of at most a 
 
 BANDWIDTH_KINDS = ("rises_with_l", "falls_with_m", "below")
 
-MeanScores = dict[tuple[str, str, str], "Score"]  # (data set, method, metric)
+Means = dict[tuple[str, str, str], "Mean"]  # (data set, method, metric)
 
 
 @dataclass(frozen=True)
-class Score:
-    """A mean over n seeds with its population standard deviation, nan where not published; and the seeds' values."""
+class Mean:
+    """A mean over n seeds with its population standard deviation and the values by seed.
+
+    Published means have no values, and a deviation of NaN if none was published.
+    """
 
     mean: float
     std: float
@@ -38,8 +41,8 @@ class Score:
 class Claim:
     """A statement of the paper about its results, in a form that scores can be held against.
 
-    Every method of `methods` must do what `kind` says, by every metric, on every data set; `than` replaces
-    methods, metrics or data sets on the worse side of a comparison.
+    Every method in `methods` must do what `kind` says, by every metric and on every data set. `than` names other
+    methods, metrics or data sets for the worse side of a comparison.
     """
 
     id: str
@@ -61,21 +64,20 @@ class Claim:
 
     @property
     def sign(self) -> int:
-        """1 where lower is better, else -1."""
+        """1 if lower is better, else -1."""
         return 1 if self.better == "lower" else -1
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One comparison of a claim: whether it is as claimed, and by how much (positive: as claimed), with its 95 %
-    interval and p over common seeds, where there are two and more."""
+class Comparison:
+    """One comparison of a claim, with a 95 % interval and a p over common seeds if there are two or more."""
 
     holds: bool
-    effect: float
+    effect: float  # positive in the direction of the claim
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
-    what: str = ""
+    what: str = ""  # in words
 
 
 def claims() -> list[Claim]:
@@ -91,43 +93,43 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def published_scores(source: str) -> MeanScores:
-    """The numbers of one source that belong to a data set and a method."""
+def published_means(source: str) -> Means:
+    """The published means of one source. Numbers without a data set or a method are left out."""
     return {
-        (row["dataset"], row["method"], row["metric"]): Score(row["mean"], row["std"], row["n"])
+        (row["dataset"], row["method"], row["metric"]): Mean(row["mean"], row["std"], row["n"])
         for row in published.load(source).to_dict("records")
         if row["dataset"] and row["method"]
     }
 
 
-def measured_scores(frame: pd.DataFrame) -> MeanScores:
-    """A suite's scores, averaged over its seeds."""
+def measured_means(frame: pd.DataFrame) -> Means:
+    """The means of a suite's scores over its seeds."""
     values: dict[tuple[str, str, str], dict[int, float]] = {}
     rows = zip(frame["dataset"], frame["method"], frame["metric"], frame["seed"], frame["value"].tolist(), strict=True)
     for dataset, method, metric, seed, value in rows:
         values.setdefault((dataset, method, metric), {})[seed] = value
-    return {key: _score(own) for key, own in values.items()}
+    return {key: _mean(own) for key, own in values.items()}
 
 
-def _score(values: dict[int, float]) -> Score:
-    """Of the values that are numbers."""
+def _mean(values: dict[int, float]) -> Mean:
+    """The mean of the values that are not NaN."""
     known = {seed: value for seed, value in values.items() if not math.isnan(value)}
     if not known:
-        return Score(math.nan, math.nan, 0)
+        return Mean(math.nan, math.nan, 0)
     array = np.array([*known.values()])
     with np.errstate(invalid="ignore"):
-        return Score(float(array.mean()), float(array.std()), len(known), known)
+        return Mean(float(array.mean()), float(array.std()), len(known), known)
 
 
 def judge_published(claim: Claim) -> bool | None:
-    """Whether the numbers of a claim's own source bear it out."""
+    """Whether a claim holds by the numbers that its own source published."""
     if claim.kind in BANDWIDTH_KINDS:
         return judge_bandwidths(claim, published.load(claim.source))
-    return judge(claim, published_scores(claim.source))
+    return judge(claim, published_means(claim.source))
 
 
 def judge_bandwidths(claim: Claim, frame: pd.DataFrame) -> bool:
-    """A claim about the bandwidths of Table I or II: columns metric, l, m and mean."""
+    """Whether a claim about Table I or II holds. `frame` has the columns metric, l, m and mean."""
     rows = frame[frame["metric"] == claim.metrics[0]]
     means = rows.pivot(index="l", columns="m", values="mean").sort_index().sort_index(axis=1)
     match claim.kind:
@@ -139,63 +141,61 @@ def judge_bandwidths(claim: Claim, frame: pd.DataFrame) -> bool:
             return bool((means < claim.value).all(axis=None))
 
 
-def judge(claim: Claim, scores: MeanScores, extractor: str = "inception") -> bool | None:
-    """Whether scores bear a claim out, on those of its data sets that they hold; None if they cannot tell."""
-    seen = list(comparisons(claim, scores, extractor, claim.methods))
+def judge(claim: Claim, means: Means, extractor: str = "inception") -> bool | None:
+    """Whether a claim holds on those of its data sets that have scores; None if none can be compared."""
+    seen = list(comparisons(claim, means, extractor, claim.methods))
     if not seen:
         return None
     holds = all(one.holds for one in seen)
-    return holds and not (claim.only and others_that_do(claim, scores, extractor))
+    return holds and not (claim.only and others_that_do(claim, means, extractor))
 
 
-def others_that_do(claim: Claim, scores: MeanScores, extractor: str) -> list[str]:
-    """The methods that a claim does not name and that do what it says of its own alone."""
+def others_that_do(claim: Claim, means: Means, extractor: str) -> list[str]:
+    """The methods that the claim does not name and for which it holds all the same."""
     others = (name for name in COMPARED if name not in claim.methods)
-    seen = {name: list(comparisons(claim, scores, extractor, (name,))) for name in others}
+    seen = {name: list(comparisons(claim, means, extractor, (name,))) for name in others}
     return [name for name, found in seen.items() if found and all(one.holds for one in found)]
 
 
-def comparisons(claim: Claim, scores: MeanScores, extractor: str, methods: tuple[str, ...]) -> Iterator[Seen]:
-    """Every comparison of a claim about these methods for which all numbers are there."""
+def comparisons(claim: Claim, means: Means, extractor: str, methods: tuple[str, ...]) -> Iterator[Comparison]:
+    """The comparisons of a claim about these methods. One that lacks a number is left out."""
     for dataset in claim.datasets:
         for method in methods:
             for metric in claim.metrics:
                 key = local(metric, extractor)
-                if (dataset, method, key) in scores:
-                    for one in _compared(claim, scores, extractor, (dataset, method, metric)):
+                if (dataset, method, key) in means:
+                    for one in _compared(claim, means, extractor, (dataset, method, metric)):
                         yield replace(one, what=f"{label(method)} on {dataset} by {key}{one.what}")
 
 
-def _compared(claim: Claim, scores: MeanScores, extractor: str, where: tuple[str, str, str]) -> Iterator[Seen]:
+def _compared(claim: Claim, means: Means, extractor: str, where: tuple[str, str, str]) -> Iterator[Comparison]:
     dataset, method, metric = where
     key, sign = local(metric, extractor), claim.sign
-    own = scores[dataset, method, key]
+    own = means[dataset, method, key]
     match claim.kind:
         case "better_than":
-            yield from _better_than(claim, scores, extractor, own, where)
+            yield from _better_than(claim, means, extractor, own, where)
             return
         case "at_most":
             differences = np.array([claim.value - value for value in own.values.values()])
-            yield _by(own.mean <= claim.value, claim.value - own.mean, differences, f", from {claim.value:g}")
+            yield _tested(own.mean <= claim.value, claim.value - own.mean, differences, f", from {claim.value:g}")
             return
         case "steady":
             margin = STEADY * abs(own.mean) - own.std
-            yield Seen(margin >= 0, margin, what=", deviation below a tenth of the mean")
+            yield Comparison(margin >= 0, margin, what=", deviation below a tenth of the mean")
             return
-    others = {
-        name: scores[dataset, name, key] for name in COMPARED if (dataset, name, key) in scores and name != method
-    }
-    # A NaN is not worse than anything, and nothing is better.
-    ranked = sorted(others, key=lambda name: _ahead(sign * others[name].mean))
+    others = {name: means[dataset, name, key] for name in COMPARED if (dataset, name, key) in means and name != method}
+    # A NaN ranks last.
+    ranked = sorted(others, key=lambda name: _nan_last(sign * others[name].mean))
     count = len(ranked) + (method in COMPARED)
     if count < 2:
         return
-    better = sum(_ahead(sign * other.mean) < _ahead(sign * own.mean) for other in others.values())
+    better = sum(_nan_last(sign * other.mean) < _nan_last(sign * own.mean) for other in others.values())
     half = -(-count // 2)
     match claim.kind:
         case "best":
             for rival in ranked:
-                behind = _ahead(sign * others[rival].mean) >= _ahead(sign * own.mean)
+                behind = _nan_last(sign * others[rival].mean) >= _nan_last(sign * own.mean)
                 yield _against(behind, own, others[rival], sign, f", against {label(rival)}")
         case "best_or_second" | "better_half":
             allowed = {"best_or_second": 1, "better_half": half - 1}[claim.kind]
@@ -212,68 +212,69 @@ def _compared(claim: Claim, scores: MeanScores, extractor: str, where: tuple[str
             holds = sign * own.mean <= sign * bound.mean
             yield _against(holds, own, bound, sign, f", within a third of {label(ranked[0])}")
         case "correlation":
-            seen = _correlated(claim, scores, dataset, key, local(claim.than["metrics"][0], extractor))
+            seen = _correlated(claim, means, dataset, key, local(claim.than["metrics"][0], extractor))
             if seen:
                 yield seen
         case _:
             raise UserError(f"claims.toml, {claim.id}: unknown kind {claim.kind!r}.")
 
 
-def _ahead(value: float) -> float:
+def _nan_last(value: float) -> float:
+    """A value to sort by: NaN becomes infinity."""
     return math.inf if math.isnan(value) else value
 
 
 def _better_than(
-    claim: Claim, scores: MeanScores, extractor: str, own: Score, where: tuple[str, str, str]
-) -> Iterator[Seen]:
+    claim: Claim, means: Means, extractor: str, own: Mean, where: tuple[str, str, str]
+) -> Iterator[Comparison]:
     dataset, method, metric = where
     for d in claim.than.get("datasets", (dataset,)):
         for m in claim.than.get("methods", (method,)):
             for k in claim.than.get("metrics", (metric,)):
-                other = scores.get((d, m, local(k, extractor)))
+                other = means.get((d, m, local(k, extractor)))
                 if other is None:
                     continue
                 effect = claim.sign * (other.mean - own.mean)
                 what = f", against {label(m)} on {d} by {local(k, extractor)}"
                 seen = _against(effect > 0, own, other, claim.sign, what)
                 if claim.significant:
-                    # Of published numbers there are means alone, whose differences are no pairs.
+                    # Published numbers are means alone: their seeds cannot be paired.
                     unpaired = effect > 2 * _standard_error(own, other)
                     settled = unpaired if math.isnan(seen.p) else seen.p < statistics.LEVEL
                     seen = replace(seen, holds=seen.holds and settled)
                 yield seen
 
 
-def _against(holds: bool, own: Score, other: Score, sign: int, what: str) -> Seen:
-    """How far a score is ahead of another, over the seeds that both have."""
+def _against(holds: bool, own: Mean, other: Mean, sign: int, what: str) -> Comparison:
+    """How far a mean is ahead of another, tested over the seeds that both have."""
     common = [seed for seed in own.values if seed in other.values]
     differences = sign * np.array([other.values[seed] - own.values[seed] for seed in common])
-    return _by(holds, sign * (other.mean - own.mean), differences, what)
+    return _tested(holds, sign * (other.mean - own.mean), differences, what)
 
 
-def _by(holds: bool, effect: float, differences: np.ndarray, what: str) -> Seen:
+def _tested(holds: bool, effect: float, differences: np.ndarray, what: str) -> Comparison:
     low, high = statistics.t_interval(differences)
     p = float(statistics.paired_t(differences[None])[0]) if len(differences) else math.nan
-    return Seen(bool(holds), effect, low, high, p, what)
+    return Comparison(bool(holds), effect, low, high, p, what)
 
 
-def _standard_error(a: Score, b: Score) -> float:
-    """Of the difference of two means, from population standard deviations; inf from a single seed."""
+def _standard_error(a: Mean, b: Mean) -> float:
+    """The standard error of the difference of two means; infinity if one of them has a single seed."""
     if min(a.n, b.n) < 2:
         return math.inf
     return math.sqrt(a.std**2 / (a.n - 1) + b.std**2 / (b.n - 1))
 
 
-def _correlated(claim: Claim, scores: MeanScores, dataset: str, one: str, two: str) -> Seen | None:
-    """The rank correlation of two metrics over the methods, positive where it is as claimed."""
-    names = [name for name in COMPARED if (dataset, name, one) in scores and (dataset, name, two) in scores]
-    x, y = (np.array([scores[dataset, name, key].mean for name in names]) for key in (one, two))
+def _correlated(claim: Claim, means: Means, dataset: str, one: str, two: str) -> Comparison | None:
+    """The rank correlation of two metrics over the methods. It is positive in the direction of the claim."""
+    names = [name for name in COMPARED if (dataset, name, one) in means and (dataset, name, two) in means]
+    x, y = (np.array([means[dataset, name, key].mean for name in names]) for key in (one, two))
     rho, low, high = statistics.spearman(x, claim.sign * y)
     if math.isnan(rho):
         return None
-    return Seen(rho > 0, rho, low, high, what=f", rank correlation with {two} over {len(names)} methods")
+    return Comparison(rho > 0, rho, low, high, what=f", rank correlation with {two} over {len(names)} methods")
 
 
 def local(metric: str, extractor: str) -> str:
-    """A published metric's key in a suite with another extractor."""
+    """The key of a published metric in a suite that has another extractor."""
     return metric.replace("@inception", f"@{extractor}")

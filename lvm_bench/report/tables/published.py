@@ -15,7 +15,7 @@ def published_folder() -> Path:
 
 
 def load(source: str) -> pd.DataFrame:
-    """The published numbers of one source, tidy, in our units, with `printed` as their text.
+    """The published numbers of one source, one per row, in our units and with their printed text.
 
     UserError for an unknown source.
     """

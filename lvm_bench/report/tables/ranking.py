@@ -1,7 +1,6 @@
 """Average ranks of methods over data sets and scores, with Friedman's and Nemenyi's tests. Demsar 2006."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,11 @@ from lvm_bench.report.tables import statistics
 from lvm_bench.report.tables.cells import badness, means
 from lvm_bench.report.tables.layouts import LAYOUTS, Column, resolved
 from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS, PLAIN, label
 from lvm_bench.text import listed
 
-# One score for each thing that is measured: ranks over several of one kind would count it several times.
+# One score for each property: several scores of one property would count it several times.
 HEADLINES = (
     ("frechet", "REC"), ("frechet", "N"), ("precision-recall", "precision"), ("precision-recall", "recall"),
     ("kl", "to target"), ("entropy", "gap"), ("reconstruction", "SSE held-out"), ("factors", "PCA MIG"),
@@ -24,14 +24,14 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks (1 is best) of methods that have every score, sorted by their average."""
+    """The ranks (1 is best) of the methods that have every score. The best average rank stands first."""
 
     methods: list[str]
-    blocks: list[str]  # data set and score
+    blocks: list[str]  # a data set and a score each
     ranks: Float64[np.ndarray, "n k"]
-    left_out: list[str]  # methods that lack a score
-    blocks_left_out: list[str]  # that fewer methods have
-    fewer_seeds: list[str]  # methods
+    left_out: list[str]  # the methods that lack a score
+    blocks_left_out: list[str]  # the blocks that fewer methods have
+    fewer_seeds: list[str]  # the methods with fewer seeds than others
 
     @property
     def average(self) -> Float64[np.ndarray, " k"]:
@@ -40,12 +40,12 @@ class Ranking:
 
     @property
     def difference(self) -> float:
-        """The critical difference of two average ranks."""
+        """The critical difference of two average ranks by Nemenyi's test."""
         return statistics.critical_difference(len(self.methods), len(self.blocks))
 
 
 def headlines(extractor: str) -> list[tuple[str, Column]]:
-    """(table, column) of the scores that are ranked."""
+    """The scores that are ranked, as a table and one of its columns each."""
     return [
         (table, resolved(column, extractor))
         for table, name in HEADLINES
@@ -54,19 +54,20 @@ def headlines(extractor: str) -> list[tuple[str, Column]]:
     ]
 
 
-def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
-    """The ranks of a suite's methods by their means; None with fewer than two methods or blocks."""
+def ranking(frame: pd.DataFrame, about: About) -> Ranking | None:
+    """The ranks of a suite's methods by their means; None for fewer than two methods or blocks."""
     measured = {*frame["method"].unique()} - {*PLAIN}
-    methods = [name for name in about.get("methods", []) if name in measured]
+    methods = [name for name in about.methods if name in measured]
     blocks: dict[str, dict[str, float]] = {}
-    for name, column in headlines(about.get("extractor") or ""):
+    for name, column in headlines(about.extractor):
         found = means(frame, column)
-        for dataset in about.get("datasets", {}):
+        for dataset in about.datasets:
             known = (method for method in methods if not np.isnan(found.get((dataset, method), np.nan)))
             own = {method: badness(found[dataset, method], column.better) for method in known}
             if len(own) > 1:
                 blocks[f"{DATASETS.get(dataset, dataset)}: {name} {column.label}"] = own
-    # A method that was not run on a data set would leave its blocks out: the most methods first, then their blocks.
+    # As many methods as possible come first, then the blocks that all of them have: otherwise one method that was
+    # not run on a data set would leave out its blocks.
     most = max((len(own) for own in blocks.values()), default=0)
     fewer = [name for name, own in blocks.items() if len(own) < most]
     blocks = {name: own for name, own in blocks.items() if len(own) == most}
@@ -81,8 +82,8 @@ def ranking(frame: pd.DataFrame, about: dict[str, Any]) -> Ranking | None:
     return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer, short)
 
 
-def grid(found: Ranking) -> WordTable:
-    """The average ranks, and the rank by each score."""
+def ranks_table(found: Ranking) -> WordTable:
+    """A row per method with its average rank and its rank in each block."""
     names = [label(name) for name in found.methods]
     average = found.average
     text = [

@@ -1,34 +1,33 @@
-"""The appendix of a paper: networks (Tables VIII to X) and settings (Table XI) as the runs themselves recorded them."""
+"""The appendix of a paper as the runs recorded it: networks (Tables VIII to X) and settings (Table XI)."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS, label
 
-_ELSEWHERE = ("dataset", "method", "seed", "arguments", "options")  # in the rows and columns themselves
+_ELSEWHERE = ("dataset", "method", "seed", "arguments", "options")  # rows and columns show these already
 
 ALL = "all"
 
 PARTS = ("encoder", "decoder", "adversary")
 
 
-def grids(runs: Iterable[Run], about: dict[str, Any]) -> list[WordTable]:
-    """Settings of every method on every data set, and the layers of the networks, as far as they are known."""
-    methods = about.get("methods", [])
-    order = {name: place for place, name in enumerate(methods)}
+def settings_tables(runs: Iterable[Run], about: About) -> list[WordTable]:
+    """The table of settings and the table of networks, unless it would be empty."""
+    order = {name: place for place, name in enumerate(about.methods)}
     firsts: dict[tuple[str, str], Run] = {}
     for run in runs:
         if not run.is_control and run.settings is not None:
             firsts.setdefault(run.place, run)
     known = sorted(firsts.values(), key=lambda run: (run.dataset, order.get(run.method, len(order)), run.method))
-    found = [settings(known), architectures(known)]
-    return [grid for grid in found if grid.rows]
+    return [table for table in (settings(known), architectures(known)) if table.rows]
 
 
 def settings(runs: list[Run]) -> WordTable:
-    """A row per data set and setting, a column per method; what all have alike stands in one column."""
+    """A row per data set and setting, a column per method. A value that all methods share stands in one column."""
     names = list(dict.fromkeys(run.method for run in runs))
     rows = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
@@ -47,7 +46,7 @@ def settings(runs: list[Run]) -> WordTable:
 
 
 def flat(settings: dict[str, Any]) -> dict[str, str]:
-    """Settings, the method's own arguments and the data set's options by name, as text."""
+    """The settings of a run by name as text, among them the method's arguments and the data set's options."""
     own = {key: value for key, value in settings.items() if key not in _ELSEWHERE}
     return {
         key: _text(value) for key, value in (settings.get("arguments", {}) | settings.get("options", {}) | own).items()
@@ -61,7 +60,7 @@ def _text(value: Any) -> str:
 
 
 def architectures(runs: list[Run]) -> WordTable:
-    """The layers of each data set's networks, from input to output, with the methods that have them."""
+    """The layers of each data set's networks, from input to output, with the methods that use them."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for run in runs:
         for part in PARTS:

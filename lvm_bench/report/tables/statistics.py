@@ -1,4 +1,4 @@
-"""What differences between methods can mean: tests over seeds, intervals, ranks. float64; no scipy.stats (a second)."""
+"""Tests over seeds, intervals and ranks, in float64. scipy.stats is not used: its import takes a second."""
 
 import math
 from functools import cache
@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 LEVEL = 0.05  # of every test and, as 1 - LEVEL, of every interval
 
-FEWEST = 4  # seeds of which an interval can be made
+FEWEST = 4  # seeds that an interval needs
 
 _ENUMERATED, _DRAWS = 7, 10_000
 
@@ -17,9 +17,9 @@ Values = Float64[np.ndarray, " n"]
 
 
 def paired_t(differences: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, " m"]:
-    """Two-sided p of a t-test of each row's mean against 0; NaN from fewer than two values or where one is not finite.
+    """Two-sided p of a t-test of each row's mean against 0; NaN for fewer than two values or one that is not finite.
 
-    Rows without spread: 1 where all are 0, else NaN: nothing tells how far such counts would differ over other seeds.
+    A row of zeros has p = 1. Other rows without spread have NaN, since nothing tells how far other seeds would differ.
     """
     from scipy.special import stdtr
 
@@ -36,7 +36,7 @@ def paired_t(differences: Float64[np.ndarray, "m n"]) -> Float64[np.ndarray, " m
 
 
 def holm(p: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
-    """p-values adjusted for their number, by Holm's step-down rule (1979); NaN stay so and do not count."""
+    """p-values adjusted for their number by Holm's step-down rule (1979). A NaN stays NaN and does not count."""
     adjusted = np.full(len(p), math.nan)
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
@@ -53,8 +53,8 @@ def smallest_wilcoxon_p(n: int) -> float:
 def bootstrap_interval(values: Values) -> tuple[float, float]:
     """A 95 % interval of the mean by the bootstrap-t (Efron & Tibshirani 1993, ch. 12), symmetric about the mean.
 
-    All resamples of up to seven values, else 10,000 seeded ones. NaN from fewer than four values: too many
-    resamples of three have no spread.
+    Up to seven values are resampled in every way, more of them 10,000 times from a fixed seed. Fewer than four
+    values give NaN, since too many resamples of three have no spread.
     """
     n = len(values)
     if n < FEWEST or not np.isfinite(values).all():
@@ -66,10 +66,10 @@ def bootstrap_interval(values: Values) -> tuple[float, float]:
     centred = (values - mean) / error
     means = counts @ centred / n
     spread = np.sqrt(np.maximum(counts @ centred**2 / n - means**2, 0) / (n - 1))
-    # A resample of one value alone has no spread: its t is infinite, and 4 of 4^4 such do not reach the 95th part.
+    # A resample that repeats one value has no spread and an infinite t. These are 4 of 4^4, fewer than the 5 % cut off.
     t = np.divide(np.abs(means), spread, out=np.full(len(means), math.inf), where=spread > 1e-9)
     order = np.argsort(t, kind="stable")
-    # A little less than the level, lest rounding in the sum of weights choose the next larger one.
+    # The level is lowered a little, so that rounding in the sum of weights does not choose the next larger t.
     place = np.searchsorted(np.cumsum(weights[order]), (1 - LEVEL) * (1 - 1e-12))
     half = float(t[order][place]) * error
     return mean - half, mean + half
@@ -77,7 +77,7 @@ def bootstrap_interval(values: Values) -> tuple[float, float]:
 
 @cache
 def _resamples(n: int) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, " k"]]:
-    """How often each of n values stands in a resample, and the resamples' probabilities."""
+    """For each resample of n values, how often it holds each value, and its probability."""
     if n > _ENUMERATED:
         stream = np.random.default_rng(0)
         return stream.multinomial(n, [1 / n] * n, size=_DRAWS).astype(np.float64), np.full(_DRAWS, 1 / _DRAWS)
@@ -90,7 +90,7 @@ def _resamples(n: int) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, 
 
 
 def t_interval(values: Values) -> tuple[float, float]:
-    """A 95 % interval of the mean of normal values; NaN from fewer than two, or where one is not finite."""
+    """A 95 % interval of the mean of normal values; NaN for fewer than two values or one that is not finite."""
     from scipy.special import stdtrit
 
     n = len(values)
@@ -103,8 +103,8 @@ def t_interval(values: Values) -> tuple[float, float]:
 def spearman(x: Values, y: Values) -> tuple[float, float, float]:
     """Spearman's rank correlation and its 95 % interval by Fisher's z, variance (1 + rho^2 / 2) / (n - 3).
 
-    Pairs with a NaN are left out; NaN for fewer than three pairs or where a side is constant, the interval's
-    for fewer than four (Bonett & Wright 2000, sec. 3).
+    Pairs with a NaN are left out. All three are NaN for fewer than three pairs or a constant side, and the interval
+    is NaN for three pairs. Bonett & Wright 2000, sec. 3.
     """
     known = ~(np.isnan(x) | np.isnan(y))
     a, b = ranks(x[known]), ranks(y[known])
@@ -121,7 +121,7 @@ def spearman(x: Values, y: Values) -> tuple[float, float, float]:
 
 
 def ranks(values: Values) -> Values:
-    """Ranks from 1 for the least; equal values share the mean of theirs."""
+    """Ranks from 1 for the least value. Equal values share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place].astype(np.float64)
@@ -142,9 +142,9 @@ def friedman_p(blocks: Float64[np.ndarray, "n k"]) -> float:
 
 @cache
 def critical_difference(k: int, n: int) -> float:
-    """The least difference of average ranks of k methods over n blocks that Nemenyi's test sees, at 5 %.
+    """The least difference of average ranks that Nemenyi's test at 5 % detects, for k methods over n blocks.
 
-    q sqrt(k (k + 1) / 6n), q the studentised range's quantile over sqrt(2). Demsar 2006, sec. 3.2.2.
+    It is q sqrt(k (k + 1) / 6n), q being the quantile of the studentised range over sqrt(2). Demsar 2006, sec. 3.2.2.
     """
     low, quantile = 0.5, 20.0
     while quantile - low > 1e-9:  # scipy's root finders take longer to import
@@ -163,7 +163,10 @@ def _range_cdf(q: float, k: int) -> float:
 
 
 def cliques(average: Values, difference: float) -> list[tuple[int, int]]:
-    """The longest runs [first, last] of sorted average ranks within the critical difference, of two and more."""
+    """The largest groups of two or more neighbouring ranks within the critical difference, as (first, last).
+
+    `average` is sorted.
+    """
     found: list[tuple[int, int]] = []
     for first in range(len(average)):
         last = int(np.searchsorted(average, average[first] + difference, side="right")) - 1

@@ -1,4 +1,4 @@
-"""A table as CSV, as LaTeX (booktabs) and on the terminal; every number is written by the same rule."""
+"""A table as CSV, Markdown and LaTeX (booktabs), and on the terminal. One rule writes the numbers of all of them."""
 
 import csv
 import io
@@ -8,9 +8,9 @@ from functools import cache
 
 from rich.text import Text
 
-from lvm_bench.report.tables.captions import TIED
-from lvm_bench.report.tables.cells import AWAY, Cell, Row, Table
+from lvm_bench.report.tables.cells import AWAY, TIED, Cell, Row, Table
 from lvm_bench.report.tables.layouts import Column
+from lvm_bench.report.tables.markup import latex, markdown
 from lvm_bench.text import one_line
 
 CSV_COLUMNS = ["dataset", "column", "row", "metric", "mean", "std", "n", "mark", "p"]
@@ -27,26 +27,16 @@ TERMINAL_LEGEND = "* best method, ° second best."
 
 MARKDOWN_LEGEND = "The best method is bold, the second best in italics."
 
-FAR = 2.0  # standard errors from a published number that are coloured as far
+FAR = 2.0  # standard errors from a published number at which ours is coloured as far
 
-LATEX_COLUMNS = 12  # of numbers side by side in one tabular
+LATEX_COLUMNS = 12  # columns of numbers that fit side by side in one tabular
 
-Lines = list[Text]  # of one cell
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
-    "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
-    '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "−": "$-$",
-    "∞": r"$\infty$", "é": r"\'e", "†": r"$\dagger$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
-    "→": r"$\rightarrow$", "≈": r"$\approx$",
-}  # fmt: skip
-
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$!"})
+Lines = list[Text]  # the lines of one cell
 
 
 @cache  # each cell is written in five forms
 def number(mean: float, std: float, n: int) -> str:
-    """`mean ± std` to two digits of the deviation, at most four of the mean; the mean alone if n = 1."""
+    """`mean ± std` with two digits of the deviation and at most four of the mean; the mean alone if n = 1."""
     if not math.isfinite(mean):
         return "nan" if math.isnan(mean) else "∞" if mean > 0 else "−∞"
     exponent = math.floor(math.log10(abs(mean) or (std if std > 0 else 1)))
@@ -59,7 +49,7 @@ def number(mean: float, std: float, n: int) -> str:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """`mean [low, high]`, to two digits of half the interval; the mean alone where there is none."""
+    """`mean [low, high]` with two digits of half the interval; the mean alone if there is no interval."""
     if math.isnan(low) or not math.isfinite(mean):
         return number(mean, math.nan, 1)
     shown = number(mean, (high - low) / 2, 2).split(" ± ")[0]
@@ -73,7 +63,7 @@ def _plain(value: float, digits: int) -> str:
 
 
 def cell_text(cell: Cell | None, column: Column, spread: str = "std") -> str:
-    """What a cell shows of our own measurement: a dash where there is none."""
+    """Our own number in a cell; a dash if there is none."""
     if cell is None or cell.n == 0:
         return DASH
     if spread == "ci95":
@@ -82,7 +72,7 @@ def cell_text(cell: Cell | None, column: Column, spread: str = "std") -> str:
 
 
 def published_text(cell: Cell | None) -> str:
-    """The published number of a cell in brackets, and how far ours is from it; empty where there is none."""
+    """The published number of a cell in brackets with our distance from it; "" if there is none."""
     if cell is None or cell.published is None:
         return ""
     off = "" if math.isnan(cell.off) else f" {cell.off:+.1f} SE".replace("-", "−")
@@ -90,12 +80,12 @@ def published_text(cell: Cell | None) -> str:
 
 
 def is_far(cell: Cell) -> bool:
-    """Whether ours is further from the published number than chance explains."""
+    """Whether our number is further from the published one than chance explains."""
     return abs(cell.off) > FAR
 
 
 def to_csv(table: Table) -> str:
-    """One line per cell, unscaled and in full precision; `here` only where not all was run here."""
+    """One line per cell, unscaled and in full precision. A column `here` is added if some runs were not made here."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     mixed = any(row.away for row in table.rows)
@@ -126,7 +116,7 @@ def _full(value: float) -> str:
 
 
 def to_paper_csv(table: Table) -> str:
-    """The table as it stands on paper: a row per method, a column per data set and score, cells as text."""
+    """The table as on paper: a row per method, a column per data set and score, and the cells as text."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     where = [(dataset, column) for dataset in table.datasets for column in table.columns]
@@ -144,7 +134,7 @@ def _paper_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """The caption, a table for each data set, and the footnotes, in GitHub's Markdown."""
+    """The caption, a table per data set and the footnotes, in GitHub's Markdown."""
     lines = [markdown(" ".join([*table.caption, MARKDOWN_LEGEND])), ""]
     for dataset, heading in table.datasets.items():
         lines.append(f"| {markdown(heading)} | {' | '.join(markdown(c.heading) for c in table.columns)} |")
@@ -168,29 +158,21 @@ def _markdown_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
     return " ".join(filter(None, (text, markdown(published_text(cell)))))
 
 
-def markdown(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return one_line(text).translate(_MARKDOWN)
-
-
-@cache
-def escape(text: str) -> str:
-    """Text that LaTeX sets as it stands; a character that it might not know becomes a question mark."""
-    return "".join(_LATEX.get(c, c if c.isascii() and c.isprintable() else " " if c.isspace() else "?") for c in text)
-
-
 def to_latex(table: Table) -> str:
-    """A `table*` that needs booktabs, graphicx and xcolor: the data sets side by side where they fit, else below."""
+    """A `table*` with the data sets side by side if they fit, else below each other.
+
+    It needs booktabs, graphicx and xcolor.
+    """
     panels = _panels(table)
     return "\n".join(
         [
             "% needs \\usepackage{booktabs,graphicx,xcolor}",
             r"\begin{table*}",
             r"\centering",
-            rf"\caption{{{escape(' '.join([*table.caption, LATEX_LEGEND]))}}}",
+            rf"\caption{{{latex(' '.join([*table.caption, LATEX_LEGEND]))}}}",
             rf"\label{{tab:{table.name}}}",
             "\n\\medskip\n".join(_tabular(table, panel) for panel in panels),
-            *(rf"\par\footnotesize {_raised(letter)} {escape(text)}" for letter, text in table.footnotes.items()),
+            *(rf"\par\footnotesize {_raised(letter)} {latex(text)}" for letter, text in table.footnotes.items()),
             r"\end{table*}",
             "",
         ]
@@ -198,7 +180,7 @@ def to_latex(table: Table) -> str:
 
 
 def _panels(table: Table) -> list[list[tuple[str, Column]]]:
-    """The columns of each tabular: all data sets together if they fit, else one data set in equal parts."""
+    """The columns of each tabular. It holds all data sets if they fit, else an equal part of one data set."""
     if len(table.datasets) * len(table.columns) <= LATEX_COLUMNS:
         return [[(dataset, column) for dataset in table.datasets for column in table.columns]]
     parts = -(-len(table.columns) // (LATEX_COLUMNS - 4))
@@ -215,7 +197,7 @@ def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
     widths = [sum(dataset == name for name, _ in panel) for dataset in datasets]
     starts = [2 + sum(widths[:i]) for i in range(len(widths))]
     heads = " & ".join(
-        rf"\multicolumn{{{width}}}{{c}}{{{escape(table.datasets[dataset])}}}"
+        rf"\multicolumn{{{width}}}{{c}}{{{latex(table.datasets[dataset])}}}"
         for dataset, width in zip(datasets, widths, strict=True)
     )
     rules = " ".join(rf"\cmidrule(lr){{{a}-{a + width - 1}}}" for a, width in zip(starts, widths, strict=True))
@@ -225,38 +207,38 @@ def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
         r"\toprule",
         rf" & {heads} \\",
         rules,
-        f" & {' & '.join(escape(column.heading) for _, column in panel)} \\\\",
+        f" & {' & '.join(latex(column.heading) for _, column in panel)} \\\\",
         r"\midrule",
     ]
     for position, row in enumerate(table.rows):
         if row.control and position and not table.rows[position - 1].control:
             lines.append(r"\midrule")
-        name = escape(row.label) + _raised(table.mark(row, datasets))
+        name = latex(row.label) + _raised(table.mark(row, datasets))
         lines.append(" & ".join([name, *(_latex_cell(table, row, *where) for where in panel)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])
 
 
 def _raised(mark: str) -> str:
-    """A footnote's mark in LaTeX; nothing for none."""
+    """The mark of a footnote in LaTeX; "" for no mark."""
     return f"$^{{{mark.replace(AWAY, chr(92) + 'dagger')}}}$" if mark else ""
 
 
 def _latex_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
     cell = table.cells.get((row.name, dataset, column.metric))
-    text = escape(cell_text(cell, column, table.spread))
+    text = latex(cell_text(cell, column, table.spread))
     if cell and cell.mark:
         text = rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
-    text += escape(TIED) if cell and cell.tied else ""
+    text += latex(TIED) if cell and cell.tied else ""
     if dataset in row.notes:
         text += _raised(row.notes[dataset])
-    beside = escape(published_text(cell))
+    beside = latex(published_text(cell))
     if cell and not math.isnan(cell.off):
         beside = rf"\textcolor{{{'red' if is_far(cell) else 'teal'}}}{{{beside}}}"
     return f"{text} {beside}" if beside else text
 
 
 def to_terminal(table: Table, width: int) -> list[Text]:
-    """The caption, then for each data set as many tables as `width` needs, then the footnotes."""
+    """The caption, then each data set in as many tables as `width` needs, then the footnotes."""
     shown = [
         Text(table.name, style="bold"),
         Text(one_line(" ".join([*table.caption, TERMINAL_LEGEND])), style="italic"),
@@ -278,7 +260,7 @@ def to_terminal(table: Table, width: int) -> list[Text]:
 
 
 def _view(heading: str, labels: list[str], part: list[tuple[Column, list[Lines]]], controls: list[bool]) -> Text:
-    """Labels to the left, columns to the right, a rule above the controls: ten times as fast as rich's tables."""
+    """One table, with a rule above the controls. It is aligned here because rich's tables take ten times as long."""
     first = max([len(heading), *map(len, labels)])
     widths = [_width(column, cells) for column, cells in part]
     heads = [[Text(one_line(column.heading), style="bold")] for column, _ in part]
@@ -295,7 +277,7 @@ def _view(heading: str, labels: list[str], part: list[tuple[Column, list[Lines]]
 
 
 def _lines(label: Text, cells: list[Lines], first: int, widths: list[int]) -> Iterator[Text]:
-    """A row of a table, as many lines as its highest cell."""
+    """A row of a table: as many lines as its highest cell has."""
     for at in range(max((len(cell) for cell in cells), default=1)):
         line = label.copy() if at == 0 else Text()
         line.append(" " * (first - len(line)))
@@ -310,7 +292,7 @@ def _width(column: Column, cells: list[Lines]) -> int:
 
 
 def _fitting(items: list[tuple[int, tuple[Column, list[Lines]]]], width: int) -> list[list[tuple[Column, list[Lines]]]]:
-    """Items in order, in groups whose widths sum to at most `width` (a wider item stands alone)."""
+    """Items in order, in groups whose widths sum to at most `width`. A wider item stands alone."""
     groups: list[list[tuple[Column, list[Lines]]]] = []
     left = -1
     for size, item in items:

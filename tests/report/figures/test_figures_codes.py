@@ -16,6 +16,7 @@ from sklearn.manifold import MDS
 
 from lvm_bench.report.figures import arrays, codes
 from lvm_bench.runs.record import read_runs
+from lvm_bench.runs.suite_record import About
 
 Put = Callable[..., Path]
 Arrays = dict[str, np.ndarray]
@@ -141,7 +142,7 @@ FAULTS: dict[str, Arrays] = {
 
 def left(suite: Path) -> tuple[dict[str, codes.Left], list[str]]:
     said: list[str] = []
-    return codes.left(read_runs(suite)[0], {}, said.append), said
+    return codes.left(read_runs(suite)[0], About(), said.append), said
 
 
 @pytest.mark.parametrize("fault", FAULTS)

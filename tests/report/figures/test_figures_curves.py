@@ -7,6 +7,7 @@ import pytest
 
 from lvm_bench.report.figures import arrays, curves
 from lvm_bench.runs.score_files import History
+from lvm_bench.runs.suite_record import About
 
 HEADER = ["epoch", "learning_rate", "train/loss", "val/loss", "train/kl"]
 
@@ -66,12 +67,12 @@ def test_without_a_target_there_is_no_line_of_it() -> None:
     logged = (["epoch", "aggregate_variance/0"], [["1", "1.0"]])
     found = curves.variances({("mnist", "vae", 0): logged}, "mnist")
     assert math.isnan(found["vae"].target)
-    (panel,) = curves.draw_variances(found, {}, "title").axes
+    (panel,) = curves.draw_variances(found, About(), "title").axes
     assert len(panel.lines) == 2
 
 
 def test_what_is_drawn_are_the_means_over_seeds() -> None:
-    figure = curves.draw_terms(curves.terms(TWO, "mnist"), {"methods": ["vae", "mine"]}, "title")
+    figure = curves.draw_terms(curves.terms(TWO, "mnist"), About(methods=["vae", "mine"]), "title")
     panel = figure.axes[0]
     assert panel.get_title() == "loss"
     drawn = [line.get_ydata() for line in panel.lines]

@@ -19,6 +19,7 @@ from lvm_bench.runs import gather, score_files
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 Put = Callable[..., Path]
 LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-chars"
@@ -132,12 +133,12 @@ def test_forty_methods_with_long_names() -> None:
     relation = trade_off.Relation("here", trade_off.KL, "FD", {n: own[:1] for n, own in points.items()}, 0, 0, 0, 40)
     with style.look():
         for figure in (
-            codes.draw(clouds, {}, "title"),
-            codes.draw_spectra(spectra, {}, "title"),
-            curves.draw_terms(curves.terms(logged, "mnist"), {}, "title"),
-            curves.draw_variances(curves.variances(logged, "mnist"), {}, "title"),
-            trade_off.draw(points, "x", "y", 1.0, {}, "title"),
-            trade_off.draw_relations([relation], {}, "title"),
+            codes.draw(clouds, About(), "title"),
+            codes.draw_spectra(spectra, About(), "title"),
+            curves.draw_terms(curves.terms(logged, "mnist"), About(), "title"),
+            curves.draw_variances(curves.variances(logged, "mnist"), About(), "title"),
+            trade_off.draw(points, "x", "y", 1.0, About(), "title"),
+            trade_off.draw_relations([relation], About(), "title"),
         ):
             figure.draw_without_rendering()
 
@@ -157,8 +158,8 @@ def test_scores_and_histories_of_any_value(value: float, monkeypatch: pytest.Mon
     logged = [[repr(value)] * len(COLUMNS), ["1.0"] * len(COLUMNS)]
     history = {key: (COLUMNS, logged[key[2] :]) for key in keys}
     measured = {key: {name: number if key[2] else value for name, number in SCORES.items()} for key in keys}
-    pictures = curves.write(tmp_path, {}, history)
-    pictures += trade_off.write(tmp_path, {"extractor": "classifier"}, score_files.frame(measured))
+    pictures = curves.write(tmp_path, About(), history)
+    pictures += trade_off.write(tmp_path, About(extractor="classifier"), score_files.frame(measured))
     stems = ("curves", "aggregate-variance", "trade-off", "explanation")
     assert [picture.file.name for picture in pictures] == [f"mnist-{stem}" for stem in stems]
 
@@ -202,5 +203,5 @@ def test_above_so_many_runs_figures_are_left_out_with_a_sentence(
 
 
 def test_nothing_has_no_figures(tmp_path: Path) -> None:
-    empty = gather.Gathered([Run("mnist", "vae", 0, "failed")], {}, {}, {}, {}, {}, Remarks())
-    assert draw.write_all(tmp_path, empty, score_files.frame({}), {}, pytest.fail) == []
+    empty = gather.Gathered([Run("mnist", "vae", 0, "failed")], {}, {}, {}, About(), {}, Remarks())
+    assert draw.write_all(tmp_path, empty, {}, pytest.fail) == []

@@ -19,7 +19,9 @@ from made import CONDITIONS, FACTS, VERSIONS
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import render
 from lvm_bench.report.page.curves import MOST_EPOCHS, curves
-from lvm_bench.report.page.sections import MOST_ENVIRONMENTS, MOST_SEEDS
+from lvm_bench.report.page.pictures import png
+from lvm_bench.report.page.sections import MOST_ENVIRONMENTS
+from lvm_bench.report.page.tables import MOST_SEEDS
 from lvm_bench.report.page.template import MOST_COLUMNS, MOST_RUNS
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Cell, Row, Table
@@ -29,6 +31,7 @@ from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import IMAGES
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -90,9 +93,9 @@ def _written(lvm_bench: Call, results: Path) -> str:
     return (results / "site" / "small" / "report.html").read_text(encoding="utf-8")
 
 
-def _gathered(runs: list[Run], about: dict[str, Any] | None = None, **parts: Any) -> Gathered:
+def _gathered(runs: list[Run], about: About | None = None, **parts: Any) -> Gathered:
     values = {"scores": {}, "history": {}, "redraws": {}, "shown": {}, "remarks": Remarks()} | parts
-    return Gathered(runs=runs, about=about or {}, **values)
+    return Gathered(runs=runs, about=about or About(), **values)
 
 
 def _cell(values: Sequence[float], **parts: Any) -> Cell:
@@ -109,7 +112,7 @@ def _table(cells: dict[tuple[str, str, str], Cell], text: str = "text", rows: in
 
 
 def test_the_page_is_what_it_was(
-    about: dict[str, Any], remarks: Remarks, scored: Callable[..., pd.DataFrame], tmp_path: Path
+    about: About, remarks: Remarks, scored: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
     """Byte for byte, without style and script. Where a change is meant, copy the file that the failure names."""
     table = build_table("kl", scored({"vae": [3.0, 4.5], "avae": [2.0, 3.0]}, "gaussian_kl.mean"), about, None, remarks)
@@ -175,14 +178,12 @@ def _hostile(word: str) -> str:
         "mnist", "vae", 0, "failed", word, settings={"arguments": {word: word}}, environments=(environment,),
         fingerprint=word, digest_weights=word, digest_scores=word,
     )  # fmt: skip
-    about = {
-        "description": word, "extractor": word, "protocol": word, "methods": ["vae"],
-        "datasets": {"mnist": {"extractor_note": word}}, "environments": [environment],
-    }  # fmt: skip
+    datasets = {"mnist": {"extractor_note": word}}
+    about = About(description=word, extractor=word, protocol=word, methods=["vae"], datasets=datasets)
     history = {run.key: (["epoch", f"train/{word}", f"other/{word}"], [["1", "2.0", word], ["2", "1.0", "3"]])}
     remarks = Remarks(left_out={run.place: word}, warnings=[word])
     cells = {("row-0", "mnist", "gaussian_kl.mean"): _cell([1.0])}
-    section = WordTable("grid", word, word, [word], [[word]])
+    section = WordTable("words", word, word, [word], [[word]])
     found = _gathered([run], about, history=history, remarks=remarks)
     return render.render(word, [_table(cells, word)], found, [], [section])
 
@@ -347,7 +348,7 @@ def test_pictures_of_a_run_are_averaged_down() -> None:
 
     images = np.zeros((2, 3, 64, 128), np.uint8)
     images[1, 0, :, ::2] = 200
-    drawn = np.asarray(Image.open(BytesIO(render.png(images))))
+    drawn = np.asarray(Image.open(BytesIO(png(images))))
     assert drawn.shape == (16, 65, 3)
     assert (drawn[:, 33:] == [100, 0, 0]).all()
     assert (drawn[:, :33] == 0).all()
@@ -360,8 +361,9 @@ def test_every_table_has_a_title() -> None:
 def test_the_page_needs_no_torch_and_no_drawing_library() -> None:
     code = (
         "import sys; from lvm_bench.report.page import render; from lvm_bench.runs.gather import Gathered\n"
+        "from lvm_bench.runs.suite_record import About\n"
         "from lvm_bench.report.tables.build import Remarks\n"
-        "render.render('s', [], Gathered([], {}, {}, {}, {}, {}, Remarks()), [], [])\n"
+        "render.render('s', [], Gathered([], {}, {}, {}, About(), {}, Remarks()), [], [])\n"
         "print({'torch', 'matplotlib', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

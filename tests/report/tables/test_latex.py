@@ -4,7 +4,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +17,7 @@ from lvm_bench.report.tables.writers import to_latex
 from lvm_bench.report.write import emit
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.layout import site_folder
+from lvm_bench.runs.suite_record import About
 
 Scored = Callable[..., pd.DataFrame]
 METHODS = {"vae": [1.0, 2.0], "avae": [3.0, 4.5], "my_method": [2.0, 8.0], "real-images": [1.0, 1.0]}
@@ -27,7 +27,7 @@ DOCUMENT = (
 )
 
 
-def texts(scored: Scored, about: dict[str, Any], remarks: Remarks) -> dict[str, str]:
+def texts(scored: Scored, about: About, remarks: Remarks) -> dict[str, str]:
     keys = [column.key.replace("@", "@classifier") for layout in LAYOUTS.values() for column in layout.columns]
     frame = pd.concat([scored(METHODS, key, name) for key in dict.fromkeys(keys) for name in ("digits", "mnist")])
     found = {name: to_latex(build_table(name, frame, about, "avae-2024", remarks)) for name in LAYOUTS}
@@ -36,15 +36,15 @@ def texts(scored: Scored, about: dict[str, Any], remarks: Remarks) -> dict[str, 
     assert ranked
     nasty = WordTable("nasty", "N_a$ty", "50 % {of} \\it", ["a&b", "c^d"], [["#1", "~|<>\"'["], ["≈ ↓ ↑ → ∞ β", "*"]])
     made = [
-        ranking.grid(ranked),
-        claim_words.grid(claim_words.verdicts(frame, "classifier")),
+        ranking.ranks_table(ranked),
+        claim_words.claims_table(claim_words.verdicts(frame, "classifier")),
         nasty,
         settings.settings([]),
     ]
     return found | {grid.name: word_table.to_latex(grid) for grid in made if grid.rows}
 
 
-def test_a_parser_reads_every_table(scored: Scored, about: dict[str, Any], remarks: Remarks) -> None:
+def test_a_parser_reads_every_table(scored: Scored, about: About, remarks: Remarks) -> None:
     for name, text in texts(scored, about, remarks).items():
         assert environments(text), name
 
@@ -79,7 +79,7 @@ def test_a_parser_reads_what_is_rendered_of_committed_suites(rendered: list[str]
     not shutil.which("pdflatex"), reason="there is no pdflatex here (Debian: texlive-latex-recommended)"
 )
 def test_tex_compiles_every_table_as_it_stands(
-    scored: Scored, about: dict[str, Any], remarks: Remarks, rendered: list[str], tmp_path: Path
+    scored: Scored, about: About, remarks: Remarks, rendered: list[str], tmp_path: Path
 ) -> None:
     made = texts(scored, about, remarks).values()
     (tmp_path / "all.tex").write_text(DOCUMENT % "\n".join([*made, *rendered]))

@@ -150,5 +150,5 @@ def test_a_table_of_redraws_that_is_none_is_a_sentence(row: str, tmp_path: Path)
 def test_scores_that_are_not_shown_and_infinite_ones_have_no_noise() -> None:
     key, other = ("mnist", "vae", 0), ("mnist", "aae", 0)
     redraws = {key: [{"a.fake": 1.0, "b.fake": math.inf, "c.fake": 1.0}], other: [{"a.fake": 1.0}]}
-    found = noise.measured({key: {"a.fake": 3.0, "b.fake": 1.0}}, redraws)
+    found = noise.measured_noise({key: {"a.fake": 3.0, "b.fake": 1.0}}, redraws)
     assert [(row.method, row.metric, row.mean, row.within) for row in found] == [("vae", "a.fake", 2.0, 2**0.5)]

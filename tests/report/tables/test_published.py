@@ -8,7 +8,7 @@ import pytest
 
 from lvm_bench.errors import UserError
 from lvm_bench.report.tables import claim_words, paper_claims
-from lvm_bench.report.tables.paper_claims import COMPARED, Claim, Score, judge, judge_published, published_scores
+from lvm_bench.report.tables.paper_claims import COMPARED, Claim, Mean, judge, judge_published, published_means
 from lvm_bench.report.tables.published import load
 
 CLAIMS = paper_claims.claims()
@@ -97,8 +97,8 @@ def test_the_claims_that_fail_on_paper_are_known() -> None:
 VALUES = dict(zip(COMPARED, (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True))  # the AVAE is best by lower
 
 
-def _scores(**values: float) -> dict[tuple[str, str, str], Score]:
-    return {("d", name.replace("_", "-"), "k"): Score(value, 0.1, 5) for name, value in values.items()}
+def _means(**values: float) -> dict[tuple[str, str, str], Mean]:
+    return {("d", name.replace("_", "-"), "k"): Mean(value, 0.1, 5) for name, value in values.items()}
 
 
 def _claim(kind: str, method: str, **options: object) -> Claim:
@@ -122,31 +122,31 @@ def _claim(kind: str, method: str, **options: object) -> Claim:
     ],
 )
 def test_kinds_of_claims(kind: str, method: str, better: str, expected: bool) -> None:
-    assert judge(_claim(kind, method, better=better), _scores(**VALUES)) is expected
+    assert judge(_claim(kind, method, better=better), _means(**VALUES)) is expected
 
 
 def test_ties_count_for_the_claim() -> None:
-    tied = _scores(vae=1.0, avae=1.0, aae=2.0)
+    tied = _means(vae=1.0, avae=1.0, aae=2.0)
     assert judge(_claim("best", "vae"), tied)
     assert not judge(_claim("best", "vae", only=True), tied)
 
 
 def test_a_comparison_needs_more_than_noise_to_be_significant() -> None:
     claim = _claim("better_than", "avae", than={"methods": ("vae",)}, significant=True)
-    assert judge(claim, _scores(avae=1.0, vae=1.2))  # two standard errors of the difference are .14
-    assert judge(claim, _scores(avae=1.0, vae=1.1)) is False
-    assert judge(replace(claim, significant=False), _scores(avae=1.0, vae=1.1))
+    assert judge(claim, _means(avae=1.0, vae=1.2))  # two standard errors of the difference are .14
+    assert judge(claim, _means(avae=1.0, vae=1.1)) is False
+    assert judge(replace(claim, significant=False), _means(avae=1.0, vae=1.1))
 
 
 def test_what_was_not_measured_cannot_be_judged() -> None:
     assert judge(_claim("best", "avae"), {}) is None
-    assert judge(_claim("best", "avae"), _scores(avae=1.0)) is None
-    assert judge(_claim("better_than", "avae", than={"methods": ("vae",)}), _scores(avae=1.0)) is None
+    assert judge(_claim("best", "avae"), _means(avae=1.0)) is None
+    assert judge(_claim("better_than", "avae", than={"methods": ("vae",)}), _means(avae=1.0)) is None
 
 
 def test_a_rank_correlation_has_the_sign_of_the_metrics() -> None:
-    scores = {("d", name, "k"): Score(value, 0, 5) for name, value in VALUES.items()}
-    scores |= {("d", name, "j"): Score(-value, 0, 5) for name, value in VALUES.items()}
+    scores = {("d", name, "k"): Mean(value, 0, 5) for name, value in VALUES.items()}
+    scores |= {("d", name, "j"): Mean(-value, 0, 5) for name, value in VALUES.items()}
     claim = _claim("correlation", "avae", than={"metrics": ("j",)})
     assert judge(claim, scores) is False
     assert judge(replace(claim, better="higher"), scores) is True
@@ -167,4 +167,4 @@ def test_an_unknown_source_is_a_sentence() -> None:
 
 
 def test_a_missing_deviation_is_not_a_number() -> None:
-    assert math.isnan(published_scores("avae-readme")["mnist", "vae", "mse.heldout"].std)
+    assert math.isnan(published_means("avae-readme")["mnist", "vae", "mse.heldout"].std)

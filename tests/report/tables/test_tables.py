@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +13,7 @@ from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, direction, uncovered
 from lvm_bench.runs import comparable
+from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
 
 Scored = Callable[..., pd.DataFrame]
@@ -49,23 +50,23 @@ def _marks(table: Table, metric: str, dataset: str = "mnist") -> dict[str, str]:
     return {row: cell.mark for (row, name, key), cell in table.cells.items() if (name, key) == (dataset, metric)}
 
 
-def test_every_score_stands_in_a_table(about: dict[str, Any]) -> None:
+def test_every_score_stands_in_a_table(about: About) -> None:
     frame = pd.DataFrame({"metric": KEYS})
     assert uncovered(frame, EXTRACTOR) == []
     assert uncovered(pd.DataFrame({"metric": [*KEYS, "news.mean"]}), EXTRACTOR) == ["news.mean"]
 
 
-def test_a_score_that_no_layout_knows_gets_a_table(scored: Scored, about: dict[str, Any]) -> None:
+def test_a_score_that_no_layout_knows_gets_a_table(scored: Scored, about: About) -> None:
     table = build_table("other", scored({"vae": [1.0, 3.0]}, "news.mean"), about)
     assert table.cells["vae", "mnist", "news.mean"].mean == 2.0
 
 
-def test_mean_and_population_deviation_over_seeds(scored: Scored, about: dict[str, Any]) -> None:
+def test_mean_and_population_deviation_over_seeds(scored: Scored, about: About) -> None:
     cell = build_table("reconstruction", scored({"vae": [1.0, 3.0]}), about).cells["vae", "mnist", "mse.train"]
     assert (cell.mean, cell.std, cell.n) == (2.0, 1.0, 2)
 
 
-def test_a_difference_is_taken_run_by_run(scored: Scored, about: dict[str, Any]) -> None:
+def test_a_difference_is_taken_run_by_run(scored: Scored, about: About) -> None:
     frame = pd.concat([scored({"vae": [1.0, 5.0]}), scored({"vae": [2.0, 6.0]}, "mse.heldout")])
     cell = build_table("reconstruction", frame, about).cells["vae", "mnist", "mse.heldout-mse.train"]
     assert (cell.mean, cell.std) == (1.0, 0.0)
@@ -99,7 +100,7 @@ def test_directions_are_those_of_the_metrics(key: str, better: str) -> None:
     ],
 )
 def test_best_and_second_follow_the_direction(
-    scored: Scored, about: dict[str, Any], table: str, metric: str, best: str, second: str
+    scored: Scored, about: About, table: str, metric: str, best: str, second: str
 ) -> None:
     values = {"vae": [-0.1], "aae": [-3.0], "avae": [1.0], "my_method": [2.0], "standard-normal": [0.0]}
     values |= {"real-images": [-9.0]}
@@ -109,7 +110,7 @@ def test_best_and_second_follow_the_direction(
     assert not any(marks.values())
 
 
-def test_towards_zero_the_distances_of_means_are_tested(scored: Scored, about: dict[str, Any]) -> None:
+def test_towards_zero_the_distances_of_means_are_tested(scored: Scored, about: About) -> None:
     gaps = {"vae": [0.1, -0.1, 0.03], "aae": [-0.50, -0.52, -0.47], "avae": [0.02, 0.021, 0.022]}
     table = build_table("entropy", scored(gaps, "entropy_gap.mean"), about)
     cells = {name: table.cells[name, "mnist", "entropy_gap.mean"] for name in gaps}
@@ -124,7 +125,7 @@ def test_towards_zero_the_distances_of_means_are_tested(scored: Scored, about: d
     assert cells["avae"].tied
 
 
-def test_counts_without_spread_are_not_tested(scored: Scored, about: dict[str, Any]) -> None:
+def test_counts_without_spread_are_not_tested(scored: Scored, about: About) -> None:
     counts = {"vae": [3.0, 3.0, 3.0], "avae": [0.0, 0.0, 0.0]}
     cell = build_table("latent", scored(counts, "collapsed_variance.mean"), about).cells[
         "vae", "mnist", "collapsed_variance.mean"
@@ -136,7 +137,7 @@ def test_counts_without_spread_are_not_tested(scored: Scored, about: dict[str, A
     assert "Not tested: cells without spread" in text
 
 
-def test_ties_share_the_first_place(scored: Scored, about: dict[str, Any]) -> None:
+def test_ties_share_the_first_place(scored: Scored, about: About) -> None:
     frame = scored({"vae": [1.0], "aae": [1.0], "avae": [2.0]})
     marks = _marks(build_table("reconstruction", frame, about), "mse.train")
     assert marks == {"vae": "best", "aae": "best", "avae": ""}
@@ -144,38 +145,38 @@ def test_ties_share_the_first_place(scored: Scored, about: dict[str, Any]) -> No
     assert not any(_marks(build_table("reconstruction", frame, about), "mse.train").values())
 
 
-def test_what_is_missing_or_not_finite_is_not_marked(scored: Scored, about: dict[str, Any]) -> None:
+def test_what_is_missing_or_not_finite_is_not_marked(scored: Scored, about: About) -> None:
     values = {"vae": [math.nan, 0.1], "aae": [2.0, 2.0], "avae": [-math.inf, 0.0], "my_method": [3.0, 3.0]}
     marks = _marks(build_table("reconstruction", scored(values), about), "mse.train")
     assert marks == {"vae": "", "aae": "best", "avae": "", "my_method": "second"}
 
 
-def test_caps_and_spreads_are_never_marked(scored: Scored, about: dict[str, Any]) -> None:
+def test_caps_and_spreads_are_never_marked(scored: Scored, about: About) -> None:
     for table, metric in (("entropy", "entropy_cap.mean"), ("fidelity", "kid_std.fake@classifier")):
         marks = _marks(build_table(table, scored({"vae": [1.0], "aae": [2.0]}, metric), about), metric)
         assert set(marks.values()) == {""}
 
 
-def test_rows_are_the_suites_methods_then_controls(scored: Scored, about: dict[str, Any]) -> None:
+def test_rows_are_the_suites_methods_then_controls(scored: Scored, about: About) -> None:
     frame = scored({"late": [1.0], "vae": [1.0], "standard-normal": [1.0]}, "entropy_raw.mean")
     rows = build_table("entropy", frame, about).rows
-    assert [row.name for row in rows] == [*about["methods"], "late", "half-l", "standard-normal"]
+    assert [row.name for row in rows] == [*about.methods, "late", "half-l", "standard-normal"]
     assert [row.label for row in rows if row.control] == ["standard normal (l/2)", "standard normal (exact draws)"]
 
 
-def test_entropy_of_the_standard_normal_is_half_the_latent_size(scored: Scored, about: dict[str, Any]) -> None:
+def test_entropy_of_the_standard_normal_is_half_the_latent_size(scored: Scored, about: About) -> None:
     cells = build_table("entropy", scored({"vae": [1.0]}, "entropy_raw.mean"), about).cells
     assert cells["half-l", "mnist", "entropy_raw.mean"].mean == 8.0
     assert cells["half-l", "digits", "entropy_paper.mean"].mean == 4.0
 
 
-def test_the_noise_floor_is_a_row(scored: Scored, about: dict[str, Any]) -> None:
+def test_the_noise_floor_is_a_row(scored: Scored, about: About) -> None:
     cells = build_table("kl", scored({"vae": [0.25]}, "gaussian_kl_floor.mean"), about).cells
     assert cells["noise-floor", "mnist", "gaussian_kl_target.mean"].mean == 0.25
 
 
 def test_declined_failed_and_short_runs_have_footnotes(
-    scored: Scored, about: dict[str, Any], remarks: comparable.Remarks
+    scored: Scored, about: About, remarks: comparable.Remarks
 ) -> None:
     table = build_table("reconstruction", scored({"vae": [1.0], "avae": [1.0, 2.0]}), about, remarks=remarks)
     notes = {row.name: row.notes for row in table.rows}
@@ -185,7 +186,7 @@ def test_declined_failed_and_short_runs_have_footnotes(
     assert notes["avae"] == {}
 
 
-def test_captions_name_what_was_measured_and_how(scored: Scored, about: dict[str, Any]) -> None:
+def test_captions_name_what_was_measured_and_how(scored: Scored, about: About) -> None:
     frame = scored({"vae": [1.0, 2.0]}, "kid.fake@classifier")
     text = " ".join(build_table("fidelity", frame, about).caption)
     for words in (
@@ -201,27 +202,27 @@ def test_captions_name_what_was_measured_and_how(scored: Scored, about: dict[str
         assert words in text
 
 
-def test_captions_say_how_many_images_a_score_takes(scored: Scored, about: dict[str, Any]) -> None:
+def test_captions_say_how_many_images_a_score_takes(scored: Scored, about: About) -> None:
     text = " ".join(
         build_table("precision-recall", scored({"vae": [1.0]}, "prd_recall.fake@classifier"), about).caption
     )
     assert "reference 10,000 images of the training split" in text
     reviewers = " ".join(build_table("reviewers", scored({"vae": [1.0]}, "code_coverage.mean"), about).caption)
     assert "k = 5 neighbours" in reviewers
-    few = about | {"datasets": {"mnist": FACTS | {"samples": 1000}}}
+    few = replace(about, datasets={"mnist": FACTS | {"samples": 1000}})
     fidelity = " ".join(build_table("fidelity", scored({"vae": [1.0]}, "kid.fake@classifier"), few).caption)
     assert "each holds all samples" in fidelity
 
 
-def test_only_inceptions_distance_is_called_fid(scored: Scored, about: dict[str, Any]) -> None:
+def test_only_inceptions_distance_is_called_fid(scored: Scored, about: About) -> None:
     ours = build_table("frechet", scored({"vae": [1.0]}, "frechet.fake@classifier"), about)
     assert ours.caption[0].startswith("FD (Fréchet distance, not an FID)")
-    about["extractor"] = "inception"
+    about = replace(about, extractor="inception")
     theirs = build_table("frechet", scored({"vae": [1.0]}, "frechet.fake@inception"), about)
     assert theirs.caption[0].startswith("FID of")
 
 
-def test_published_numbers_stand_beside_the_same_data_set_only(scored: Scored, about: dict[str, Any]) -> None:
+def test_published_numbers_stand_beside_the_same_data_set_only(scored: Scored, about: About) -> None:
     frame = pd.concat([scored({"avae": [1.0]}, "frechet.fake@classifier", dataset) for dataset in ("mnist", "digits")])
     table = build_table("frechet", frame, about, "avae-2024")
     beside = table.cells["avae", "mnist", "frechet.fake@classifier"].published
@@ -233,7 +234,7 @@ def test_published_numbers_stand_beside_the_same_data_set_only(scored: Scored, a
     assert "not comparable in scale" in text
 
 
-def test_the_papers_standard_normal_is_not_the_exact_draws(scored: Scored, about: dict[str, Any]) -> None:
+def test_the_papers_standard_normal_is_not_the_exact_draws(scored: Scored, about: About) -> None:
     frame = scored({"standard-normal": [8.8]}, "entropy_paper.mean")
     cells = build_table("entropy", frame, about, "avae-2024").cells
     beside = cells["half-l", "mnist", "entropy_paper.mean"].published
@@ -242,21 +243,21 @@ def test_the_papers_standard_normal_is_not_the_exact_draws(scored: Scored, about
     assert cells["standard-normal", "mnist", "entropy_paper.mean"].published is None
 
 
-def test_a_remark_of_the_source_stands_in_the_caption(scored: Scored, about: dict[str, Any]) -> None:
-    about["datasets"]["celeba"] = about["datasets"]["mnist"]
+def test_a_remark_of_the_source_stands_in_the_caption(scored: Scored, about: About) -> None:
+    about.datasets["celeba"] = about.datasets["mnist"]
     frame = scored({"vae": [0.01]}, "mse.heldout", "celeba")
     assert "pixels in [-1, 1]" in " ".join(build_table("reconstruction", frame, about, "avae-readme").caption)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_table_can_be_built_from_nothing_but_scores(scored: Scored, name: str) -> None:
-    table = build_table(name, scored({"vae": [1.0], CONTROLS[0]: [2.0]}), {})
+    table = build_table(name, scored({"vae": [1.0], CONTROLS[0]: [2.0]}), About())
     others = [row.name for row in LAYOUTS[name].others if row.method == "vae"]
     assert [row.name for row in table.rows if not row.control] == [*others, "vae"]
 
 
-def test_the_plain_auto_encoder_is_a_control_and_never_the_best(scored: Scored, about: dict[str, Any]) -> None:
-    about = about | {"methods": ["ae", *about["methods"]]}
+def test_the_plain_auto_encoder_is_a_control_and_never_the_best(scored: Scored, about: About) -> None:
+    about = replace(about, methods=["ae", *about.methods])
     table = build_table("reconstruction", scored({"ae": [0.1], "vae": [1.0], "aae": [2.0]}), about)
     assert next(row.name for row in table.rows if row.control) == "ae"
     assert _marks(table, "mse.train") == {"ae": "", "vae": "best", "aae": "second"}

@@ -4,8 +4,8 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,15 @@ import pytest
 from made import note
 from PIL import Image
 
-from lvm_bench import disk, metrics
+from lvm_bench import metrics
 from lvm_bench.report.figures import factors, style
 from lvm_bench.report.figures.strips import GAP
 from lvm_bench.report.tables import claim_words, writers
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.write import emit
-from lvm_bench.runs import comparable, score_files
+from lvm_bench.runs import comparable, score_files, suite_record
 from lvm_bench.runs.record import Run, read_runs
+from lvm_bench.runs.suite_record import About
 
 FACTORS = {"names": ["shape", "x & y"], "sizes": [3, 5]}
 METHODS = ["vae", "beta-tcvae", "avae"]
@@ -50,15 +51,15 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def about() -> dict[str, Any]:
+def about() -> About:
     facts = {"latent": 6, "factors": FACTORS, "weights": "best", "seeds": [0, 1]}
     facts |= {"samples": 10, "heldout": 10, "heldout_split": "test split", "reference": 3, "reference_split": "r"}
     facts |= {"kid_subsets": 1, "kid_subset_size": 2}
-    return {"suite": "s", "methods": METHODS, "seeds": [0, 1, 2], "datasets": {"dsprites": facts}}
+    return About("s", methods=METHODS, seeds=[0, 1, 2], datasets={"dsprites": facts})
 
 
 def test_axis_rows_stand_above_the_rows_of_their_methods_with_scores_along_axes(
-    frame: pd.DataFrame, about: dict[str, Any]
+    frame: pd.DataFrame, about: About
 ) -> None:
     table = build_table("disentanglement", frame, about)
     assert [row.label for row in table.rows] == ["VAE, axes", "VAE", "β-TCVAE, axes", "β-TCVAE", "AVAE"]
@@ -69,13 +70,13 @@ def test_axis_rows_stand_above_the_rows_of_their_methods_with_scores_along_axes(
         assert means[row, "dsprites", "sse.grid"] == pytest.approx(1.05 * 4)
 
 
-def test_an_error_that_an_axis_row_repeats_is_marked_once(frame: pd.DataFrame, about: dict[str, Any]) -> None:
+def test_an_error_that_an_axis_row_repeats_is_marked_once(frame: pd.DataFrame, about: About) -> None:
     table = build_table("disentanglement", frame, about)
     marks = {row: cell.mark for (row, _, key), cell in table.cells.items() if key == "sse.grid" and cell.mark}
     assert marks == {"avae": "best", "vae": "second"}
 
 
-def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFrame, about: dict[str, Any]) -> None:
+def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFrame, about: About) -> None:
     table = build_table("disentanglement", frame, about, "avae-2024")
     cell = table.cells["vae", "dsprites", "pca_factor_vae_score.grid"]
     assert cell.published is not None
@@ -97,7 +98,7 @@ def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFra
     assert ("vae-axes", "pca_mig_paper.grid") not in written  # it is no PCA score, whatever the heading
 
 
-def test_captions_name_factors_counts_weights_and_fewer_seeds(frame: pd.DataFrame, about: dict[str, Any]) -> None:
+def test_captions_name_factors_counts_weights_and_fewer_seeds(frame: pd.DataFrame, about: About) -> None:
     for name in ("disentanglement", "factors"):
         text = " ".join(build_table(name, frame, about).caption)
         assert "over 3 seeds" in text
@@ -105,14 +106,14 @@ def test_captions_name_factors_counts_weights_and_fewer_seeds(frame: pd.DataFram
         assert "codes of all 15 images, 3 x 5 values of shape, x & y" in text
 
 
-def test_a_data_set_with_fewer_seeds_of_its_own_lacks_none(frame: pd.DataFrame, about: dict[str, Any]) -> None:
+def test_a_data_set_with_fewer_seeds_of_its_own_lacks_none(frame: pd.DataFrame, about: About) -> None:
     assert build_table("disentanglement", frame, about).footnotes == {}
-    del about["datasets"]["dsprites"]["seeds"]
+    del about.datasets["dsprites"]["seeds"]
     assert "mean over 2 of 3 seeds" in " ".join(build_table("disentanglement", frame, about).footnotes.values())
 
 
-def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about: dict[str, Any]) -> None:
-    about |= {"methods": [*METHODS, "aae"]}
+def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about: About) -> None:
+    about = replace(about, methods=[*METHODS, "aae"])
     remarks = comparable.Remarks({("dsprites", "aae"): "declined: needs colour"})
     latex = writers.to_latex(build_table("disentanglement", frame, about, remarks=remarks))
     assert "AAE & --$^{a}$ & --$^{a}$ & --$^{a}$" in latex
@@ -120,10 +121,10 @@ def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about:
 
 
 def test_tables_without_a_number_are_left_out_unless_asked_for(
-    frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path
+    frame: pd.DataFrame, about: About, tmp_path: Path
 ) -> None:
     suite = tmp_path / "small"
-    disk.write_json(suite / "about.json", about)
+    suite_record.write(suite, about)
     frame.assign(digest="d").to_csv(suite / "scores.csv", index=False)
     emit(suite)
     names = {file.name.split(".")[0] for file in (tmp_path / "site" / "small" / "tables").iterdir()}
@@ -152,7 +153,7 @@ Put = Callable[..., Path]
 
 
 @pytest.fixture
-def suite(put_run: Put, about: dict[str, Any], tmp_path: Path) -> Path:
+def suite(put_run: Put, about: About, tmp_path: Path) -> Path:
     """Three seeds of two methods, whose PCA MIG ranks the seeds 2, 0, 1; directions at 60 degrees."""
     directions = np.array([[1, 0, 0], [0.5, np.sqrt(0.75), 0]])
     for method in METHODS[:2]:
@@ -166,7 +167,7 @@ def suite(put_run: Put, about: dict[str, Any], tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-def drawn(suite: Path, about: dict[str, Any]) -> tuple[dict[str, bytes], list[str]]:
+def drawn(suite: Path, about: About) -> tuple[dict[str, bytes], list[str]]:
     complaints: list[str] = []
     pictures = factors.write(suite / "figures", about, runs(suite), tables_frame(suite), complaints.append)
     return {file.name: file.read_bytes() for picture in pictures for file in picture.files}, complaints
@@ -184,26 +185,26 @@ PICTURES = {f"dsprites-{name}.png" for name in ("sweeps", "traversals", "angles"
 PICTURES |= {f"dsprites-{name}.pdf" for name in ("angles", "axes-against-pca")}
 
 
-def test_pictures_have_the_same_bytes_again(suite: Path, about: dict[str, Any]) -> None:
+def test_pictures_have_the_same_bytes_again(suite: Path, about: About) -> None:
     first, complaints = drawn(suite, about)
     assert complaints == []
     assert first.keys() == PICTURES
     assert drawn(suite, about)[0] == first
 
 
-def test_a_method_is_shown_by_the_seed_of_the_median_pca_mig(suite: Path, about: dict[str, Any]) -> None:
+def test_a_method_is_shown_by_the_seed_of_the_median_pca_mig(suite: Path, about: About) -> None:
     shown = factors.median_runs(runs(suite), tables_frame(suite), about, print)
     assert {method: seed for method, (seed, _) in shown.items()} == {"vae": 0, "beta-tcvae": 0}
 
 
-def test_a_score_that_is_not_a_number_has_no_rank(suite: Path, about: dict[str, Any]) -> None:
+def test_a_score_that_is_not_a_number_has_no_rank(suite: Path, about: About) -> None:
     measured = tables_frame(suite)
     measured.loc[(measured["seed"] < 2) & (measured["metric"] == "pca_mig.grid"), "value"] = np.nan
     shown = factors.median_runs(runs(suite), measured, about, print)
     assert {seed for seed, _ in shown.values()} == {2}
 
 
-def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: Path, about: dict[str, Any]) -> None:
+def test_an_angle_panel_says_its_score_its_seed_and_the_deviation_of_all(suite: Path, about: About) -> None:
     measured = tables_frame(suite)
     shown = factors.median_runs(runs(suite), measured, about, print)
     panel = factors.angle_panels(shown, FACTORS["names"], measured, "").axes[0]
@@ -221,21 +222,19 @@ def test_a_point_needs_both_scores_of_a_run(suite: Path) -> None:
     assert {name: {method: both.tolist() for method, both in runs.items()} for name, runs in points.items()} == {
         "MIG (20 bins)": {"vae": [[0.1, 0.3], [0.1, 0.1]], "beta-tcvae": [[0.1, 0.3], [0.1, 0.1]]}
     }
-    assert [panel.get_xlabel() for panel in factors.scatter(points, {}, "").axes] == ["MIG (20 bins) along axes"]
+    assert [panel.get_xlabel() for panel in factors.scatter(points, About(), "").axes] == ["MIG (20 bins) along axes"]
     assert factors.paired(measured.assign(method="standard-normal")) == {}
 
 
 def test_a_method_looks_the_same_in_every_picture_and_like_no_other() -> None:
     names = [*METHODS, "mine", "yours"]
-    assert len({tuple(look.values()) for look in style.looks(names, {}).values()}) == len(names)
-    assert style.looks(["avae", "mine"], {})["avae"] == style.looks(["mine", "vae", "avae"], {})["avae"]
-    about = {"methods": ["mine", "yours"]}
+    assert len({tuple(look.values()) for look in style.looks(names, About()).values()}) == len(names)
+    assert style.looks(["avae", "mine"], About())["avae"] == style.looks(["mine", "vae", "avae"], About())["avae"]
+    about = About(methods=["mine", "yours"])
     assert style.looks(["yours"], about)["yours"] == style.looks(names, about)["yours"]
 
 
-def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(
-    suite: Path, about: dict[str, Any]
-) -> None:
+def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(suite: Path, about: About) -> None:
     shown = factors.median_runs(runs(suite), tables_frame(suite), about, print)
     strips = factors.traversals(shown, FACTORS["names"])
     assert [words for words, _ in strips] == [
@@ -249,7 +248,7 @@ def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(
     assert framed[:, 2 * width : 3 * width].sum() == width * row.shape[0] - (width - 2 * GAP) * (row.shape[0] - 2 * GAP)
 
 
-def test_the_largest_picture_is_as_wide_as_its_images(suite: Path, about: dict[str, Any]) -> None:
+def test_the_largest_picture_is_as_wide_as_its_images(suite: Path, about: About) -> None:
     drawn(suite, about)
     with Image.open(suite / "figures" / "dsprites-traversals.png") as image:
         assert image.width > STEPS * 64
@@ -263,20 +262,18 @@ def test_angles_are_those_of_the_metric() -> None:
     assert factors.angles(np.array([[1, 0], [0.5, -(0.75**0.5)]]))[0, 1] == pytest.approx(60)
 
 
-def test_without_runs_the_scores_still_make_the_scatter(
-    frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path
-) -> None:
+def test_without_runs_the_scores_still_make_the_scatter(frame: pd.DataFrame, about: About, tmp_path: Path) -> None:
     (picture,) = factors.write(tmp_path, about, [], frame, print)
     assert [file.name for file in picture.files] == ["dsprites-axes-against-pca.png", "dsprites-axes-against-pca.pdf"]
 
 
-def test_data_without_factors_get_no_such_pictures(frame: pd.DataFrame, about: dict[str, Any], tmp_path: Path) -> None:
-    del about["datasets"]["dsprites"]["factors"]
+def test_data_without_factors_get_no_such_pictures(frame: pd.DataFrame, about: About, tmp_path: Path) -> None:
+    del about.datasets["dsprites"]["factors"]
     assert factors.write(tmp_path, about, [], frame, print) == []
 
 
 @pytest.mark.parametrize("fault", ["cut", "empty", "no traversal"])
-def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: dict[str, Any], fault: str) -> None:
+def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: About, fault: str) -> None:
     file = suite / "runs" / "dsprites" / "vae" / "seed-0" / "images.npz"
     if fault in ("cut", "empty"):
         file.write_bytes(file.read_bytes()[: 500 if fault == "cut" else 0])
@@ -292,7 +289,7 @@ def test_a_damaged_file_is_named_and_passed_over(suite: Path, about: dict[str, A
     assert "lvm-bench run" in complaints[0]
 
 
-def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, about: dict[str, Any]) -> None:
+def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, about: About) -> None:
     file = suite / "runs" / "dsprites" / "real-images" / "seed-0" / "sweeps.npz"
     file.write_bytes(b"not an archive")
     note(file.parent, file.name)
@@ -312,9 +309,7 @@ def test_damaged_sweeps_are_named_and_the_other_pictures_drawn(suite: Path, abou
         ("directions", np.full((2, 3), np.nan)),
     ],
 )
-def test_arrays_that_cannot_be_drawn_are_damage(
-    suite: Path, about: dict[str, Any], name: str, array: np.ndarray
-) -> None:
+def test_arrays_that_cannot_be_drawn_are_damage(suite: Path, about: About, name: str, array: np.ndarray) -> None:
     file = suite / "runs" / "dsprites" / "vae" / "seed-0" / "images.npz"
     with np.load(file) as arrays:
         np.savez(file, **{**arrays, name: array})

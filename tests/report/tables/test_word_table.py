@@ -12,10 +12,11 @@ import pytest
 
 from lvm_bench.report.tables import claim_words, paper_claims, ranking, settings, word_table
 from lvm_bench.report.tables.claim_words import verdicts
-from lvm_bench.report.tables.paper_claims import Claim, Score, comparisons
+from lvm_bench.report.tables.paper_claims import Claim, Mean, comparisons
 from lvm_bench.report.tables.statistics import critical_difference
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 NASTY = r"a_b & 50% {x} \input{evil} $1 | <b>"
 WORDS = WordTable("words", "Words", "A text.", ["name", "what"], [["x", NASTY], ["", "∞ ≈ ↓"]], 1)
@@ -43,7 +44,7 @@ def test_the_terminal_shows_the_first_columns() -> None:
     assert "A" in word_table.to_terminal(replace(WORDS, brief=0, rows=[["x", "A"]]))[-1].plain
 
 
-def test_ranks_are_averaged_over_scores(about: dict[str, Any]) -> None:
+def test_ranks_are_averaged_over_scores(about: About) -> None:
     frame = pd.concat(
         [
             scored({"vae": [3.0, 3.0], "aae": [2.0, 2.0], "avae": [1.0, 1.0]}, "sse.heldout"),
@@ -56,10 +57,10 @@ def test_ranks_are_averaged_over_scores(about: dict[str, Any]) -> None:
     assert found.methods == ["avae", "aae", "vae"]
     assert found.average == pytest.approx([4 / 3, 5.5 / 3, 8.5 / 3])
     assert found.difference == critical_difference(3, 3)
-    assert "No two are distinguishable" in ranking.grid(found).text
+    assert "No two are distinguishable" in ranking.ranks_table(found).text
 
 
-def test_higher_is_better_where_the_metric_says_so(about: dict[str, Any]) -> None:
+def test_higher_is_better_where_the_metric_says_so(about: About) -> None:
     frame = pd.concat(
         [scored({"vae": [0.9], "avae": [0.1]}, f"prd_{part}.fake@classifier") for part in ("precision", "recall")]
     )
@@ -68,11 +69,11 @@ def test_higher_is_better_where_the_metric_says_so(about: dict[str, Any]) -> Non
     assert found.methods == ["vae", "avae"]
 
 
-def test_nothing_is_ranked_by_one_score(about: dict[str, Any]) -> None:
+def test_nothing_is_ranked_by_one_score(about: About) -> None:
     assert ranking.ranking(scored({"vae": [1.0], "avae": [2.0]}, "sse.heldout"), about) is None
 
 
-def test_a_method_that_lacks_a_score_is_left_out_and_named(about: dict[str, Any]) -> None:
+def test_a_method_that_lacks_a_score_is_left_out_and_named(about: About) -> None:
     frame = pd.concat(
         [
             scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "sse.heldout"),
@@ -83,10 +84,10 @@ def test_a_method_that_lacks_a_score_is_left_out_and_named(about: dict[str, Any]
     found = ranking.ranking(frame, about)
     assert found is not None
     assert len(found.blocks) == 2
-    assert "Without what fewer methods have: MNIST: kl to target." in ranking.grid(found).text
+    assert "Without what fewer methods have: MNIST: kl to target." in ranking.ranks_table(found).text
 
 
-def test_an_infinite_score_is_the_last_rank_and_takes_no_score_from_the_others(about: dict[str, Any]) -> None:
+def test_an_infinite_score_is_the_last_rank_and_takes_no_score_from_the_others(about: About) -> None:
     frame = pd.concat(
         [
             scored({"vae": [3.0], "aae": [2.0], "avae": [1.0]}, "sse.heldout"),
@@ -100,27 +101,27 @@ def test_an_infinite_score_is_the_last_rank_and_takes_no_score_from_the_others(a
 
 
 def test_the_best_of_all_is_decided_by_the_least_certain_rival() -> None:
-    scores = _scores(avae=[1.0, 1.1, 1.2], vae=[2.0, 2.1, 2.3], aae=[2.0, 9.0, 5.0])
+    scores = _means(avae=[1.0, 1.1, 1.2], vae=[2.0, 2.1, 2.3], aae=[2.0, 9.0, 5.0])
     seen = [*comparisons(_claim("best"), scores, "", ("avae",))]
     assert [one.holds for one in seen] == [True, True]
-    assert claim_words._deciding(seen, True).what.endswith("against AAE")
+    assert claim_words.deciding(seen, True).what.endswith("against AAE")
 
 
-def test_means_over_fewer_seeds_are_named(about: dict[str, Any]) -> None:
+def test_means_over_fewer_seeds_are_named(about: About) -> None:
     frame = pd.concat(
         [scored({"vae": [3.0, 3.1], "avae": [1.0]}, key) for key in ("sse.heldout", "gaussian_kl_target.mean")]
     )
     found = ranking.ranking(frame, about)
     assert found is not None
-    assert "Of fewer seeds than the others: AVAE." in ranking.grid(found).text
+    assert "Of fewer seeds than the others: AVAE." in ranking.ranks_table(found).text
 
 
 # Claims
 
 
-def _scores(**values: list[float]) -> paper_claims.MeanScores:
+def _means(**values: list[float]) -> paper_claims.Means:
     return {
-        ("d", name.replace("_", "-"), "k"): Score(
+        ("d", name.replace("_", "-"), "k"): Mean(
             float(np.mean(own)), float(np.std(own)), len(own), dict(enumerate(own))
         )
         for name, own in values.items()
@@ -132,7 +133,7 @@ def _claim(kind: str, **options: Any) -> Claim:
 
 
 def test_the_effect_is_the_margin_to_the_deciding_rival() -> None:
-    scores = _scores(avae=[1.0, 2.0, 3.0], vae=[2.0, 3.1, 3.9], aae=[5.0, 5.0, 5.0])
+    scores = _means(avae=[1.0, 2.0, 3.0], vae=[2.0, 3.1, 3.9], aae=[5.0, 5.0, 5.0])
     seen, _ = comparisons(_claim("best"), scores, "", ("avae",))
     assert seen.holds
     assert seen.effect == pytest.approx(1.0)
@@ -154,7 +155,7 @@ def test_a_verdict_has_the_sign_of_its_effect(kind: str, better: str) -> None:
         values = dict(
             zip(("vae", "beta_tcvae", "rae_l2", "aae", "wae_mmd", "avae"), np.roll(draws, shift), strict=True)
         )
-        scores = _scores(**{name: [value, value + 0.1] for name, value in values.items()})
+        scores = _means(**{name: [value, value + 0.1] for name, value in values.items()})
         claim = _claim(kind, better=better, than={"methods": ("vae",)} if kind == "better_than" else {})
         for seen in comparisons(claim, scores, "", ("avae",)):
             assert seen.holds == (seen.effect > 0 or (seen.effect == 0 and kind == "close")), (shift, seen)
@@ -162,7 +163,7 @@ def test_a_verdict_has_the_sign_of_its_effect(kind: str, better: str) -> None:
 
 
 def test_the_best_is_held_against_the_best_of_the_others() -> None:
-    scores = _scores(avae=[3.0, 3.2], vae=[6.0, 6.3])
+    scores = _means(avae=[3.0, 3.2], vae=[6.0, 6.3])
     (seen,) = comparisons(_claim("close"), scores, "", ("avae",))
     assert seen.what.endswith("within a third of VAE")
     assert (seen.holds, seen.effect) == (True, pytest.approx(4 / 3 * 6.15 - 3.1))
@@ -171,7 +172,7 @@ def test_the_best_is_held_against_the_best_of_the_others() -> None:
 
 
 def test_a_score_that_is_no_number_is_the_worst() -> None:
-    scores = _scores(avae=[math.nan, math.nan], vae=[6.0, 6.3], aae=[7.0, 7.1])
+    scores = _means(avae=[math.nan, math.nan], vae=[6.0, 6.3], aae=[7.0, 7.1])
     for kind in ("best", "best_or_second", "better_half", "close"):
         assert paper_claims.judge(_claim(kind), scores) is False
     assert paper_claims.judge(_claim("worse_half"), scores) is True
@@ -180,17 +181,20 @@ def test_a_score_that_is_no_number_is_the_worst() -> None:
 def test_a_difference_called_significant_is_so_by_the_p_beside_it() -> None:
     claim = _claim("better_than", than={"methods": ("vae",)}, significant=True)
     for rival, holds in (([2.0, 2.1, 2.2], True), ([2.0, 1.0, 9.0], False), ([0.5, 0.7, 0.6], False)):
-        (seen,) = comparisons(claim, _scores(avae=[1.0, 1.2, 1.1], vae=rival), "", ("avae",))
+        (seen,) = comparisons(claim, _means(avae=[1.0, 1.2, 1.1], vae=rival), "", ("avae",))
         assert seen.holds == holds == (seen.effect > 0 and seen.p < 0.05)
 
 
 def test_of_claims_that_fail_the_clearest_failure_decides() -> None:
-    clear, unclear = paper_claims.Seen(False, -3.0, -4.0, -2.0, 0.01), paper_claims.Seen(False, -1.0, -9.0, 7.0, 0.7)
-    kept = paper_claims.Seen(True, 2.0, 1.0, 3.0, 0.02)
-    assert claim_words._deciding([unclear, kept, clear], False) == replace(clear, p=0.03)
-    assert claim_words._deciding([kept, replace(kept, p=0.4)], True) == replace(kept, p=0.4)
+    clear, unclear = (
+        paper_claims.Comparison(False, -3.0, -4.0, -2.0, 0.01),
+        paper_claims.Comparison(False, -1.0, -9.0, 7.0, 0.7),
+    )
+    kept = paper_claims.Comparison(True, 2.0, 1.0, 3.0, 0.02)
+    assert claim_words.deciding([unclear, kept, clear], False) == replace(clear, p=0.03)
+    assert claim_words.deciding([kept, replace(kept, p=0.4)], True) == replace(kept, p=0.4)
     # Others do what a claim says of one method alone: no comparison speaks against it.
-    assert math.isnan(claim_words._deciding([kept], False).effect)
+    assert math.isnan(claim_words.deciding([kept], False).effect)
 
 
 def test_what_cannot_be_tested_says_why() -> None:
@@ -200,7 +204,7 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert "it stands in a picture alone" in {*found["why"]}
     elsewhere = verdicts(scored({"vae": [1.0], "avae": [2.0]}, "mse.heldout", "digits"), "classifier")
     assert "needs MNIST or CelebA or CIFAR-10" in {*elsewhere["why"]}
-    assert claim_words.grid(elsewhere).rows == []
+    assert claim_words.claims_table(elsewhere).rows == []
 
 
 def test_bandwidth_claims_are_held_against_the_computed_tables(tmp_path: Any) -> None:
@@ -217,9 +221,9 @@ def test_bandwidth_claims_are_held_against_the_computed_tables(tmp_path: Any) ->
     assert "cannot be read" in verdicts(frame, "", file).set_index("id").loc["bandwidth-grows-with-l", "why"]
 
 
-def test_a_claim_grid_counts_verdicts_and_those_beyond_noise() -> None:
+def test_the_table_of_claims_counts_verdicts_and_those_beyond_noise() -> None:
     values = {"vae": [6.0, 6.5], "rae-l2": [4.0, 4.1], "avae": [1.0, 1.2]}
-    found = claim_words.grid(verdicts(scored(values, "frechet.fake@classifier"), "classifier"))
+    found = claim_words.claims_table(verdicts(scored(values, "frechet.fake@classifier"), "classifier"))
     row = next(row for row in found.rows if row[0] == "avae-samples-best")
     assert row[2:4] == ["holds", "holds"]
     assert row[4].startswith("+5.15 [")
@@ -240,7 +244,7 @@ def _run(method: str, **changes: Any) -> Run:
     return Run("mnist", method, 0, "done", settings=given | changes)
 
 
-def test_settings_that_all_have_alike_stand_once(about: dict[str, Any]) -> None:
+def test_settings_that_all_have_alike_stand_once(about: About) -> None:
     grid = settings.settings([_run("vae"), _run("avae", epochs=5, arguments={"m": 10, "hidden": [2, 3]})])
     rows = {row[1]: row[2:] for row in grid.rows}
     assert rows == {
@@ -253,7 +257,7 @@ def test_settings_that_all_have_alike_stand_once(about: dict[str, Any]) -> None:
     assert grid.header == ["data set", "setting", "all", "VAE", "AVAE"]
 
 
-def test_networks_that_methods_share_stand_once(about: dict[str, Any]) -> None:
+def test_networks_that_methods_share_stand_once(about: About) -> None:
     parts = {"encoder": ["conv 4", "ReLU", "FC 2"], "decoder": ["FC 4"]}
     runs = [replace(_run(name), architecture=parts) for name in ("vae", "avae")]
     grid = settings.architectures([*runs, _run("aae")])
@@ -261,11 +265,11 @@ def test_networks_that_methods_share_stand_once(about: dict[str, Any]) -> None:
         ["MNIST", "encoder", "VAE, AVAE", "conv 4 → ReLU → FC 2"],
         ["MNIST", "decoder", "VAE, AVAE", "FC 4"],
     ]
-    assert [found.name for found in settings.grids([_run("vae")], about)] == ["settings"]
+    assert [found.name for found in settings.settings_tables([_run("vae")], about)] == ["settings"]
 
 
 def test_an_effect_that_is_unknown_is_left_blank() -> None:
     frame = scored({"vae": [6.0], "avae": [1.0]}, "frechet.fake@classifier")
-    row = next(r for r in claim_words.grid(verdicts(frame, "classifier")).rows if r[0] == "avae-samples-best")
+    row = next(r for r in claim_words.claims_table(verdicts(frame, "classifier")).rows if r[0] == "avae-samples-best")
     assert row[4:6] == ["+5", ""]
     assert math.isnan(verdicts(frame, "classifier").set_index("id").loc["avae-samples-best", "p"])

@@ -5,6 +5,7 @@ import io
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.layouts import LAYOUTS
-from lvm_bench.report.tables.writers import escape, number, to_csv, to_latex, to_terminal
+from lvm_bench.report.tables.markup import latex
+from lvm_bench.report.tables.writers import number, to_csv, to_latex, to_terminal
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.suite_record import About
 
 Scored = Callable[..., pd.DataFrame]
 
@@ -64,8 +67,8 @@ def _balanced(text: str) -> bool:
     return depth == 0 and dollars % 2 == 0 and sorted(begins) == sorted(ends)
 
 
-def test_a_name_cannot_break_or_inject(scored: Scored, about: dict[str, Any]) -> None:
-    about["methods"] = [NASTY, "vae"]
+def test_a_name_cannot_break_or_inject(scored: Scored, about: About) -> None:
+    about = replace(about, methods=[NASTY, "vae"])
     why = {("digits", NASTY): "declined: no%t\nthis \\end{table*}"}
     remarks = Remarks(
         why, {("mnist", "vae"): NASTY}, frozenset({("mnist", "vae")}), frozenset({("mnist", NASTY)}), NASTY, [NASTY]
@@ -82,7 +85,7 @@ def test_a_name_cannot_break_or_inject(scored: Scored, about: dict[str, Any]) ->
 
 @given(st.text())
 def test_escaped_text_is_plain_for_latex(text: str) -> None:
-    escaped = escape(text)
+    escaped = latex(text)
     assert escaped.isascii()
     assert "\n" not in escaped
     assert _balanced(escaped)
@@ -90,7 +93,7 @@ def test_escaped_text_is_plain_for_latex(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_latex_of_every_table_is_well_formed(scored: Scored, about: dict[str, Any], name: str) -> None:
+def test_latex_of_every_table_is_well_formed(scored: Scored, about: About, name: str) -> None:
     keys = [column.key.replace("@", "@classifier") for column in LAYOUTS[name].columns]
     frame = pd.concat([scored({"vae": [1.0, 2.0], "avae": [3.0, 4.0], "real-images": [1.0]}, key) for key in keys])
     for against in (None, "avae-2024"):
@@ -99,13 +102,13 @@ def test_latex_of_every_table_is_well_formed(scored: Scored, about: dict[str, An
         assert latex.count(r"\toprule") == latex.count(r"\bottomrule") >= 1
 
 
-def test_marks_are_bold_and_underlined(scored: Scored, about: dict[str, Any]) -> None:
+def test_marks_are_bold_and_underlined(scored: Scored, about: About) -> None:
     latex = to_latex(build_table("reconstruction", scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}), about))
     assert r"\textbf{1.000 $\pm$ 0.000}" in latex
     assert r"\underline{2.000 $\pm$ 0.000}" in latex
 
 
-def test_csv_has_every_number_in_full(scored: Scored, about: dict[str, Any]) -> None:
+def test_csv_has_every_number_in_full(scored: Scored, about: About) -> None:
     frame = scored({"vae": [0.1, 0.2], "real-images": [3.0]}, "kid.fake@classifier")
     rows = list(csv.DictReader(io.StringIO(to_csv(build_table("fidelity", frame, about, "avae-2024")))))
     assert [row["row"] for row in rows] == ["vae", "real-images"]
@@ -122,7 +125,7 @@ def _printed(table: Any, width: int) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: dict[str, Any], remarks: Remarks) -> None:
+def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: About, remarks: Remarks) -> None:
     frame = pd.concat(
         [scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}, "mse.train", name) for name in ("digits", "mnist")]
     )
@@ -134,7 +137,7 @@ def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: dict
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_the_terminal_never_cuts_a_number(scored: Scored, about: dict[str, Any], width: int) -> None:
+def test_the_terminal_never_cuts_a_number(scored: Scored, about: About, width: int) -> None:
     keys = [column.key.replace("@", "@classifier") for column in LAYOUTS["fidelity"].columns]
     frame = pd.concat([scored({"vae": [1.25, 1.5], "avae": [3.25, 4.5]}, key) for key in keys])
     text = _printed(build_table("fidelity", frame, about), width)
@@ -143,6 +146,6 @@ def test_the_terminal_never_cuts_a_number(scored: Scored, about: dict[str, Any],
     assert text.count("±") == 2 * len(keys) + 1  # one in the caption
 
 
-def test_markup_in_a_name_is_shown_as_it_stands(scored: Scored, about: dict[str, Any]) -> None:
-    about["methods"] = ["[red]x[/red]"]
+def test_markup_in_a_name_is_shown_as_it_stands(scored: Scored, about: About) -> None:
+    about = replace(about, methods=["[red]x[/red]"])
     assert "[red]x[/red]" in _printed(build_table("reconstruction", scored({"[red]x[/red]": [1.0]}), about), 100)
