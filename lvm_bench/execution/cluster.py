@@ -25,11 +25,11 @@ from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
+from lvm_bench.runs.standing import State
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.training.state import Tick
 
 if TYPE_CHECKING:
-    from lvm_bench.execution.run import Outcome
     from lvm_bench.execution.worker import Hire, Work, Worker
 
 
@@ -160,7 +160,7 @@ _WORKERS: "dict[str, Worker]" = {}  # of this process: one, of the suite at work
 _FOUND: set[str] = set()  # data sets whose files this process has found whole
 
 
-def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> "list[Outcome]":
+def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> list[State]:
     """The task: one run, or the seeds that are trained together, by the worker of this process.
 
     Raises Stopped, StorageError, and UserError for a machine.
@@ -179,7 +179,7 @@ def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> "list[Ou
         raise Stopped
     if dataset not in _FOUND:
         try:
-            require_files(jobs, worker.root)
+            require_files(jobs, worker.tasks.root)
         except UserError as error:
             raise UserError(f"The node {platform.node()} lacks data. {error}") from error
         _FOUND.add(dataset)
@@ -278,7 +278,7 @@ class Cluster:
             options = {"max_retries": 0, "scheduling_strategy": "SPREAD", **self.needs(jobs[0])}
             return task.options(**options).remote(jobs, place, hired, board)
 
-        def work(jobs: list[Job]) -> "Iterator[tuple[Job, Outcome]]":
+        def work(jobs: list[Job]) -> Iterator[tuple[Job, State]]:
             return _work(jobs, submit, board, progress, stop)
 
         return work
@@ -286,7 +286,7 @@ class Cluster:
 
 def _work(
     jobs: list[Job], submit: Callable[[list[Job]], Any], board: Any, progress: Progress, stop: Stop
-) -> "Iterator[tuple[Job, Outcome]]":
+) -> Iterator[tuple[Job, State]]:
     """What became of each job, as they end; what a worker that died had is submitted again."""
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -329,7 +329,7 @@ def _work(
                 else:
                     for job in group:
                         progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
-                        yield job, "failed"
+                        yield job, State.FAILED
     if trouble is not None:
         raise trouble
 

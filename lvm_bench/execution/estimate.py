@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from lvm_bench.data.images import Data
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.execution.failure import cause
 from lvm_bench.execution.rehearsal import Pace, Scoring, Space, ThisMachine
-from lvm_bench.execution.run import PICTURES, where_in
+from lvm_bench.execution.run import PICTURES
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.registry import METHODS
 from lvm_bench.runs.layout import MOST_CODES
-from lvm_bench.runs.standing import Standing, is_left, missing_redraws, surveyed
+from lvm_bench.runs.standing import Standing, State, left, surveyed
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, printable
 
@@ -91,36 +91,31 @@ class Estimate:
         return sum(row.results for row in self.rows)
 
 
-def work_left(pairs: Iterable[tuple[Job, Standing]], results: Path, retry_failed: bool, resample: int) -> list[Left]:
+def work_left(pairs: Iterable[tuple[Job, Standing]], retry_failed: bool, resample: int) -> list[Left]:
     """What `run` has to do; a training that was interrupted counts whole."""
     found = []
     for job, standing in pairs:
-        if not is_left(job, standing, results, retry_failed, resample):
-            continue
-        if standing.state == "done":
-            found.append(Left(job, False, False, missing_redraws(job, standing, results, resample)))
-        elif job.is_control:
-            found.append(Left(job, False, True, 0))
-        else:
-            found.append(Left(job, standing.state != "trained", True, resample))
+        todo = left(standing, retry_failed=retry_failed, resample=resample)
+        if todo:
+            found.append(Left(job, todo.train, todo.score, todo.redraws))
     return found
 
 
 def estimate(
-    left: list[Left], started: set[str], machine: Machine, say: Callable[[str], object] = lambda _: None
+    todo: list[Left], started: set[str], machine: Machine, say: Callable[[str], object] = lambda _: None
 ) -> Estimate:
     """What is left, by data set and method; of the data sets `started` the training images have their features."""
     found = Estimate()
     groups: dict[str, dict[str, list[Left]]] = {}
-    for each in left:
+    for each in todo:
         groups.setdefault(each.job.dataset, {}).setdefault(each.job.method, []).append(each)
     for dataset, methods in groups.items():
         say(dataset)
         first = next(iter(methods.values()))[0].job
         try:
             data, space = machine.data(first), machine.space(first)
-        except (RunError, UserError) as error:
-            found.missing.append(f"{dataset} cannot be estimated. {error}")
+        except (Exception, SystemExit) as error:
+            found.missing.append(f"{dataset} cannot be estimated. {cause(error)}")
             continue
         once = space.setup + len(data.train) * space.image
         if once and dataset not in started:
@@ -131,10 +126,8 @@ def estimate(
                 found.rows.append(row(runs, machine))
             except Declined as declined:
                 found.declined.append(f"{dataset}/{method} declines: {declined}")
-            except Exception as error:  # of a method's own code too
-                known = isinstance(error, RunError | UserError)
-                reason = str(error) if known else where_in(error, runs[0].job)
-                found.missing.append(f"{dataset}/{method} cannot be estimated. {reason}")
+            except (Exception, SystemExit) as error:  # of a method's, a metric's or an extractor's own code too
+                found.missing.append(f"{dataset}/{method} cannot be estimated. {cause(error)}")
     return found
 
 
@@ -195,22 +188,22 @@ def tell(
     """
     console = Console(stderr=True, highlight=False)
     pairs = surveyed(suite, results)
-    left = work_left(pairs, results, retry_failed, resample)
-    require_precision([each.job for each in left], device)
-    if not left:
+    todo = work_left(pairs, retry_failed, resample)
+    require_precision([each.job for each in todo], device)
+    if not todo:
         console.print("Nothing is left to do.")
         return True
     if device == "cuda":
         at_a_time = on_gpus(at_a_time, torch.cuda.device_count(), suite.running.gpus_per_job)
     machine = ThisMachine(root, device)
-    started = {job.dataset for job, standing in pairs if standing.state == "done"}
+    started = {job.dataset for job, standing in pairs if standing.state == State.DONE}
     with console.status("Measuring ...") as status:
-        found = estimate(left, started, machine, lambda what: status.update(f"Measuring {escape(what)} ..."))
-    threads = max(each.job.training.threads for each in left)
+        found = estimate(todo, started, machine, lambda what: status.update(f"Measuring {escape(what)} ..."))
+    threads = max(each.job.training.threads for each in todo)
     summed = total(found, threads, device, at_a_time, machine.measured)
     for line in (*table(found.rows), *found.declined, *found.missing, *summed):
         console.print(printable(line), markup=False, soft_wrap=True)
-    if found.rows and any(each.job.training.seeds_per_batch > 1 for each in left):
+    if found.rows and any(each.job.training.seeds_per_batch > 1 for each in todo):
         console.print("Seeds that are trained together are counted one after another: on a GPU they take less.")
     return not found.missing
 

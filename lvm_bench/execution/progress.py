@@ -38,6 +38,7 @@ class Progress:
         self.texts: dict[str, str] = {}  # of the runs at work
         self.printed: dict[str, float] = {}
         self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
+        self.reasons: dict[str, str] = {}  # of failures that were told, each with the name of its first run
         self.todo = self.finished = 0
 
     def start(self, total: int, finished: int, todo: int) -> None:
@@ -93,9 +94,10 @@ class Progress:
         self._ended(job, "done by another runner")
 
     def failed(self, name: str, reason: str) -> None:
-        """A run failed; the others go on."""
+        """A run failed, and the others go on; a reason that several runs share is told once."""
         self._forget(name)
-        self.line(f"{name}  FAILED: {reason}")
+        first = self.reasons.setdefault(reason, name)
+        self.line(f"{name}  FAILED: {reason}" if first == name else f"{name}  FAILED for the same reason as {first}.")
 
     def notice(self, job: Job, text: str) -> None:
         """Something about a run that its author should know, such as a damaged file."""

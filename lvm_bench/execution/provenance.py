@@ -1,6 +1,5 @@
 """With what a run is made: versions, device, commit, and the code of its method."""
 
-import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -52,7 +51,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "conditions": job.conditions,
         "digest_weights": disk.digest(job.weights_settings()),
         "digest_scores": disk.digest(job.scores_settings()),
-        "plan": dataclasses.asdict(job.plan),
+        "plan": job.plan.model_dump(),
         "environment": environment,
         "earlier_environments": earlier,
         "files": before.get("files", {}),

@@ -2,10 +2,11 @@
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,20 +16,34 @@ from torch import Tensor
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data
-from lvm_bench.errors import RunError, UserError
+from lvm_bench.errors import RunError
 from lvm_bench.evaluation.evidence import TRAVERSAL, Evidence, ModelEvidence, RealImages, StandardNormal
 from lvm_bench.evaluation.score import Scores, evaluate, seconds_before
+from lvm_bench.execution.failure import cause
+from lvm_bench.execution.progress import Listener
 from lvm_bench.execution.provenance import architecture, describe
 from lvm_bench.execution.task import Task, facts_of, spec_of
 from lvm_bench.modelling.contract import Method, Spec, resident
-from lvm_bench.registry import METHODS, source_file, where
-from lvm_bench.runs.layout import CODES, IMAGES, REDRAWING, REDRAWN, TRAINED, WEIGHTS
+from lvm_bench.registry import METHODS
+from lvm_bench.runs.layout import (
+    CODES,
+    HISTORY,
+    IMAGES,
+    PARTIAL,
+    RECORD,
+    REDRAWING,
+    REDRAWN,
+    SCORES,
+    SWEEPS,
+    TRAINED,
+    WEIGHTS,
+)
 from lvm_bench.runs.lease import Lease, Lost
 from lvm_bench.runs.record import scores_identity
 from lvm_bench.runs.redraws import redraws_of
-from lvm_bench.runs.standing import Standing
+from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
-from lvm_bench.suites.job import Job
+from lvm_bench.suites.job import Job, RunningSettings
 from lvm_bench.training import memory
 from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
@@ -36,12 +51,19 @@ from lvm_bench.training.checkpoint import NAMES, Checkpoints
 from lvm_bench.training.loop import train
 from lvm_bench.training.state import Tick, Trained
 
-if TYPE_CHECKING:
-    from lvm_bench.execution.worker import Worker
-
 PICTURES = 16  # images of each kind kept for the figures
 
-Outcome = Literal["done", "declined", "failed", "busy"]
+
+@dataclass(frozen=True)
+class Context:
+    """What a run needs of whoever works on it."""
+
+    device: str
+    running: RunningSettings
+    progress: Listener
+    stop: Callable[[], bool]
+    resample: int  # further evaluations of each trained run
+    task: Callable[[Job], Task]  # loads the data and the feature space of a job
 
 
 class OtherData(RunError):
@@ -51,19 +73,20 @@ class OtherData(RunError):
 class RunAtWork:
     """One run at work: its folder, its record, and the steps from nothing to scores."""
 
-    def __init__(self, job: Job, folder: Path, standing: Standing, worker: "Worker", claim: Lease):
-        self.job, self.folder, self.standing, self.worker, self.claim = job, folder, standing, worker, claim
-        self.record = describe(job, worker.device, standing.record)
-        self.is_done = standing.state == "done"
+    def __init__(self, job: Job, standing: Standing, context: Context, lease: Lease):
+        self.job, self.standing, self.context, self.lease = job, standing, context, lease
+        self.folder, self.progress = standing.folder, context.progress
+        self.record = describe(job, context.device, standing.record)
+        self.is_done = standing.state == State.DONE
 
-    def keep(self, status: str, **more: Any) -> None:
-        """Write the record. Raises Lost when another machine has taken the run over."""
-        self.claim.check_held()
-        disk.write_record(self.folder / "job.json", {**self.record, **more, "status": status})
+    def keep(self, state: State, **more: Any) -> None:
+        """Write the state of the run into its record. Raises Lost when another machine has taken the run over."""
+        self.lease.check_held()
+        disk.write_record(self.folder / RECORD, {**self.record, **more, "status": state.value})
 
     def begin(self) -> Task:
         """The data of the job, and the record of a run that has begun."""
-        task = self.worker.task(self.job)
+        task = self.context.task(self.job)
         before = self.record.get("fingerprint", task.data.fingerprint)
         if before != task.data.fingerprint and self.record["files"]:
             raise OtherData(
@@ -77,42 +100,40 @@ class RunAtWork:
         }
         return task
 
-    def failed(self, error: Exception) -> Outcome:
-        """Note why the run failed, and say it; "busy" where it is another machine's by now."""
-        job, progress = self.job, self.worker.progress
+    def failed(self, error: BaseException) -> State:
+        """Write down why the run failed, and tell it; RUNNING where another machine has taken the run over."""
         if isinstance(error, OtherData):  # what was finished with the data of before stays
-            progress.failed(job.name, str(error))
-            return "failed"
-        if not self.claim.is_held():  # whatever went wrong
-            progress.notice(job, str(Lost(self.folder)))
-            return "busy"
-        known = isinstance(error, RunError | UserError)
-        reason = str(error) if known else where_in(error, job)
+            self.progress.failed(self.job.name, str(error))
+            return State.FAILED
+        if not self.lease.is_held():  # whatever went wrong
+            self.progress.notice(self.job, str(Lost(self.folder)))
+            return State.RUNNING
+        reason = cause(error)
         if not self.is_done:  # a redraw that fails takes nothing away
-            self.keep("failed", reason=reason, traceback="".join(traceback.format_exception(error)))
-        progress.failed(job.name, reason)
-        return "failed"
+            self.keep(State.FAILED, reason=reason, traceback="".join(traceback.format_exception(error)))
+        self.progress.failed(self.job.name, reason)
+        return State.FAILED
 
     def note(self, *names: str) -> None:
-        """Note the fingerprints of files that were just written."""
+        """Put the fingerprints of files that were just written into the record."""
         self.record["files"] |= {name: disk.fingerprint(self.folder / name) for name in names}
 
-    def train_and_score(self) -> Outcome:
-        """From wherever the run stands to its scores."""
-        job, worker = self.job, self.worker
+    def train_and_score(self) -> State:
+        """Do whatever is left of the run of a method, up to its scores."""
+        job, device = self.job, self.context.device
         task = self.begin()
         spec = spec_of(job, task.data)
         reason = METHODS[job.method_base].declines(spec)
         if reason:
-            self.keep("declined", reason=reason)
-            worker.progress.declined(job, reason)
-            return "declined"
+            self.keep(State.DECLINED, reason=reason)
+            self.progress.declined(job, reason)
+            return State.DECLINED
         method = self.trained(task.data, spec)
         if method.cannot_sample:
             self.record["reason"] = method.cannot_sample
-        worker.progress.scoring(job)
+        self.progress.scoring(job)
         if not self.is_scored():
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, worker.device)
+            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, device)
             scores = self.scores(evidence)
             shown = {IMAGES: _pictures(evidence), CODES: evidence.aggregate()}
             made = [name for name, arrays in shown.items() if arrays]
@@ -121,57 +142,57 @@ class RunAtWork:
             self.finish(scores, *made)
         elif not self.is_done:
             self.close()
-        if worker.resample:
+        if self.context.resample:
             self.resample(method, task)
-        return "done"
+        return State.DONE
 
     def resample(self, method: Method, task: Task) -> None:
-        """Measure the run again with other random draws, as often as is asked for; each is kept when it is made."""
-        job, worker, identity = self.job, self.worker, scores_identity(self.record)
+        """Measure the run again with other random draws, as often as is wanted; each result is kept at once."""
+        job, context, identity = self.job, self.context, scores_identity(self.record)
         try:
             made = redraws_of(self.folder, identity)
         except RunError as error:
-            worker.progress.notice(job, f"{error} It is made anew.")
+            self.progress.notice(job, f"{error} It is made anew.")
             made = []
-        say = partial(worker.progress.notice, job)
-        while len(made) < worker.resample:
+        say = partial(self.progress.notice, job)
+        while len(made) < context.resample:
             seed = derive(job.seed, "resample", len(made) + 1)
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, worker.device)
+            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, context.device)
             causes = disk.digest([identity, seed])
-            made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, worker.stop, drawn_alone=True))
+            made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, context.stop, drawn_alone=True))
             disk.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": made})
             (self.folder / REDRAWING).unlink(missing_ok=True)
 
     def is_scored(self) -> bool:
         """Whether scores and pictures of these very weights are there and whole."""
         made = {name: known for name, known in self.record["files"].items() if name not in TRAINED}
-        return "scores.json" in made and not any(disk.fault(self.folder / name, made[name]) for name in made)
+        return SCORES in made and not any(disk.fault(self.folder / name, made[name]) for name in made)
 
-    def score_control(self) -> Outcome:
-        """Score real images as samples, or exact prior draws as codes."""
+    def score_control(self) -> State:
+        """Measure real images as samples, or exact prior draws as codes."""
         job, (data, extractor) = self.job, self.begin()
-        context = (data, extractor, job.evaluation, job.seed, self.worker.device)
-        self.worker.progress.scoring(job)
-        self.keep("running")
+        context = (data, extractor, job.evaluation, job.seed, self.context.device)
+        self.progress.scoring(job)
+        self.keep(State.RUNNING)
         pictures = []
         if job.method == "real-images":
             evidence: Evidence = RealImages(*context)
             if data.grid:
                 sweeps = dict(zip(data.grid.names, data.grid.sweeps(TRAVERSAL), strict=True))
-                disk.write(self.folder / "sweeps.npz", partial(_save, arrays=sweeps))
-                pictures = ["sweeps.npz"]
+                disk.write(self.folder / SWEEPS, partial(_save, arrays=sweeps))
+                pictures = [SWEEPS]
         else:
             evidence = StandardNormal(job.training.latent, *context)
         self.finish(self.scores(evidence), *pictures)
-        return "done"
+        return State.DONE
 
     def scores(self, evidence: Evidence) -> Scores:
         """The scores of the run, from the last metric that was kept on."""
         started = time.perf_counter()
-        say, file = partial(self.worker.progress.notice, self.job), self.folder / "scores.partial.json"
+        say, file = partial(self.progress.notice, self.job), self.folder / PARTIAL
         identity = scores_identity(self.record)
         before = seconds_before(file, identity)
-        scores = evaluate(evidence, file, identity, say, self.worker.stop)
+        scores = evaluate(evidence, file, identity, say, self.context.stop)
         self.record["seconds_evaluation"] = round(before + time.perf_counter() - started, 3)
         return scores
 
@@ -182,35 +203,34 @@ class RunAtWork:
 
     def finish(self, scores: Scores, *pictures: str) -> None:
         """Write the scores and the record of a finished run."""
-        disk.write_json(self.folder / "scores.json", scores)
-        self.note("scores.json", *pictures)
+        disk.write_json(self.folder / SCORES, scores)
+        self.note(SCORES, *pictures)
         self.close()
 
     def close(self) -> None:
-        """Delete what was for going on, and note that the run is done."""
-        self.claim.check_held()
+        """Delete what an interrupted run would go on from, and write down that the run is done."""
+        self.lease.check_held()
         with disk.storage(self.folder):
-            for name in (*NAMES, "scores.partial.json"):
+            for name in (*NAMES, PARTIAL):
                 (self.folder / name).unlink(missing_ok=True)
             try:
                 redraws_of(self.folder, scores_identity(self.record))
             except RunError:  # of other scores than these
                 (self.folder / REDRAWN).unlink()
-        self.keep("done")
+        self.keep(State.DONE)
         self.is_done = True
 
     def trained(self, data: Data, spec: Spec) -> Method:
         """The trained method: its weights read where a run with the same settings left them, else trained now."""
-        job, worker = self.job, self.worker
+        job, device, stop = self.job, self.context.device, self.context.stop
         method = self.built(spec)
         if self.lacks_weights():
-            self.keep("running")
-            memory.forget_peak(worker.device)
-            images, validation = (resident(split.pixels, worker.device) for split in (data.train, data.validation))
+            self.keep(State.RUNNING)
+            memory.forget_peak(device)
+            images, validation = (resident(split.pixels, device) for split in (data.train, data.validation))
             checkpoints = self.checkpoints(data)
-            self.store(
-                train(method, images, validation, job.training, job.seed, self.tick, checkpoints, worker.stop), images
-            )
+            result = train(method, images, validation, job.training, job.seed, self.tick, checkpoints, stop)
+            self.store(result, images)
         try:
             method.load_state_dict(load_file(self.folder / self.weights))
         except (SafetensorError, RuntimeError) as error:
@@ -221,19 +241,18 @@ class RunAtWork:
         """The method before its training."""
         job, settings = self.job, self.job.training
         cls = METHODS[job.method_base]
-        device, precision = self.worker.device, settings.precision
+        device, precision = self.context.device, settings.precision
         method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, device, precision)
         self.record["parameters"] = sum(p.numel() for p in method.parameters())
         self.record["architecture"] = architecture(method)
         return method
 
     def lacks_weights(self) -> bool:
-        """Whether the run is to be trained: its weights or history are missing or damaged."""
+        """Whether the run is to be trained: its weights or its history, which are read whole, are not there."""
         recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
-        faults = [text for name, known in recorded.items() if (text := disk.fault(self.folder / name, known))]
-        if self.standing.state == "trained":
-            for text in faults:
-                self.worker.progress.notice(self.job, f"{text} The run is trained again.")
+        faults = {name: text for name, known in recorded.items() if (text := disk.fault(self.folder / name, known))}
+        for name in faults.keys() - self.standing.faults.keys():
+            self.progress.notice(self.job, f"{faults[name]} {self.standing.way(name)}")
         return len(recorded) < len(TRAINED) or bool(faults)
 
     def checkpoints(self, data: Data, seeds: int = 1) -> Checkpoints:
@@ -242,15 +261,15 @@ class RunAtWork:
             self.record["digest_weights"],
             data.fingerprint,
             self.record["environment"]["versions"]["method"],
-            self.worker.device,
+            self.context.device,
         ]
-        say = partial(self.worker.progress.notice, self.job)
-        return Checkpoints(self.folder, disk.digest(identity), self.worker.running.checkpoint_seconds, say, seeds)
+        say, seconds = partial(self.progress.notice, self.job), self.context.running.checkpoint_seconds
+        return Checkpoints(self.folder, disk.digest(identity), seconds, say, seeds)
 
     def tick(self, now: Tick) -> None:
         """Tell how far the training is. Raises Lost."""
-        self.worker.progress.tick(self.job, now)
-        self.claim.doing(epoch=now.epoch, epochs=now.epochs)
+        self.progress.tick(self.job, now)
+        self.lease.progress(epoch=now.epoch, epochs=now.epochs)
 
     def store(self, result: Trained, images: UInt8[Tensor, "n c h w"]) -> None:
         """Write the last and the best weights and the history of a training, and the record of a trained run."""
@@ -261,28 +280,20 @@ class RunAtWork:
             method.load_state_dict(weights)
             method.finish(encode(method, images))
             disk.write_weights(self.folder / name, method.state_dict(), header)
-        disk.write_text(self.folder / "history.csv", _csv(result.history))
+        disk.write_text(self.folder / HISTORY, _csv(result.history))
         recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
         self.note(*TRAINED)
         self.record |= {"updates": result.updates, "images_encoded": result.encoded}
         self.record["seconds_training"] = round(result.seconds, 3)
         self.record["seconds_checkpoints"] = round(result.seconds_checkpoints, 3)
-        peak = memory.peak(self.worker.device)
+        peak = memory.peak(self.context.device)
         if peak is not None:
             self.record["peak_memory"] = max(peak, self.record.get("peak_memory", 0))
         made = {name: self.record["files"][name] for name in TRAINED}
         if recorded and recorded != made:
             self.record["files"] = made  # without the scores of the old weights
-            self.worker.progress.notice(
-                self.job, "Trained again, it has other bits than before (see its environments)."
-            )
-        self.keep("trained")
-
-
-def where_in(error: Exception, job: Job) -> str:
-    """`file, line n: Error: text` for an exception out of a method's own file."""
-    place = where(error, Path(source_file(METHODS[job.method_base])))
-    return f"{place}: {type(error).__name__}: {error}"
+            self.progress.notice(self.job, "Trained again, it has other bits than before (see its environments).")
+        self.keep(State.TRAINED)
 
 
 def _pictures(evidence: ModelEvidence) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Jobs -> train -> evaluate -> store. What is finished is skipped; a failing run does not stop the others.
+"""All runs of a suite: what is finished is skipped, and a failing run does not stop the others.
 
-Whoever works on a run has claimed its folder, so that any number of runners can share one results folder.
+Whoever works on a run holds its folder, so that any number of runners can share one results folder.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,12 @@ from lvm_bench import disk
 from lvm_bench.errors import Stopped
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.provenance import code_digest
-from lvm_bench.execution.run import Outcome
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import require_files, require_precision
 from lvm_bench.execution.worker import Hire, Work, Worker
 from lvm_bench.registry import METHODS, source_file
 from lvm_bench.runs.lease import Holder, holder
-from lvm_bench.runs.record import FINISHED
-from lvm_bench.runs.standing import UNFINISHED, Standing, folder_of, is_left, survey_all, surveyed
+from lvm_bench.runs.standing import FINISHED, Standing, State, folder_of, left, survey_all, surveyed
 from lvm_bench.suites.job import Job, Suite
 
 POLL = 2.0  # seconds between two looks at runs that others work on
@@ -45,7 +43,7 @@ def run_suite(
     folder = results / suite.name
     disk.check_writable(disk.check_inside(results, folder))
     pairs = surveyed(suite, results)
-    todo = [job for job, standing in pairs if is_left(job, standing, results, retry_failed, resample)]
+    todo = [job for job, standing in pairs if left(standing, retry_failed=retry_failed, resample=resample)]
     require_files(todo, root)
     require_precision(todo, device)
     own = [standing.state for job, standing in pairs if not job.is_control]
@@ -54,19 +52,19 @@ def run_suite(
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
-    given_up = {job.name: standing.record for job, standing in pairs if standing.state == "failed"}
+    given_up = {job.name: standing.record for job, standing in pairs if standing.state == State.FAILED}
     retried = given_up if retry_failed else {}
     hire = partial(Worker, results, root, device, suite.running, given_up=retried, resample=resample)
     worker = hire(progress, stop)
     for job, standing in pairs:
-        if standing.state not in UNFINISHED:
-            worker.claims.tidy(folder_of(job, results))
+        if not left(standing):
+            worker.leases.tidy(folder_of(job, results))
     try:
         work = distribute(hire, progress, stop) if distribute else worker.work_all
         outcomes = share(todo, results, work, progress, stop)
     except Stopped:
-        left = sum(standing.state in UNFINISHED for standing in survey_all(suite.jobs, results))
-        progress.stopped(stop.reason, left, len(suite.jobs))
+        unfinished = sum(map(bool, map(left, survey_all(suite.jobs, results))))
+        progress.stopped(stop.reason, unfinished, len(suite.jobs))
         raise
     finally:
         progress.live.stop()  # it hides the terminal's cursor
@@ -74,14 +72,13 @@ def run_suite(
     if not retry_failed:
         for name, record in given_up.items():
             progress.failed(name, f"{record.get('reason', '')} (before; --retry-failed tries it again)")
-    return len(suite.broken) + list(outcomes.values()).count("failed") + (0 if retry_failed else len(given_up))
+    return len(suite.broken) + list(outcomes.values()).count(State.FAILED) + (0 if retry_failed else len(given_up))
 
 
 def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]]:
     """Of each method whose file changed after a run the first such run on a data set, and that file."""
-    trained = [
-        (job, standing) for job, standing in pairs if standing.state in ("done", "trained") and not job.is_control
-    ]
+    states = (State.DONE, State.TRAINED)
+    trained = [(job, standing) for job, standing in pairs if standing.state in states and not job.is_control]
     codes = {name: code_digest(job) for name, job in {job.method_base: job for job, _ in trained}.items()}
     found: dict[tuple[str, str], Job] = {}
     for job, standing in trained:
@@ -97,13 +94,13 @@ def share(
     work: Work,
     progress: Progress,
     stop: Stop,
-) -> dict[str, Outcome]:
-    """Work on jobs until none is left that another runner has claimed; its jobs are taken over if it dies."""
-    outcomes: dict[str, Outcome] = {}
+) -> dict[str, State]:
+    """Work on jobs until no other runner works on one of them; the jobs of a runner that dies are taken over."""
+    outcomes: dict[str, State] = {}
     while todo:
         found = list(work(todo))
         outcomes |= {job.name: outcome for job, outcome in found}
-        busy = [job for job, outcome in found if outcome == "busy"]
+        busy = [job for job, outcome in found if outcome == State.RUNNING]
         if stop():
             raise Stopped
         if busy:

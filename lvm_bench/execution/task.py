@@ -1,13 +1,15 @@
 """What a job needs before it can start: its data, feature space and device."""
 
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
 
+from lvm_bench import disk
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data, load
-from lvm_bench.errors import UserError
+from lvm_bench.errors import StorageError, UserError
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
 from lvm_bench.modelling.contract import Spec
@@ -20,6 +22,42 @@ class Task(NamedTuple):
 
     data: Data
     extractor: Extractor | None
+
+
+class Tasks:
+    """Loads the task of a job, and keeps the last one, or why it cannot be loaded, for the jobs that share it."""
+
+    def __init__(self, root: Path, device: str):
+        self.root, self.device = root, device
+        self._key = ""
+        self._task: Task | None = None
+        self._error: tuple[BaseException, TracebackType | None] | None = None
+
+    def __call__(self, job: Job) -> Task:
+        """The data and the feature space of a job. Raises whatever a data set or an extractor raises."""
+        key = _causes(job)
+        if key != self._key:
+            self._key, self._task, self._error = "", None, None  # frees the memory of the last one first
+            try:
+                data = load_data(job, self.root)
+                self._task = Task(data, extractor_of(job, data, self.root, self.device))
+            except StorageError:
+                raise
+            except (Exception, SystemExit) as error:
+                self._error = error, error.__traceback__
+            self._key = key
+        if self._error:
+            kept, trace = self._error
+            raise kept.with_traceback(trace)
+        assert self._task
+        return self._task
+
+
+def _causes(job: Job) -> str:
+    """A digest of whatever changes the data or the feature space of a job."""
+    training = job.training
+    limits = [training.train_images, training.validation_images, training.threads]
+    return disk.digest([job.dataset_base, job.options, *limits, job.evaluation.model_dump()])
 
 
 def require_precision(todo: list[Job], device: str) -> None:

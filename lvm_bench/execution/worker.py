@@ -9,15 +9,14 @@ from typing import Any
 import torch
 
 from lvm_bench import disk
-from lvm_bench.errors import DeviceError, Stopped, StorageError, UserError
+from lvm_bench.errors import DeviceError, Stopped, StorageError
 from lvm_bench.execution.progress import Listener
-from lvm_bench.execution.run import Outcome, RunAtWork
-from lvm_bench.execution.task import Task, extractor_of, load_data, spec_of
+from lvm_bench.execution.run import Context, RunAtWork
+from lvm_bench.execution.task import Tasks, spec_of
 from lvm_bench.modelling.contract import Method, resident
 from lvm_bench.registry import METHODS
-from lvm_bench.runs.lease import Leases
-from lvm_bench.runs.record import FINISHED
-from lvm_bench.runs.standing import folder_of, missing_redraws, survey
+from lvm_bench.runs.lease import Lease, Leases
+from lvm_bench.runs.standing import Left, Standing, State, folder_of, left, survey
 from lvm_bench.suites.job import Job, RunningSettings
 from lvm_bench.training import memory
 from lvm_bench.training.numerics import fixed_numerics
@@ -39,14 +38,12 @@ class Worker:
         given_up: dict[str, dict[str, Any]],
         resample: int = 0,
     ):
-        self.results, self.root, self.device = results, root, device
-        self.running, self.progress, self.stop = running, progress, stop
+        self.results, self.device, self.progress, self.stop = results, device, progress, stop
         self.given_up = given_up  # the records of the failed runs that are to be tried again
-        self.resample = resample  # further evaluations of each trained run
-        self.claims = Leases()
-        self._task: tuple[str, Task | UserError] | None = None
+        self.leases, self.tasks = Leases(), Tasks(root, device)
+        self.context = Context(device, running, progress, stop, resample, self.tasks)
 
-    def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, Outcome]]:
+    def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, State]]:
         """What became of each job, in order. Raises Stopped, StorageError and DeviceError."""
         for group in groups(jobs):
             ended = self.train_together(group) if len(group) > 1 else {}
@@ -55,17 +52,17 @@ class Worker:
                     raise Stopped
                 yield job, ended[job.name] if job.name in ended else self.work(job)
 
-    def train_together(self, jobs: list[Job]) -> dict[str, Outcome]:
+    def train_together(self, jobs: list[Job]) -> dict[str, State]:
         """Train the seeds of a method at a time where that is left to do; what became of those that failed.
 
         Each run is left as one that was trained alone. Raises Stopped, StorageError and DeviceError.
         """
-        ended: dict[str, Outcome] = {}
+        ended: dict[str, State] = {}
         with ExitStack() as held, fixed_numerics(jobs[0].training.threads):
             methods = {run: method for job in jobs for run, method in self._untrained(job, held)}
             if len(methods) < 2 or self.stop():
                 return {}
-            data, count = self.task(jobs[0]).data, len(methods)
+            data, count = self.tasks(jobs[0]).data, len(methods)
             images, validation = (resident(split.pixels, self.device) for split in (data.train, data.validation))
             memory.forget_peak(self.device)
             trainings = {
@@ -81,74 +78,82 @@ class Worker:
                 return {}
             for run, result in zip(trainings, results, strict=True):
                 try:
-                    if isinstance(result, Exception):
+                    if isinstance(result, BaseException):
                         raise result
                     run.store(result, images)
                 except (Stopped, StorageError):
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     ended[run.job.name] = self._failed(run, error)
         return ended
 
     def _untrained(self, job: Job, held: ExitStack) -> Iterator[tuple[RunAtWork, Method]]:
-        """The run of a job, claimed, and its method, if it is to be trained; what is in the way `work` finds again."""
-        folder = disk.check_inside(self.results, folder_of(job, self.results))
-        claim = self.claims.claim(folder)
-        if claim is None:
+        """The run of a job and its method, if the run is to be trained. Its folder is held until `held` closes.
+
+        What hinders a training is passed over: `work` finds it again.
+        """
+        lease = self._take(job)
+        if lease is None:
             return
-        held.enter_context(claim)
+        held.enter_context(lease)
         standing = survey(job, self.results)
-        retried = standing.state == "failed" and standing.record == self.given_up.get(job.name)
-        if standing.state not in ("new", "begun") and not retried:
+        if not self._left(job, standing).train:
             return
-        run = RunAtWork(job, folder, standing, self, claim)
+        run = RunAtWork(job, standing, self.context, lease)
         try:
             spec = spec_of(job, run.begin().data)
             method = run.built(spec)
             if METHODS[job.method_base].declines(spec) or not run.lacks_weights():
                 return
-            run.keep("running")
+            run.keep(State.RUNNING)
         except (Stopped, StorageError):
             raise
-        except Exception:
+        except (Exception, SystemExit):
             return
         for notice in standing.notices:
             self.progress.notice(job, notice)
         yield run, method
 
-    def work(self, job: Job) -> Outcome:
-        """Do what is left to do of a job; "busy" when another runner does.
+    def _take(self, job: Job) -> Lease | None:
+        """The right to work on the folder of a job; None while another runner has it."""
+        return self.leases.take(disk.check_inside(self.results, folder_of(job, self.results)))
+
+    def _left(self, job: Job, standing: Standing) -> Left:
+        """What is left to do of a job; of a failed one nothing, unless it is to be tried again."""
+        retried = standing.state == State.FAILED and standing.record == self.given_up.get(job.name)
+        return left(standing, retry_failed=retried, resample=self.context.resample)
+
+    def work(self, job: Job) -> State:
+        """Do what is left to do of a job, and return how it stands then; RUNNING while another runner works on it.
 
         Raises Stopped, StorageError and DeviceError.
         """
-        folder = disk.check_inside(self.results, folder_of(job, self.results))
-        claim = self.claims.claim(folder)
-        if claim is None:
-            return "busy"
-        with claim, fixed_numerics(job.training.threads):
+        lease = self._take(job)
+        if lease is None:
+            return State.RUNNING
+        with lease, fixed_numerics(job.training.threads):
             standing = survey(job, self.results)
-            short = missing_redraws(job, standing, self.results, self.resample) > 0
-            if standing.state in FINISHED and not short:
-                self.progress.elsewhere(job)
-                return "done"
-            if standing.state == "failed" and standing.record != self.given_up.get(job.name):
-                self.progress.failed(job.name, f"{standing.record.get('reason', '')} (in another runner)")
-                return "failed"
+            if not self._left(job, standing):
+                if standing.state == State.FAILED:
+                    self.progress.failed(job.name, f"{standing.record.get('reason', '')} (in another runner)")
+                else:
+                    self.progress.elsewhere(job)
+                return standing.state
             for notice in standing.notices:
                 self.progress.notice(job, notice)
             started = time.perf_counter()
-            made = RunAtWork(job, folder, standing, self, claim)
+            made = RunAtWork(job, standing, self.context, lease)
             try:
                 outcome = made.score_control() if job.is_control else made.train_and_score()
             except (Stopped, StorageError):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return self._failed(made, error)
-        if outcome == "done":
+        if outcome == State.DONE:
             self.progress.done(job, time.perf_counter() - started)
         return outcome
 
-    def _failed(self, run: RunAtWork, error: Exception) -> Outcome:
+    def _failed(self, run: RunAtWork, error: BaseException) -> State:
         """Note why a run failed. Raises DeviceError where it took the GPU with it."""
         outcome = run.failed(error)
         if self.device == "cuda":
@@ -162,33 +167,8 @@ class Worker:
                 ) from lost
         return outcome
 
-    def task(self, job: Job) -> Task:
-        """The data and the feature space of a job, loaded anew when they are not those of the job before."""
-        training, evaluation = job.training, job.evaluation
-        key = disk.digest(
-            [
-                job.dataset_base,
-                job.options,
-                training.train_images,
-                training.validation_images,
-                training.threads,
-                evaluation.model_dump(),
-            ]
-        )
-        if self._task is None or self._task[0] != key:
-            self._task = None  # frees the memory of the last one first
-            try:
-                data = load_data(job, self.root)
-                extractor = extractor_of(job, data, self.root, self.device)
-                self._task = (key, Task(data, extractor))
-            except UserError as error:  # once for all jobs of this data set
-                self._task = (key, error)
-        if isinstance(self._task[1], UserError):
-            raise self._task[1]
-        return self._task[1]
 
-
-Work = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
+Work = Callable[[list[Job]], Iterable[tuple[Job, State]]]
 
 Hire = Callable[[Listener, Callable[[], bool]], Worker]
 

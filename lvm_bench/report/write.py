@@ -23,7 +23,7 @@ from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, Composed, compose_
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
-from lvm_bench.runs.layout import SITE, site_folder, suite_folders
+from lvm_bench.runs.layout import CLAIMS, SITE, site_folder, suite_folders
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.text import one_line
@@ -122,10 +122,10 @@ def emit(
         for name in checksums.FOLDERS:
             disk.check_inside(folder.parent, place / name)
         disk.check_writable(place / "tables")
-    claim = Leases().claim(folder)
-    if claim is None:
+    lease = Leases().take(folder)
+    if lease is None:
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
-    with claim:
+    with lease:
         for name in checksums.FOLDERS:
             disk.sweep(folder / name)
             disk.sweep(site / name)
@@ -189,7 +189,7 @@ def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None,
     chosen = {made.name: made for made in _chosen(composed, names) if not (stem_end and isinstance(made, WordTable))}
     texts = {}
     if not stem_end:
-        texts[folder / "claims.csv"] = composed.verdicts.to_csv(index=False, lineterminator="\n")
+        texts[folder / CLAIMS] = composed.verdicts.to_csv(index=False, lineterminator="\n")
     for name, made in chosen.items():
         for suffix, text in _forms(made).items():
             texts[_file(folder, name, stem_end, suffix)] = text

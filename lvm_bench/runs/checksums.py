@@ -13,19 +13,27 @@ from pydantic import TypeAdapter, ValidationError
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.runs.layout import (
+    ABOUT,
+    CHECKSUMS,
+    CLAIMS,
+    FIGURES,
+    LEASE,
+    LOCK,
+    SUITE_HISTORY,
+    SUITE_REDRAWS,
+    SUITE_SCORES,
+    TABLES,
+)
 from lvm_bench.runs.record import Fingerprint, reason_of
 
-FILE = "files.json"
+GATHERED = (SUITE_SCORES, SUITE_HISTORY, ABOUT)  # what `report` reads again
 
-GATHERED = ("scores.csv", "history.csv", "about.json")  # what `report` reads again
+READ = (*GATHERED, SUITE_REDRAWS)  # the last where runs were measured more than once
 
-REDRAWN = "resampled.csv"  # where runs were measured more than once
+FILES = (*READ, CLAIMS)
 
-READ = (*GATHERED, REDRAWN)
-
-FILES = (*READ, "claims.csv")
-
-FOLDERS = ("tables", "figures")
+FOLDERS = (TABLES, FIGURES)
 
 RESTORE = "Restore it; or, when all its runs are here, delete it: `lvm-bench report` makes it again."
 
@@ -38,7 +46,7 @@ _FORMAT = TypeAdapter(dict[str, Fingerprint])
 
 def read(suite: Path) -> dict[str, dict[str, Any]]:
     """The fingerprints of the files that `report` wrote, by path; {} where it never did. RunError when damaged."""
-    file = suite / FILE
+    file = suite / CHECKSUMS
     if not file.exists():
         return {}
     way = "Restore it; or delete it, to have the files beside it taken as they are."
@@ -66,8 +74,11 @@ def outputs(suite: Path) -> list[str]:
     for folder in (suite / name for name in FOLDERS):
         if folder.is_dir() and not folder.is_symlink():
             places += sorted(folder.iterdir())
-    hidden = (disk.TEMPORARY, ".lock", ".lease")
-    files = (file for file in places if file.is_file() and not file.is_symlink() and not file.name.startswith(hidden))
+    files = (
+        file
+        for file in places
+        if file.is_file() and not file.is_symlink() and not file.name.startswith((disk.TEMPORARY, LOCK, LEASE))
+    )
     return [str(file.relative_to(suite)) for file in files]
 
 
@@ -87,7 +98,7 @@ def write(suite: Path, listed: dict[str, dict[str, Any]], written: Iterable[Path
     kept = {name: known for name, known in listed.items() if (suite / name).is_file()}
     made = {os.path.relpath(file, suite).replace(os.sep, "/"): disk.fingerprint(file) for file in written}
     if kept or made:
-        disk.write_record(suite / FILE, kept | made)
+        disk.write_record(suite / CHECKSUMS, kept | made)
     else:
-        with disk.storage(suite / FILE):
-            (suite / FILE).unlink(missing_ok=True)
+        with disk.storage(suite / CHECKSUMS):
+            (suite / CHECKSUMS).unlink(missing_ok=True)

@@ -10,8 +10,9 @@ import pandas as pd
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, comparable, suite_record
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.layout import SUITE_HISTORY, SUITE_REDRAWS, SUITE_SCORES
 from lvm_bench.runs.record import COSTS, Run, read_runs
-from lvm_bench.runs.redraws import Redraws, collect_redraws, read_redraws, write_redraws
+from lvm_bench.runs.redraw_files import Redraws, collect_redraws, read_redraws, write_redraws
 from lvm_bench.runs.score_files import (
     Complain,
     History,
@@ -67,8 +68,8 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     if {*checksums.GATHERED} <= listed.keys() and before.lists_done and told <= ended.keys():
         old, epochs, drawn = {}, {}, {}  # every finished run is here, and reading these takes a second or two
     else:
-        old, epochs = read_scores(folder / "scores.csv"), read_history(folder / "history.csv")
-        drawn = read_redraws(folder / checksums.REDRAWN)
+        old, epochs = read_scores(folder / SUITE_SCORES), read_history(folder / SUITE_HISTORY)
+        drawn = read_redraws(folder / SUITE_REDRAWS)
     committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
     _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
@@ -106,13 +107,13 @@ def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> l
     if any(run.folder for run in found.runs):
         # files.json leaves them out while they change: a report that is killed here leaves no false alarm.
         checksums.write(folder, {name: known for name, known in listed.items() if name not in checksums.GATHERED}, [])
-        write_scores(folder / "scores.csv", found.scores)
-        write_history(folder / "history.csv", found.history)
+        write_scores(folder / SUITE_SCORES, found.scores)
+        write_history(folder / SUITE_HISTORY, found.history)
         suite_record.write(folder, found.about)
         if found.redraws:
-            write_redraws(folder / checksums.REDRAWN, found.redraws)
+            write_redraws(folder / SUITE_REDRAWS, found.redraws)
         else:
-            (folder / checksums.REDRAWN).unlink(missing_ok=True)
+            (folder / SUITE_REDRAWS).unlink(missing_ok=True)
         checksums.write(folder, listed, _gathered(folder))
     return _gathered(folder)
 

@@ -1,4 +1,7 @@
-"""Where everything stands in a results folder: the names of its files and folders."""
+"""Where everything stands in a results folder: the name of every file and folder, once.
+
+The names of a training's checkpoints stand in training/checkpoint.py, which knows nothing of results.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +11,13 @@ from lvm_bench import disk
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.text import check_name, is_name
 
-RECORD, SCORES, HISTORY, IMAGES, SWEEPS = "job.json", "scores.json", "history.csv", "images.npz", "sweeps.npz"
+# Of a run
 
-CODES = "codes.npz"
+RECORD, SCORES, HISTORY = "job.json", "scores.json", "history.csv"
+
+PARTIAL = "scores.partial.json"  # the scores of an evaluation that is not finished
+
+IMAGES, SWEEPS, CODES = "images.npz", "sweeps.npz", "codes.npz"
 
 MOST_CODES = 1000  # held-out codes that a run leaves for figures
 
@@ -18,11 +25,23 @@ REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and i
 
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
 
-TRAINED = (HISTORY, "model.safetensors", "best.safetensors")
+TRAINED = (HISTORY, *WEIGHTS.values())
 
 SITE = "site"  # the folder of all that `report` renders from what it commits; git need not hold it
 
 MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
+
+LOCK, LEASE = ".lock", ".lease.json"  # of whoever works on a folder, a run's or a suite's
+
+# Of a suite: what `report` writes
+
+SUITE_SCORES, SUITE_HISTORY, SUITE_REDRAWS = "scores.csv", "history.csv", "resampled.csv"
+
+ABOUT, CLAIMS, PAGE = "about.json", "claims.csv", "report.html"
+
+TABLES, FIGURES = "tables", "figures"  # folders
+
+CHECKSUMS = "files.json"  # of all of these
 
 Key = tuple[str, str, int]  # data set, method, seed
 
@@ -36,7 +55,7 @@ def suite_folders(results: Path, suite: str | None) -> list[Path]:
         folder.name: folder
         for folder in sorted(results.glob("*"))
         if is_name(folder.name)
-        if (folder / "runs").is_dir() or any((folder / name).is_file() for name in ("scores.csv", "files.json"))
+        if (folder / "runs").is_dir() or any((folder / name).is_file() for name in (SUITE_SCORES, CHECKSUMS))
     }
     if not found:
         raise UserError(f"{results}: no results here. Run a suite first, for instance: lvm-bench run --suite quick")
@@ -81,8 +100,8 @@ def is_seed(digits: str) -> bool:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what somebody at work leaves first: a claim and half-written files."""
-    return all(name.startswith((".lock", ".lease", disk.TEMPORARY)) for name in os.listdir(folder))
+    """Whether a folder holds nothing but what somebody at work leaves first: a lease and half-written files."""
+    return all(name in (LOCK, LEASE) or name.startswith(disk.TEMPORARY) for name in os.listdir(folder))
 
 
 def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) -> Path:

@@ -15,8 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lvm_bench import disk
-
-LOCK, LEASE = ".lock", ".lease.json"
+from lvm_bench.runs.layout import LEASE, LOCK
 
 TOUCH = 30.0  # seconds between two signs of life
 
@@ -26,7 +25,7 @@ CONFIRM = 90.0  # seconds for which a lease is watched before it is taken over: 
 
 
 class Lost(Exception):
-    """Another machine has taken over what was claimed here."""
+    """Another machine has taken over a folder that was held here."""
 
     def __init__(self, folder: Path):
         super().__init__(
@@ -66,13 +65,13 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
 
-    def doing(self, **facts: Any) -> None:
-        """Note how far the work is, for whoever reads the lease; Lost when the claim was."""
+    def progress(self, **facts: Any) -> None:
+        """Note how far the work is, for whoever reads the lease. Raises Lost when another machine holds the folder."""
         self._doing = facts
         self.check_held()
 
     def check_held(self) -> None:
-        """Lost when the claim was."""
+        """Raise Lost when another machine holds the folder."""
         if not self.is_held():
             raise Lost(self.folder)
 
@@ -109,15 +108,15 @@ class Lease:
 
 
 class Leases:
-    """Claims folders, and remembers since when it has seen each foreign lease unchanged."""
+    """Takes folders, and remembers since when it has seen each foreign lease unchanged."""
 
     def __init__(self) -> None:
         self._seen: dict[Path, tuple[Any, float]] = {}
 
-    def claim(self, folder: Path) -> Lease | None:
-        """The right to work on a folder, created where it is missing; None while somebody else has it.
+    def take(self, folder: Path) -> Lease | None:
+        """The right to work on a folder, which is created where it is missing; None while somebody else has it.
 
-        What a killed process left half written in it is deleted. Raises StorageError where it cannot be written.
+        Deletes what a killed process left half written in it. Raises StorageError where it cannot be written.
         """
         with disk.storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -141,9 +140,9 @@ class Leases:
     def tidy(self, folder: Path) -> None:
         """Delete what a process left that was killed between its last write and its release of a folder."""
         if (folder / LOCK).exists() or (folder / LEASE).exists():
-            claim = self.claim(folder)
-            if claim:
-                claim.release()
+            lease = self.take(folder)
+            if lease:
+                lease.release()
 
     def _lease(self, folder: Path) -> int | None:
         """A new lease, in the place of one that is void; None while another machine's is valid."""

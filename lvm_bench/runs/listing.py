@@ -1,4 +1,4 @@
-"""How far each run is: what `lvm-bench list runs` prints, by reading alone."""
+"""How far each run is: what `lvm-bench list runs` prints. It reads alone."""
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -7,13 +7,14 @@ from typing import Any
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs import suite_record
-from lvm_bench.runs.layout import Key, run_folder, run_folders, suite_folders
-from lvm_bench.runs.lease import holder, is_alive
-from lvm_bench.runs.record import FINISHED, Run, read_runs
+from lvm_bench.runs.layout import Key, run_folders, suite_folders
+from lvm_bench.runs.lease import holder
+from lvm_bench.runs.record import LONGEST, check_links, unreadable
+from lvm_bench.runs.standing import Standing, State, stand
 from lvm_bench.text import columns, one_line
 from lvm_bench.training import checkpoint
 
-STATES = ("running", "interrupted", "trained", "done", "failed", "declined", "damaged", "committed")
+STATES = tuple(state.value for state in State if state != State.NEW)  # that a listed run can be in
 
 _HEADER = ("RUN", "STATE", "EPOCH", "SECONDS", "DEVICE", "REASON")
 
@@ -21,9 +22,9 @@ Row = dict[str, Any]
 
 
 def rows(results: Path, suite: str | None, states: Collection[str], complain: Callable[[str], object]) -> list[Row]:
-    """What is known of each run of one suite or all, of those in the given states alone where there are any.
+    """What is known of each run of one suite or of all; where `states` are given, of the runs in these alone.
 
-    A damaged about.json is complained about. UserError when there are no results.
+    Complains about a damaged about.json. UserError when there are no results.
     """
     with disk.nothing_to_collect():
         found = [row for folder in suite_folders(results, suite) for row in _rows(folder, complain)]
@@ -31,59 +32,62 @@ def rows(results: Path, suite: str | None, states: Collection[str], complain: Ca
 
 
 def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
-    runs, damaged = read_runs(suite)
-    known = {run.key: run for run in runs}
+    disk.check_inside(suite.parent, suite / "runs")
     try:
-        only_told = {run.key: run for run in suite_record.read(suite).runs}
+        committed = {run.key: run for run in suite_record.read(suite).runs}
     except RunError as error:
         complain(str(error))
-        only_told = {}
+        committed = {}
     here = {key: folder for folder, key in run_folders(suite)}
-    for key in sorted({*here, *only_told}):
-        if key not in here:
-            yield _row(suite, key, only_told[key], "committed")
-        elif key in damaged:
-            yield _row(suite, key, None, _unless_at_work(here[key], "damaged"), damaged[key])
-        else:
-            yield _row(suite, key, known.get(key), _state(here[key], known.get(key)))
+    for key in sorted({*here, *committed}):
+        if key in here:
+            try:
+                check_links(suite, here[key])
+                yield _row_here(suite, stand(here[key], key))
+            except OSError as error:
+                yield _row(suite, key, State.DAMAGED, unreadable(here[key], error))
+            except RunError as error:
+                yield _row(suite, key, State.DAMAGED, str(error))
+            continue
+        run = committed[key]
+        row = _row(suite, key, State.COMMITTED, f"{run.status}: {run.reason}" if run.reason else "")
+        row |= _told(run.settings, [run.seconds_training, run.seconds_evaluation], run.environments[-1:])
+        yield row | ({"epoch": row["epochs"]} if run.status == State.DONE else {})
 
 
-def _state(folder: Path, run: Run | None) -> str:
-    if run and run.status in FINISHED:
-        return run.status
-    ended = {"trained": "trained", "failed": "failed"}.get(run.status, "interrupted") if run else "interrupted"
-    return _unless_at_work(folder, ended)
-
-
-def _unless_at_work(folder: Path, state: str) -> str:
-    return "running" if is_alive(folder) else state
-
-
-def _row(suite: Path, key: Key, run: Run | None, state: str, reason: str = "") -> Row:
-    """One run as plain JSON; None for what is not known."""
-    row: Row = {"suite": suite.name, "dataset": key[0], "method": key[1], "seed": key[2], "state": state}
-    row |= {"epoch": None, "epochs": None, "seconds": None, "device": None, "reason": one_line(reason)}
-    if run:
-        ended = run.status in ("trained", "done")
-        spent = [seconds for seconds in (run.seconds_training, run.seconds_evaluation) if seconds is not None]
-        row["epochs"] = (run.settings or {}).get("epochs")
-        row["epoch"] = row["epochs"] if ended else None
-        row["seconds"] = round(sum(spent), 3) if spent else None
-        row["device"] = one_line(run.environments[-1]["device"]) if run.environments else None
-        told = f"{run.status}: {run.reason}" if state == "committed" and run.reason else run.reason
-        row["reason"] = one_line(told)
-    if state == "running":
-        row |= _doing(suite, key)
-    if state == "interrupted" and run:
-        row["epoch"] = len(checkpoint.history(run_folder(suite.parent, suite.name, *key)))
+def _row_here(suite: Path, standing: Standing) -> Row:
+    """The row of a run whose folder is here."""
+    record, state = standing.record, standing.state
+    reason = "" if state == State.RUNNING else " ".join(standing.notices) or record.get("reason", "")[:LONGEST]
+    row = _row(suite, standing.key, state, reason)
+    if record:
+        seconds = [record.get("seconds_training"), record.get("seconds_evaluation")]
+        row |= _told(record["settings"], seconds, [record["environment"]])
+    if state in (State.TRAINED, State.DONE):
+        row["epoch"] = row["epochs"]
+    elif state == State.INTERRUPTED and record:
+        row["epoch"] = len(checkpoint.history(standing.folder))
+    elif state == State.RUNNING:
+        held = holder(standing.folder)
+        doing = held.doing if held else {}
+        row |= {name: doing[name] for name in ("epoch", "epochs") if type(doing.get(name)) is int}
     return row
 
 
-def _doing(suite: Path, key: Key) -> Row:
-    """How far somebody at work is, as the lease says."""
-    held = holder(run_folder(suite.parent, suite.name, *key))
-    doing = held.doing if held else {}
-    return {name: doing[name] for name in ("epoch", "epochs") if type(doing.get(name)) is int} | {"reason": ""}
+def _row(suite: Path, key: Key, state: State, reason: str) -> Row:
+    """A row as plain JSON; None for what is not known."""
+    row: Row = {"suite": suite.name, "dataset": key[0], "method": key[1], "seed": key[2], "state": state.value}
+    return row | {"epoch": None, "epochs": None, "seconds": None, "device": None, "reason": one_line(reason)}
+
+
+def _told(settings: dict[str, Any] | None, seconds: list[float | None], environments: Collection[Any]) -> Row:
+    """What a record says of epochs, seconds and device."""
+    spent = [each for each in seconds if each is not None]
+    return {
+        "epochs": (settings or {}).get("epochs"),
+        "seconds": round(sum(spent), 3) if spent else None,
+        "device": next((one_line(environment["device"]) for environment in environments), None),
+    }
 
 
 def table(rows: list[Row]) -> list[str]:

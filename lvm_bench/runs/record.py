@@ -1,4 +1,4 @@
-"""The runs of a results folder, as their own records tell: what `report`, `list runs` and `verify` read."""
+"""job.json, the record of a run: its format, and the runs of a suite as their records tell."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,18 +11,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.job import CONTROLS, Plan
 from lvm_bench.text import check_name, one_line
-
-FINISHED = ("done", "declined")  # status of runs with nothing left to do
 
 AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
 
-COSTS = ("parameters", "updates", "images_encoded", "seconds_training", "seconds_evaluation", "peak_memory")
-
 DELETE = "Delete the folder and give its `lvm-bench run` again."
 
-Status = Literal["running", "trained", "done", "failed", "declined"]
+Status = Literal["running", "trained", "done", "failed", "declined"]  # states of `standing.State` that are kept
 
 MOST_SECONDS = 1e12
 
@@ -79,17 +75,6 @@ class Environment(_Checked):
     date: str = ""
 
 
-class Plan(_Checked):
-    """What a suite says around a run."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    description: str
-    order: Count
-    seeds: list[Count]
-    axis: str = ""
-
-
 class Fingerprint(_Checked):
     """A file's size and SHA-256."""
 
@@ -102,15 +87,35 @@ Layer = Annotated[str, Field(max_length=100)]
 Architecture = dict[Literal["encoder", "decoder", "adversary"], Annotated[list[Layer], Field(max_length=1000)]]
 
 
-class _Record(_Checked):
-    """The format of job.json."""
+class Costs(_Checked):
+    """What a run cost."""
 
-    suite: str
+    parameters: Count | None = None
+    updates: Count | None = None  # of the model
+    images_encoded: Count | None = None  # in training
+    seconds_training: Seconds | None = None
+    seconds_evaluation: Seconds | None = None
+    peak_memory: Count | None = None  # MiB
+
+
+COSTS = tuple(Costs.model_fields)
+
+
+class Kept(Costs):
+    """What both job.json and about.json keep of a run."""
+
     dataset: Name
     method: Name
     seed: Count
     status: Status
     reason: str = ""
+    fingerprint: str = ""  # of the data
+
+
+class _Record(Kept):
+    """The format of job.json."""
+
+    suite: str
     settings: InstanceOf[dict]
     conditions: InstanceOf[dict]
     digest_weights: str
@@ -118,15 +123,8 @@ class _Record(_Checked):
     plan: Plan
     facts: Annotated[Facts | None, BeforeValidator(lambda facts: facts or None)] = None
     extractor: str | None = None
-    fingerprint: str = ""
     environment: Environment
     earlier_environments: list[Environment] = []
-    parameters: Count | None = None
-    updates: Count | None = None
-    images_encoded: Count | None = None
-    seconds_training: Seconds | None = None
-    seconds_evaluation: Seconds | None = None
-    peak_memory: Count | None = None
     architecture: Architecture | None = None
     files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
 
@@ -195,15 +193,25 @@ def read_runs(suite: Path) -> tuple[list[Run], dict[Key, str]]:
     runs, damaged = [], {}
     for folder, key in run_folders(suite):
         try:
-            if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
-                disk.check_inside(suite.parent, folder)
+            check_links(suite, folder)
             runs.append(_run(folder, key, pool))
         except OSError as error:
-            damaged[key] = f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
+            damaged[key] = unreadable(folder, error)
         except RunError as error:
             if (folder / RECORD).exists() or not is_empty(folder):
                 damaged[key] = f"{error} {DELETE}"
     return runs, damaged
+
+
+def check_links(suite: Path, folder: Path) -> None:
+    """RunError when a link leads the folder of a run out of the results."""
+    if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
+        disk.check_inside(suite.parent, folder)
+
+
+def unreadable(folder: Path, error: OSError) -> str:
+    """What is said of a folder that the system does not let us read."""
+    return f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
 
 
 class _Pool:

@@ -1,39 +1,140 @@
-"""How far each run of a suite is, and what is left to do of it."""
+"""Which states a run can be in, in which one it is by its folder, and what is left to do of it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.runs.layout import TRAINED, run_folder
+from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, is_empty, run_folder
+from lvm_bench.runs.lease import is_alive
 from lvm_bench.runs.record import checked_record, scores_identity
 from lvm_bench.runs.redraws import redraws_of
-from lvm_bench.suites.job import Job, Suite
-
-UNFINISHED = ("new", "begun", "trained")
+from lvm_bench.suites.job import CONTROLS, Job, Suite
 
 
-@dataclass
+class State(StrEnum):
+    """How far a run is. Those that job.json keeps are `record.Status`."""
+
+    NEW = "new"  # nothing of it is there
+    RUNNING = "running"  # somebody works on it
+    INTERRUPTED = "interrupted"  # it was begun, and nobody works on it
+    TRAINED = "trained"  # its weights are there, and it waits for its scores
+    DONE = "done"  # its scores are there
+    FAILED = "failed"  # it raised an error; --retry-failed tries it again
+    DECLINED = "declined"  # its method does not take its data set
+    DAMAGED = "damaged"  # a file is missing or is not the recorded one; `run` makes it anew
+    COMMITTED = "committed"  # its folder is not here, what a report wrote of it is
+
+
+FINISHED = (State.DONE, State.DECLINED)  # nothing is left to do
+
+
+@dataclass(frozen=True)
 class Standing:
-    """How far a run is, by its folder alone; `notices` name what was found damaged."""
+    """The state of a run by its folder, its record, and what is wrong with each of its files."""
 
-    state: Literal["new", "begun", "trained", "done", "declined", "failed"]
-    record: dict[str, Any] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
+    state: State
+    folder: Path
+    key: Key
+    record: dict[str, Any] = field(default_factory=dict)  # {} where there is none that can be trusted
+    faults: dict[str, str] = field(default_factory=dict)  # by file name, a sentence each
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it measures the floor of a metric, without a model."""
+        return self.key[1] in CONTROLS
+
+    @property
+    def notices(self) -> list[str]:
+        """For each file that is not as it should be, a sentence and what `run` does about it."""
+        return [f"{fault} {self.way(name)}" for name, fault in self.faults.items()]
+
+    def way(self, name: str) -> str:
+        """What `run` does when it finds this file damaged."""
+        trains = name in (RECORD, *TRAINED) and not self.is_control
+        measures = name not in TRAINED
+        does = " and ".join(word for word, said in (("trains", trains), ("measures", measures)) if said)
+        again = " --retry-failed" if self.state == State.FAILED else ""
+        return f"`lvm-bench run{again}` {does} this run anew."
 
 
-def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:
-    """How far each run of a suite is, controls first; UserError naming every run that has other settings."""
-    everything = [*suite.controls, *suite.jobs]
-    return list(zip(everything, survey_all(everything, results), strict=True))
+@dataclass(frozen=True)
+class Left:
+    """What is left to do of a run; false where nothing is."""
+
+    train: bool = False
+    score: bool = False
+    redraws: int = 0
+
+    def __bool__(self) -> bool:
+        return self.train or self.score or self.redraws > 0
 
 
-def is_left(job: Job, standing: Standing, results: Path, retry_failed: bool, resample: int) -> bool:
-    """Whether `run` works on a run that stands so."""
-    if retry_failed:
-        return standing.state == "failed"
-    return standing.state in UNFINISHED or missing_redraws(job, standing, results, resample) > 0
+def stand(folder: Path, key: Key) -> Standing:
+    """How a run stands by its folder alone, without writing."""
+    found = at_rest(folder, key)
+    if found.state not in (State.NEW, *FINISHED) and is_alive(folder):
+        return replace(found, state=State.RUNNING)
+    return found
+
+
+def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
+    """How a run stands if nobody works on it; the files named in `but` are not looked at."""
+    if not folder.is_dir():
+        return Standing(State.NEW, folder, key)
+    if not (folder / RECORD).exists() and is_empty(folder):
+        return Standing(State.INTERRUPTED, folder, key)
+    try:
+        record = checked_record(folder, key)
+    except RunError as error:
+        return Standing(State.DAMAGED, folder, key, {}, {RECORD: str(error)})
+    # `run` reads the other files before it uses them, and `verify` reads them all: here gigabytes would be read.
+    faults = faults_of(folder, record, lambda name: name.endswith((".json", ".csv")), but)
+    state = State.INTERRUPTED if record["status"] == State.RUNNING else State(record["status"])
+    if faults and state not in (State.FAILED, State.DECLINED):
+        state = State.DAMAGED
+    return Standing(state, folder, key, record, faults)
+
+
+def faults_of(
+    folder: Path, record: dict[str, Any], whole: Callable[[str], bool], but: Container[str] = ()
+) -> dict[str, str]:
+    """What is wrong with a run's files, by name. Where not `whole(name)` a file is judged by its size alone."""
+    known, status, is_control = record["files"], record["status"], record["method"] in CONTROLS
+    needed = [*TRAINED] if status in (State.TRAINED, State.DONE) and not is_control else []
+    needed += [SCORES] if status == State.DONE else []
+    missing = (name for name in needed if name not in known)
+    found = {name: f"{folder / name}: is not in the record of a run that is {status}." for name in missing}
+    for name, expected in known.items():
+        if name not in but and (fault := disk.fault(folder / name, expected, whole=whole(name))):
+            found[name] = fault
+    return found
+
+
+def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -> Left:
+    """What `run` has to do of a run, of which `resample` further evaluations are wanted.
+
+    With `retry_failed` only failed runs are worked on, else all but those. A training that was interrupted counts
+    whole.
+    """
+    if standing.state in (State.DECLINED, State.COMMITTED) or retry_failed != (standing.state == State.FAILED):
+        return Left()
+    sound = standing.record.get("files", {}).keys() - standing.faults.keys()
+    train = not standing.is_control and not sound >= {*TRAINED}
+    score = standing.record.get("status") != State.DONE or bool(standing.faults.keys() - {*TRAINED})
+    redraws = 0 if standing.is_control else max(resample - (0 if train or score else _redrawn(standing, resample)), 0)
+    return Left(train, score, redraws)
+
+
+def _redrawn(standing: Standing, wanted: int) -> int:
+    """How many further evaluations of its scores a run has, 0 where none are wanted."""
+    try:
+        return len(redraws_of(standing.folder, scores_identity(standing.record))) if wanted else 0
+    except RunError:
+        return 0
 
 
 def folder_of(job: Job, results: Path) -> Path:
@@ -41,19 +142,14 @@ def folder_of(job: Job, results: Path) -> Path:
     return run_folder(results, job.suite, job.dataset, job.method, job.seed)
 
 
-def missing_redraws(job: Job, standing: Standing, results: Path, wanted: int) -> int:
-    """How many further evaluations a trained and scored run has fewer than are wanted."""
-    if not wanted or standing.state != "done" or job.is_control:
-        return 0
-    try:
-        made = len(redraws_of(folder_of(job, results), scores_identity(standing.record)))
-    except RunError:
-        made = 0
-    return max(wanted - made, 0)
+def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:
+    """How each run of a suite stands, controls first; UserError naming every run that has other settings."""
+    everything = [*suite.controls, *suite.jobs]
+    return list(zip(everything, survey_all(everything, results), strict=True))
 
 
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
-    """How far each job is; UserError naming every run that has other settings."""
+    """How each job stands; UserError naming every run that has other settings."""
     standings, problems = [], []
     with disk.nothing_to_collect():
         for job in jobs:
@@ -68,38 +164,20 @@ def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
 
 
 def survey(job: Job, results: Path) -> Standing:
-    """How far a run is by its folder, damaged files counting as missing; UserError when it has other settings."""
-    folder = folder_of(job, results)
-    if not (folder / "job.json").exists():
-        return Standing("new")
-    try:
-        record = checked_record(folder, (job.dataset, job.method, job.seed))
-    except RunError as error:
-        return Standing("new", {}, [f"{error} It counts as missing."])
-    status = record["status"]
-    if record["digest_scores"] != disk.digest(job.scores_settings()):
-        if status in ("failed", "declined") or job.is_control:  # nothing that took long is lost
-            return Standing("new")
-        same_weights = record["digest_weights"] == disk.digest(job.weights_settings())
-        if not (same_weights and status in ("trained", "done") and not (folder / "scores.json").exists()):
-            raise UserError(_other_settings(folder, record["settings"], job.scores_settings(), same_weights))
-        return Standing("trained", record)
-    if status in ("failed", "declined"):
-        return Standing(status, record)
-    if status != "done":
-        return Standing("trained" if status == "trained" else "begun", record)
-    # The weights and the pictures by their size alone: gigabytes in a large suite, and `verify` reads them.
-    needed = ("scores.json",) if job.is_control else (*TRAINED, "scores.json")
-    faults = {name: f"{folder / name}: is not in the record." for name in needed if name not in record["files"]}
-    faults |= {
-        name: text
-        for name, known in record["files"].items()
-        if (text := disk.fault(folder / name, known, whole=name.endswith((".json", ".csv"))))
-    }
-    notices = [f"{text} It is made again." for text in faults.values()]
-    if not faults:
-        return Standing("done", record)
-    return Standing("begun" if set(TRAINED) & faults.keys() else "trained", record, notices)
+    """How the run of a job stands if nobody else works on it; UserError when it has other settings."""
+    standing = at_rest(folder_of(job, results), (job.dataset, job.method, job.seed))
+    record = standing.record
+    if not record or record["digest_scores"] == disk.digest(job.scores_settings()):
+        return standing
+    if record["status"] in (State.FAILED, State.DECLINED) or job.is_control:  # nothing that took long is lost
+        return Standing(State.NEW, standing.folder, standing.key)
+    same_weights = record["digest_weights"] == disk.digest(job.weights_settings())
+    is_trained = record["status"] in (State.TRAINED, State.DONE)
+    if not (same_weights and is_trained and not (standing.folder / SCORES).exists()):
+        raise UserError(_other_settings(standing.folder, record["settings"], job.scores_settings(), same_weights))
+    faults = {name: fault for name, fault in standing.faults.items() if name in TRAINED}
+    status = {"status": State.TRAINED.value}  # its scores are of other settings
+    return replace(standing, state=State.DAMAGED if faults else State.TRAINED, record=record | status, faults=faults)
 
 
 def _other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], same_weights: bool) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.checksums import RESTORE
+from lvm_bench.runs.layout import ABOUT
 from lvm_bench.runs.record import (
     COSTS,
     LONGEST,
@@ -17,14 +18,11 @@ from lvm_bench.runs.record import (
     Count,
     Environment,
     Facts,
+    Kept,
     Name,
     Run,
-    Seconds,
-    Status,
     reason_of,
 )
-
-FILE = "about.json"
 
 _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint")
 
@@ -55,30 +53,16 @@ class About:
         return self.facts(dataset).get("seeds", self.seeds)
 
 
-class _Entry(BaseModel):
+class _Entry(Kept):
     """A run in about.json. It gives its settings, conditions and environments by their places in the lists."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-    dataset: Name
-    method: Name
-    seed: Count
-    status: Status
-    reason: str = ""
     settings: int | None = None
     conditions: int | None = None
     architecture: int | None = None
     environment: int | None = None
-    earlier_environments: list[int] = []
+    earlier_environments: list[int] = Field(default_factory=list)
     digest_weights: str = ""
     digest_scores: str = ""
-    parameters: Count | None = None
-    updates: Count | None = None
-    images_encoded: Count | None = None
-    seconds_training: Seconds | None = None
-    seconds_evaluation: Seconds | None = None
-    peak_memory: Count | None = None
-    fingerprint: str = ""
 
 
 class _Dataset(Facts):
@@ -120,7 +104,7 @@ def read(folder: Path) -> About:
 
     A file of old has neither its runs nor a seal.
     """
-    file = folder / FILE
+    file = folder / ABOUT
     if not file.exists():
         return About(lists_done=False)
     try:
@@ -222,7 +206,7 @@ def write(folder: Path, about: About) -> None:
         "runs": [lists.entry(run) for run in about.runs],
     }
     record |= {"axis": about.axis} if about.axis else {}
-    disk.write_record(folder / FILE, record | lists.distinct)
+    disk.write_record(folder / ABOUT, record | lists.distinct)
 
 
 class _Lists:

@@ -1,4 +1,4 @@
-"""`lvm-bench verify`: every file of a results folder read anew. Reads alone, and follows no link out of the folder."""
+"""`lvm-bench verify` reads every file of a results folder anew. It writes nothing and follows no link out of it."""
 
 import hashlib
 import json
@@ -12,30 +12,29 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, suite_record
 from lvm_bench.runs.layout import (
-    IMAGES,
+    ABOUT,
+    CHECKSUMS,
+    LEASE,
+    LOCK,
     MADE,
+    PARTIAL,
     RECORD,
     REDRAWING,
     REDRAWN,
     SCORES,
-    SWEEPS,
-    TRAINED,
+    SUITE_SCORES,
     Key,
-    is_empty,
     run_folders,
     suite_folders,
 )
-from lvm_bench.runs.lease import LEASE, LOCK, is_alive
-from lvm_bench.runs.record import AGAIN, DELETE, FINISHED, checked_record, scores_identity
-from lvm_bench.runs.redraws import checked_redraws, redraws_of
+from lvm_bench.runs.lease import is_alive
+from lvm_bench.runs.record import DELETE, scores_identity, unreadable
+from lvm_bench.runs.redraw_files import checked_redraws
+from lvm_bench.runs.redraws import redraws_of
 from lvm_bench.runs.score_files import ScoresByRun, read_scores, scores_of
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.runs.standing import FINISHED, Standing, State, at_rest, faults_of
 from lvm_bench.text import counted, listed, one_line
 from lvm_bench.training import checkpoint
-
-PARTIAL = "scores.partial.json"
-
-CLAIM = (LOCK, LEASE)
 
 OF_NOBODY = "was left by a process that was killed. Delete it."
 
@@ -81,7 +80,7 @@ class _Reader:
                 try:
                     yield from self.run(folder, key)
                 except OSError as error:
-                    yield f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
+                    yield unreadable(folder, error)
         if is_alive(self.suite):
             self.found.at_work += 1
         else:
@@ -122,33 +121,15 @@ class _Reader:
             return
         names = {*os.listdir(folder)}
         yield from self.left_over(folder, names)
-        if is_empty(folder):
-            return
-        self.found.files += 1
-        try:
-            record = checked_record(folder, key)
-        except RunError as error:
-            yield f"{error} {DELETE}"
-            return
-        yield from self.record(folder / RECORD, record)
-        files = record["files"]
-        for name in _expected(record):
-            if name not in files:
-                yield f"{folder / name}: is not in the record of a run that is {record['status']}. {DELETE}"
-        whole = []
-        for name, known in files.items():
-            if self.leads_out(folder / name):
-                continue
-            self.found.files += 1
-            fault = disk.fault(folder / name, known)
-            if fault:
-                yield f"{fault} {AGAIN}"
-            else:
-                whole.append(name)
-        for name in whole:
-            yield from self.contents(folder / name, record)
-        yield from self.unfinished(folder, names, record)
-        if record["status"] in ("failed", "declined"):
+        linked = {name for name in names if self.leads_out(folder / name)}
+        standing = at_rest(folder, key, linked)
+        self.found.files += RECORD in names
+        yield from standing.notices
+        if standing.record:
+            yield from self.record(folder / RECORD, standing.record)
+            yield from self.recorded(standing, linked)
+            yield from self.unfinished(folder, names, standing.record)
+        if standing.state in (State.FAILED, State.DECLINED):
             self.without_scores.append(key)
 
     def record(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
@@ -157,6 +138,17 @@ class _Reader:
             yield f"{file}: is of the suite {record['suite']!r}. Move it back there, or delete it."
         if record["digest_scores"] != disk.digest(record["settings"]):
             yield f"{file}: digest_scores is not the digest of its settings. {DELETE}"
+
+    def recorded(self, standing: Standing, linked: set[str]) -> Iterator[str]:
+        """What is wrong with the files that a record lists, besides what a look at the folder shows."""
+        names = standing.record["files"].keys() - linked
+        self.found.files += len(names)
+        faults = faults_of(standing.folder, standing.record, lambda name: True, linked)
+        for name, fault in faults.items():
+            if name not in standing.faults:
+                yield f"{fault} Delete it: {standing.way(name)}"
+        for name in sorted(names - faults.keys()):
+            yield from self.contents(standing.folder / name, standing.record)
 
     def contents(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
         """What does not agree between a record and a file that is whole."""
@@ -168,13 +160,13 @@ class _Reader:
             except (ValueError, RecursionError) as error:
                 yield f"{file}: {error}. {DELETE}"
                 return
-            if record["status"] == "done":
+            if record["status"] == State.DONE:
                 self.scores[record["dataset"], record["method"], record["seed"]] = scores
 
     def unfinished(self, folder: Path, names: set[str], record: dict[str, Any]) -> Iterator[str]:
         """What is wrong with the files that only a run at work needs, or that no run writes."""
         ended = record["status"] in FINISHED
-        for name in sorted(names - {RECORD, *CLAIM, *record["files"]}):
+        for name in sorted(names - {RECORD, LOCK, LEASE, *record["files"]}):
             file = folder / name
             if name.startswith(disk.TEMPORARY) or self.leads_out(file):
                 continue
@@ -201,7 +193,7 @@ class _Reader:
     def left_over(self, folder: Path, names: set[str]) -> Iterator[str]:
         """What killed processes left in a folder at which nobody is at work."""
         for name in sorted(names):
-            if name in CLAIM or name.startswith(disk.TEMPORARY):
+            if name in (LOCK, LEASE) or name.startswith(disk.TEMPORARY):
                 yield f"{folder / name}: {OF_NOBODY}"
 
     def gathered(self) -> Iterator[str]:
@@ -216,7 +208,7 @@ class _Reader:
             yield str(error)
             return
         if there and not known:
-            yield f"{self.suite / checksums.FILE}: is missing, what stands beside it cannot be checked. {self.again}"
+            yield f"{self.suite / CHECKSUMS}: is missing, what stands beside it cannot be checked. {self.again}"
         self.found.files += bool(known)
         faulty = set()
         for name, expected in known.items():
@@ -229,14 +221,14 @@ class _Reader:
         for name in there:
             if known and name not in known:
                 way = self.again if name in checksums.GATHERED else ELSEWHERE  # those alone are written before all else
-                yield f"{self.suite / name}: not in files.json, so not written by `lvm-bench report`. {way}"
-        if suite_record.FILE not in faulty:
+                yield f"{self.suite / name}: not in {CHECKSUMS}, so not written by `lvm-bench report`. {way}"
+        if ABOUT not in faulty:
             try:
                 suite_record.read(self.suite)
             except RunError as error:
                 yield str(error)
-        if "scores.csv" in there and "scores.csv" not in faulty:
-            yield from self.committed(self.suite / "scores.csv")
+        if SUITE_SCORES in there and SUITE_SCORES not in faulty:
+            yield from self.committed(self.suite / SUITE_SCORES)
 
     def committed(self, file: Path) -> Iterator[str]:
         """Where scores.csv and the runs do not agree."""
@@ -256,16 +248,6 @@ class _Reader:
 
 def _is_bare(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _expected(record: dict[str, Any]) -> list[str]:
-    """The files that a run has by its status."""
-    if record["status"] not in ("trained", "done"):
-        return []
-    if record["method"] in CONTROLS:
-        swept = record["method"] == "real-images" and (record.get("facts") or {}).get("factors")
-        return [SCORES, *([SWEEPS] if swept else [])]
-    return [*TRAINED, *([SCORES, IMAGES] if record["status"] == "done" else [])]
 
 
 def _other_job(file: Path, record: dict[str, Any]) -> str:

@@ -73,13 +73,14 @@ SETTINGS = {**TrainingSettings.model_fields, **EvaluationSettings.model_fields}
 _OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_images", "seed", "threads")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a suite says around a job: what tables need and no result depends on."""
+class Plan(BaseModel):
+    """What a suite says around a job: tables need it, and no result depends on it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     description: str
-    order: int  # of the method in the suite
-    seeds: tuple[int, ...]  # of the suite on this data set
+    order: int = Field(ge=0, lt=SEEDS)  # of the method in the suite
+    seeds: list[Seed]  # of the suite on this data set
     axis: str = ""  # the setting or argument that an ablation's methods differ in
 
 

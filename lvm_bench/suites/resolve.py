@@ -151,7 +151,7 @@ class _Resolver:
             training=models[0],
             evaluation=models[1],
             conditions=self.conditions(dataset),
-            plan=Plan("", 0, ()),
+            plan=Plan(description="", order=0, seeds=[]),
         )
 
     def _typed(self, annotation: Any, path: str, value: Any) -> Any:
@@ -285,7 +285,8 @@ def resolve(
             for name in job.evaluation.metrics if job.evaluation.metrics != "all" else ():
                 _check_choice(resolver, job, "metrics", registry.METRICS, name)
             order = in_suite.index(method) if method in in_suite else len(in_suite)
-            plan = Plan(table.get("description", ""), order, tuple(fewer[dataset]["seeds"]), axis)
+            planned = [*fewer[dataset]["seeds"]]
+            plan = Plan(description=table.get("description", ""), order=order, seeds=planned, axis=axis)
             here.append(replace(job, plan=plan))
         for seed in dict.fromkeys(seeds or fewer[dataset]["seeds"]):
             jobs += [replace(job, seed=seed) for job in here]

@@ -28,7 +28,7 @@ class Apart(Exception):
 
 def train_together(
     trainings: list[Training], validation: UInt8[Tensor, "v c h w"], stop: Callable[[], bool]
-) -> list[Trained | Exception]:
+) -> list[Trained | BaseException]:
     """For each training the result of `train`, up to rounding, or the exception that `train` would raise.
 
     The trainings differ in the seed alone; those whose checkpoints stand at the same step are trained together.
@@ -39,7 +39,7 @@ def train_together(
     parts: dict[tuple[int, int], list[Training]] = {}
     for training in trainings:
         parts.setdefault((training.index, training.step), []).append(training)
-    ended: dict[Training, Trained | Exception] = {}
+    ended: dict[Training, Trained | BaseException] = {}
     for part in parts.values():
         ended |= _train(part, validation, stop)
     return [ended[training] for training in trainings]
@@ -47,13 +47,13 @@ def train_together(
 
 def _train(
     part: list[Training], validation: UInt8[Tensor, "v c h w"], stop: Callable[[], bool]
-) -> dict[Training, Trained | Exception]:
+) -> dict[Training, Trained | BaseException]:
     """Results or exceptions of trainings that stand at the same step. Each round: all loops, then one joint step."""
     asked = _Agreed(stop)
     due = _Agreed(lambda *since: any(each.checkpoints.due(*since) for each in part if each.checkpoints))
     loops = {training: steps(training, validation, asked, due) for training in part}
     losses: dict[Training, dict[str, Tensor]] = {}
-    ended: dict[Training, Trained | Exception] = {}
+    ended: dict[Training, Trained | BaseException] = {}
     joint = None
     with ExitStack() as stack:
         for training in part:
@@ -73,7 +73,7 @@ def _train(
 def _advance(
     loops: dict[Training, Steps],
     losses: dict[Training, dict[str, Tensor]],
-    ended: dict[Training, Trained | Exception],
+    ended: dict[Training, Trained | BaseException],
 ) -> dict[Training, Int[Tensor, " b"]]:
     """Send each loop the losses of its last step and collect its next batch. Loops that end or fail go into `ended`."""
     batches = {}
@@ -87,7 +87,7 @@ def _advance(
             stopped = error
         except StorageError:
             raise
-        except Exception as error:  # the other seeds go on
+        except (Exception, SystemExit) as error:  # the other seeds go on
             ended[training] = error
     if stopped:  # raised only here, after every loop has saved
         raise stopped
@@ -141,7 +141,7 @@ class Joint:
             losses = self._step(chosen)
         except Apart:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Apart(one_line(f"{type(error).__name__}: {error}")) from error
         parts = {name: value.detach().unbind() for name, value in losses.items()}
         return {training: {name: part[i] for name, part in parts.items()} for i, training in enumerate(self.trainings)}

@@ -33,7 +33,8 @@ import os
 import signal
 from pathlib import Path
 
-from lvm_bench import Method, distribute, method
+from lvm_bench import Method, method
+from lvm_bench.execution import cluster
 from lvm_bench.losses import sse
 
 
@@ -64,7 +65,7 @@ class Stopping(Plain):
         command = once("command") if step == 2 else None
         if command:
             os.kill(int(command), signal.SIGTERM)
-            (worker,) = distribute._WORKERS.values()
+            (worker,) = cluster._WORKERS.values()
             while not worker.stop():  # else it may end before the wish to stop comes
                 pass
 

@@ -18,7 +18,8 @@ from lvm_bench.execution.rehearsal import Pace, Scoring, Space, ThisMachine, ext
 from lvm_bench.execution.task import load_data
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.registry import DATASETS
-from lvm_bench.runs.standing import Standing
+from lvm_bench.runs.layout import TRAINED
+from lvm_bench.runs.standing import Standing, State, survey
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import method_files
 from lvm_bench.suites.job import Job, Suite
@@ -86,7 +87,7 @@ def suite(*settings: str, **chosen: tuple) -> Suite:
 
 
 def new(found: Suite) -> list[tuple[Job, Standing]]:
-    return [(job, Standing("new")) for job in (*found.controls, *found.jobs)]
+    return [(job, survey(job, Path("nowhere"))) for job in (*found.controls, *found.jobs)]
 
 
 def of(found: Estimate, method: str) -> Row:
@@ -94,7 +95,7 @@ def of(found: Estimate, method: str) -> Row:
 
 
 def test_known_costs_give_known_seconds() -> None:
-    found = estimate.estimate(work_left(new(suite("epochs=10")), Path(), False, 0), set(), MadeUp())
+    found = estimate.estimate(work_left(new(suite("epochs=10")), False, 0), set(), MadeUp())
     assert found.missing == []
     # Digits has 1,200 training and 200 validation images.
     epoch = 12 * 0.5 + 3 + 1000 * 0.01 + 100 * 0.02 + 200 * (0.04 + 0.01)
@@ -112,13 +113,13 @@ def test_known_costs_give_known_seconds() -> None:
 
 
 def test_features_are_counted_until_a_run_of_the_data_set_is_done() -> None:
-    left = work_left(new(suite()), Path(), False, 0)
+    left = work_left(new(suite()), False, 0)
     assert ONCE not in {row.method for row in estimate.estimate(left, {"digits"}, MadeUp()).rows}
 
 
 STANDING = {  # state: of a new command, with --retry-failed, with --resample 3
     "new": ((True, True, 0), None, (True, True, 3)),
-    "begun": ((True, True, 0), None, (True, True, 3)),
+    "interrupted": ((True, True, 0), None, (True, True, 3)),
     "trained": ((False, True, 0), None, (False, True, 3)),
     "done": (None, None, (False, False, 3)),
     "declined": (None, None, None),
@@ -153,15 +154,16 @@ def test_runs_at_a_time_are_those_that_the_gpus_have_room_for(
 @pytest.mark.parametrize("state", STANDING)
 def test_what_is_finished_is_not_counted(state: str, tmp_path: Path) -> None:
     job = suite(seeds=(0,)).jobs[0]
-    record = {"digest_scores": "", "fingerprint": "", "settings": {}, "files": {}}
-    pairs = [(job, Standing(state, record))]
+    files = {name: {} for name in TRAINED} if state in ("trained", "done") else {}
+    record = {"digest_scores": "", "fingerprint": "", "settings": {}, "files": files, "status": state}
+    pairs = [(job, Standing(State(state), tmp_path, (job.dataset, job.method, job.seed), record))]
     for wanted, given in zip(STANDING[state], ((False, 0), (True, 0), (False, 3)), strict=True):
-        assert work_left(pairs, tmp_path, *given) == ([] if wanted is None else [Left(job, *wanted)])
+        assert work_left(pairs, *given) == ([] if wanted is None else [Left(job, *wanted)])
 
 
 def test_further_evaluations_cost_what_is_drawn_anew() -> None:
     pairs = new(suite(seeds=(0,)))
-    with_, without = (of(estimate.estimate(work_left(pairs, Path(), False, r), set(), MadeUp()), "vae") for r in (3, 0))
+    with_, without = (of(estimate.estimate(work_left(pairs, False, r), set(), MadeUp()), "vae") for r in (3, 0))
     assert with_.seconds - without.seconds == pytest.approx(3 * (20 + 1600 * 0.01 + 400 * 0.02 + 300 * 0.1))
 
 
@@ -177,7 +179,7 @@ def test_a_method_that_fails_or_declines_is_named_and_the_others_are_estimated(m
         return MadeUp.pace(machine, job)
 
     monkeypatch.setattr(machine, "pace", pace)
-    made = estimate.estimate(work_left(new(found), Path(), False, 0), set(), machine)
+    made = estimate.estimate(work_left(new(found), False, 0), set(), machine)
     assert of(made, "vae").runs == 1
     assert [line.split(".")[0] for line in made.missing] == [
         "digits/aae cannot be estimated", "digits/avae cannot be estimated",
@@ -243,7 +245,7 @@ METHODS = sorted(method_files(BENCH))
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
     found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,), seeds=(0,))
-    made = estimate.estimate(work_left(new(found), tmp_path, False, 1), set(), ThisMachine(tmp_path, "cpu"))
+    made = estimate.estimate(work_left(new(found), False, 1), set(), ThisMachine(tmp_path, "cpu"))
     assert made.missing == []
     row = of(made, method)
     in_epoch = 500 - found.jobs[0].arguments.get("m", 0)
@@ -260,7 +262,7 @@ def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
 def test_every_data_set_can_be_estimated_without_its_files(dataset: str, tmp_path: Path) -> None:
     small = ("width=0.05", "batch_size=10", "epochs=1")
     found = suite(*FEW, *small, methods=("vae",), datasets=(dataset,), seeds=(0,))
-    made = estimate.estimate(work_left(new(found), tmp_path, False, 0), set(), ThisMachine(tmp_path, "cpu"))
+    made = estimate.estimate(work_left(new(found), False, 0), set(), ThisMachine(tmp_path, "cpu"))
     assert made.missing == []
     assert of(made, "vae").steps == 30
     assert list(tmp_path.iterdir()) == []

@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from made import change
 
 from lvm_bench import disk
 from lvm_bench.errors import DeviceError
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.suite import run_suite
+from lvm_bench.execution.task import Tasks
 from lvm_bench.execution.worker import Worker
-from lvm_bench.runs.lease import LEASE, Leases
-from lvm_bench.runs.standing import folder_of
+from lvm_bench.runs.layout import LEASE, TRAINED
+from lvm_bench.runs.lease import Leases
+from lvm_bench.runs.standing import State, folder_of
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job, RunningSettings
 from lvm_bench.suites.resolve import resolve
@@ -98,45 +101,63 @@ def test_a_record_says_all_of_a_run(finished: Path) -> None:
         assert disk.fault(folder(finished) / name, known) is None
 
 
-@pytest.mark.parametrize("name", ["scores.json", "images.npz", "codes.npz"])
-def test_missing_scores_or_pictures_are_measured_again_without_training(
-    name: str, results: Path, finished: Path, lvm_bench: Call
-) -> None:
-    (folder(results) / name).unlink()
-    trained = (folder(results) / "model.safetensors").stat().st_mtime_ns
-    result = lvm_bench(*VAE)
-    assert result.exit_code == 0, result.stderr
-    assert f"{name}: is missing. It is made again." in result.stderr
-    assert contents(results) == contents(finished)
-    assert (folder(results) / "model.safetensors").stat().st_mtime_ns == trained
+def gone(place: Path, name: str) -> None:
+    (place / name).unlink()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors", "history.csv"])
-def test_missing_weights_are_trained_again_and_the_scores_stay(
-    name: str, results: Path, finished: Path, lvm_bench: Call
+def cut(place: Path, name: str) -> None:
+    os.truncate(place / name, (place / name).stat().st_size // 2)
+
+
+def changed(place: Path, name: str) -> None:
+    content = bytearray((place / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (place / name).write_bytes(content)
+
+
+def of_another_run(place: Path, name: str) -> None:
+    shutil.copy(folder(place.parents[4], "standard-normal") / name, place / name)
+
+
+def gone_before_scores(place: Path, name: str) -> None:
+    """The run was trained, its scores were not made, and then a file was lost."""
+    for made in ("scores.json", "images.npz", "codes.npz", name):
+        gone(place, made)
+    files = disk.read_record(place / "job.json")["files"]
+    change(place, status="trained", files={made: files[made] for made in TRAINED})
+
+
+Damage = Callable[[Path, str], None]
+DAMAGES: list[tuple[Damage, str, str]] = [  # what is done to which file, and what `run` does about it
+    *((damage, name, "trains") for damage in (gone, cut) for name in TRAINED),
+    (changed, "history.csv", "trains"),
+    (gone_before_scores, "best.safetensors", "trains"),
+    *((damage, name, "measures") for damage in (gone, cut) for name in ("scores.json", "images.npz", "codes.npz")),
+    (changed, "scores.json", "measures"),
+    *((damage, "job.json", "trains and measures") for damage in (gone, cut, changed, of_another_run)),
+]
+
+
+@pytest.mark.parametrize(("damage", "name", "does"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
+def test_list_verify_and_run_say_the_same_of_a_damaged_run_and_run_mends_it(
+    damage: Damage, name: str, does: str, results: Path, finished: Path, lvm_bench: Call
 ) -> None:
-    (folder(results) / name).unlink()
-    measured = (folder(results) / "scores.json").stat().st_mtime_ns
+    damage(folder(results), name)
+    before = {file.name: file.stat().st_mtime_ns for file in folder(results).iterdir()}
+    (row,) = [row for row in json.loads(lvm_bench("list", "runs", "--json").stdout) if row["method"] == "vae"]
+    assert row["state"] == "damaged"
+    assert row["reason"].startswith(f"{folder(Path('results')) / name}: ")
+    assert row["reason"].endswith(f". `lvm-bench run` {does} this run anew.")
+    assert row["reason"] in lvm_bench("verify").stdout.splitlines()
     result = lvm_bench(*VAE, "--set=checkpoint_seconds=0")
     assert result.exit_code == 0, result.stderr
+    assert f"digits/vae/seed-0  {row['reason']}" in result.stderr.splitlines()
     assert contents(results) == contents(finished)
-    assert (folder(results) / "scores.json").stat().st_mtime_ns == measured
-
-
-def test_a_damaged_record_costs_the_run_and_nothing_else(results: Path, finished: Path, lvm_bench: Call) -> None:
-    record = folder(results) / "job.json"
-    record.write_bytes(record.read_bytes().replace(b'"done"', b'"dome"'))
-    result = lvm_bench(*VAE)
-    assert result.exit_code == 0, result.stderr
-    assert "job.json: damaged, its contents do not match its seal. It counts as missing." in result.stderr
-    assert contents(results) == contents(finished)
-
-
-def test_the_record_of_another_run_counts_as_missing(results: Path, finished: Path, lvm_bench: Call) -> None:
-    shutil.copy(folder(results, "standard-normal") / "job.json", folder(results) / "job.json")
-    result = lvm_bench(*VAE)
-    assert "not of the run whose folder it is in. It counts as missing." in result.stderr
-    assert contents(results) == contents(finished)
+    after = {file.name: file.stat().st_mtime_ns for file in folder(results).iterdir()}
+    trained, measured = (before.get(name) != after[name] for name in ("model.safetensors", "scores.json"))
+    assert trained == ("trains" in does)
+    assert measured == ("measures" in does or damage is gone_before_scores)
+    assert lvm_bench("verify").exit_code == 0
 
 
 def test_weights_are_checked_before_they_are_measured(results: Path, finished: Path, lvm_bench: Call) -> None:
@@ -145,7 +166,7 @@ def test_weights_are_checked_before_they_are_measured(results: Path, finished: P
     (folder(results) / "model.safetensors").write_bytes(weights)
     (folder(results) / "scores.json").unlink()
     result = lvm_bench(*VAE)
-    assert "model.safetensors: damaged, its checksum is not the recorded one. The run is trained again." in (
+    assert "model.safetensors: damaged, its checksum is not the recorded one. `lvm-bench run` trains this run" in (
         result.stderr
     )
     assert contents(results) == contents(finished)
@@ -248,7 +269,7 @@ def test_what_another_runner_works_on_is_left_to_it_and_waited_for(
         settings=tuple(option.removeprefix("--set=") for option in RUN[5:]),
     )  # fmt: skip
     (job,) = suite.jobs
-    other = Leases().claim(folder_of(job, tmp_path))
+    other = Leases().take(folder_of(job, tmp_path))
     assert other is not None
     waits: list[str] = []
 
@@ -288,7 +309,7 @@ def test_a_run_that_another_machine_took_over_is_not_noted_as_failed(
 
     monkeypatch.setattr("lvm_bench.execution.run.evaluate", taken_over)
     running = RunningSettings(checkpoint_seconds=30, gpus_per_job=1)
-    assert Worker(tmp_path, tmp_path, "cpu", running, Noting(), Stop(), {}).work(job) == "busy"
+    assert Worker(tmp_path, tmp_path, "cpu", running, Noting(), Stop(), {}).work(job) == State.RUNNING
     assert "another machine has taken over this run" in said[-1]
     assert disk.read_record(place / "job.json")["status"] == "trained"
     assert (place / LEASE).read_text() == "another machine's"
@@ -306,7 +327,7 @@ def test_a_run_that_takes_the_gpu_with_it_stops_the_others(tmp_path: Path, monke
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     monkeypatch.setattr(torch.cuda, "synchronize", asserted)
-    monkeypatch.setattr(Worker, "task", lambda *_: asserted())
+    monkeypatch.setattr(Tasks, "__call__", lambda *_: asserted())
     running = RunningSettings(checkpoint_seconds=30, gpus_per_job=1)
     worker = Worker(tmp_path, tmp_path, "cuda", running, Progress(), Stop(), {})
     with pytest.raises(DeviceError, match=r"digits/vae/seed-0 failed.*assert triggered\)\. Give the same command"):

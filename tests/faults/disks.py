@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvm_bench.runs.lease import LEASE
+from lvm_bench.runs.layout import LEASE
 
 from .inside import die_after, hasten, jump, limit_files
 from .kills import compare

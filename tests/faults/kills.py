@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.runs.lease import LEASE, holder
+from lvm_bench.runs.layout import LEASE
+from lvm_bench.runs.lease import holder
 
 from .inside import crash_at
 from .place import REPORT, TINY, Item, Place, Started, at_once, differing, run

@@ -769,7 +769,8 @@ def other_record(*command: str, **changes: Any) -> Told:
 
 def leased(**changes: Any) -> Told:
     """A lease of a stranger's, looked at as listings do."""
-    from lvm_bench.runs.lease import LEASE, is_alive
+    from lvm_bench.runs.layout import LEASE
+    from lvm_bench.runs.lease import is_alive
 
     lease = {"host": platform.node(), "machine": "x", "pid": 1, "doing": {}, **changes}
     Path(LEASE).write_text(json.dumps(lease).replace('"DEEP"', "[" * 100_000))

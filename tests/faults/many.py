@@ -1,6 +1,5 @@
 """10,000 synthetic finished runs: what `run`, `report` and `list runs` need for them, each in its own process."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -101,7 +100,7 @@ def finish(job: Job, results: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     record = {
         "suite": job.suite, "dataset": job.dataset, "method": job.method, "seed": job.seed, "status": "done",
-        "settings": job.scores_settings(), "conditions": job.conditions, "plan": dataclasses.asdict(job.plan),
+        "settings": job.scores_settings(), "conditions": job.conditions, "plan": job.plan.model_dump(),
         "digest_weights": disk.digest(job.weights_settings()), "digest_scores": disk.digest(job.scores_settings()),
         "facts": FACTS, "extractor": "classifier", "fingerprint": "f" * 64, "environment": ENVIRONMENT,
         "earlier_environments": [], "parameters": 1000, "seconds_training": 1.5, "seconds_evaluation": 2.5,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvm_bench.runs.lease import LEASE
+from lvm_bench.runs.layout import LEASE
 from lvm_bench.training import checkpoint
 
 from .inside import die_after, hasten

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from lvm_bench.runs.lease import LEASE, holder
+from lvm_bench.runs.layout import LEASE
+from lvm_bench.runs.lease import holder
 
 from .inside import die_after, hasten
 from .kills import compare

@@ -10,12 +10,13 @@ from rich.console import Console
 from lvm_bench.report.tables import bandwidth
 from lvm_bench.report.write import write_report
 from lvm_bench.runs import checksums
+from lvm_bench.runs.layout import CHECKSUMS
 from lvm_bench.runs.verify import verify
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 SUITES = sorted(file.parent.name for file in RESULTS.glob("*/scores.csv"))
-BY_HAND = {"NOTE.md", checksums.FILE}  # of a suite's files those that no list names
+BY_HAND = {"NOTE.md", CHECKSUMS}  # of a suite's files those that no list names
 
 
 @pytest.mark.parametrize("suite", SUITES)

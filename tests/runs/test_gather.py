@@ -210,9 +210,9 @@ def test_what_a_report_of_one_table_does_not_write_stays_listed(suite: Path, lvm
 
 
 def test_two_reports_do_not_write_at_once(suite: Path, report: Callable[[], Result]) -> None:
-    claim = Leases().claim(suite)
-    assert claim
-    with claim:
+    lease = Leases().take(suite)
+    assert lease
+    with lease:
         result = report()
     assert result.exit_code == 1
     assert "another `lvm-bench report` is writing here" in result.stderr

@@ -15,7 +15,8 @@ from filelock import FileLock
 
 from lvm_bench import disk
 from lvm_bench.errors import StorageError
-from lvm_bench.runs.lease import CONFIRM, LEASE, LOCK, STALE, Holder, Lease, Leases, Lost, _machine, holder, is_alive
+from lvm_bench.runs.layout import LEASE, LOCK
+from lvm_bench.runs.lease import CONFIRM, STALE, Holder, Lease, Leases, Lost, _machine, holder, is_alive
 
 HOUR = 3600.0
 
@@ -51,25 +52,25 @@ def lease(folder: Path, host: str, pid: int, age: float = 0.0, machine: str = "a
 
 
 def taken(found: Lease | None) -> bool:
-    """Whether a claim was had; it is released."""
+    """Whether the lease was had; it is released."""
     if found:
         found.release()
     return found is not None
 
 
 def test_a_folder_has_one_holder_and_is_left_clean(tmp_path: Path) -> None:
-    with Leases().claim(tmp_path / "run") as held:
+    with Leases().take(tmp_path / "run") as held:
         assert held.is_held()
-        assert Leases().claim(tmp_path / "run") is None
+        assert Leases().take(tmp_path / "run") is None
         assert {file.name for file in (tmp_path / "run").iterdir()} == {LOCK, LEASE}
     assert list((tmp_path / "run").iterdir()) == []
-    assert taken(Leases().claim(tmp_path / "run"))
+    assert taken(Leases().take(tmp_path / "run"))
 
 
-def test_a_claim_deletes_what_was_half_written_and_nothing_else(tmp_path: Path) -> None:
+def test_a_lease_deletes_what_was_half_written_and_nothing_else(tmp_path: Path) -> None:
     for name in (f"{disk.TEMPORARY}scores.json-x", "scores.json"):
         (tmp_path / name).touch()
-    assert taken(Leases().claim(tmp_path))
+    assert taken(Leases().take(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
 
 
@@ -82,9 +83,9 @@ def test_of_many_threads_one_at_a_time_has_it(tmp_path: Path) -> None:
         together.wait()
         had = 0
         while had < 5:
-            claim = Leases().claim(tmp_path / "run")
-            if claim:
-                with claim:
+            lease = Leases().take(tmp_path / "run")
+            if lease:
+                with lease:
                     counter.write_text(str(int(counter.read_text()) + 1))
                     had += 1
         return had
@@ -110,9 +111,9 @@ def test_a_lease_says_who_and_how_far_and_is_signed_again_after_a_full_disk(
             signed.set()
         return written
 
-    with Leases().claim(tmp_path) as held:
+    with Leases().take(tmp_path) as held:
         monkeypatch.setattr(os, "pwrite", write)
-        held.doing(epoch=7, epochs=9)
+        held.progress(epoch=7, epochs=9)
         assert signed.wait(60)
         found = holder(tmp_path)
         assert found == Holder(platform.node(), _machine(), os.getpid(), {"epoch": 7, "epochs": 9})
@@ -129,7 +130,7 @@ def test_a_dead_process_of_this_machine_is_succeeded_at_once(
 ) -> None:
     lease(tmp_path, host, dead, machine=machine)
     assert not is_alive(tmp_path)
-    assert taken(Leases().claim(tmp_path))
+    assert taken(Leases().take(tmp_path))
 
 
 @pytest.mark.parametrize("age", [STALE + 60, HOUR, -HOUR])
@@ -138,11 +139,11 @@ def test_another_machine_is_succeeded_after_its_lease_was_watched_long_enough(
 ) -> None:
     lease(tmp_path, "elsewhere", 1, age)
     watching = Leases()
-    assert watching.claim(tmp_path) is None
+    assert watching.take(tmp_path) is None
     clock.now += CONFIRM - 1
-    assert watching.claim(tmp_path) is None
+    assert watching.take(tmp_path) is None
     clock.now += 2
-    assert taken(watching.claim(tmp_path))
+    assert taken(watching.take(tmp_path))
     assert not (tmp_path / LEASE).exists()
 
 
@@ -150,7 +151,7 @@ def test_a_fresh_lease_of_another_machine_is_respected_however_long_one_watches(
     file = lease(tmp_path, "elsewhere", 1)
     watching = Leases()
     for _ in range(5):
-        assert watching.claim(tmp_path) is None
+        assert watching.take(tmp_path) is None
         clock.now += HOUR
     assert is_alive(tmp_path)
     assert holder(tmp_path).host == "elsewhere"
@@ -162,7 +163,7 @@ def test_a_lease_that_is_touched_is_alive_whatever_the_clocks_say(age: float, tm
     watching = Leases()
     for beat in range(20):
         lease(tmp_path, "elsewhere", 1, age - 30 * beat)
-        assert watching.claim(tmp_path) is None
+        assert watching.take(tmp_path) is None
         clock.now += 30
 
 
@@ -171,23 +172,23 @@ def test_a_lease_that_cannot_be_read_is_judged_by_its_age_alone(text: str, tmp_p
     (tmp_path / LEASE).write_text(text)
     watching = Leases()
     assert holder(tmp_path) is None
-    assert watching.claim(tmp_path) is None
+    assert watching.take(tmp_path) is None
     clock.now += HOUR
-    assert watching.claim(tmp_path) is None
+    assert watching.take(tmp_path) is None
     lease(tmp_path, "x", 1, HOUR).write_text(text)
     os.utime(tmp_path / LEASE, (1, 1))
-    assert watching.claim(tmp_path) is None
+    assert watching.take(tmp_path) is None
     clock.now += HOUR
-    assert taken(watching.claim(tmp_path))
+    assert taken(watching.take(tmp_path))
 
 
-def test_who_lost_a_claim_learns_it_and_leaves_the_others_files(tmp_path: Path) -> None:
-    held = Leases().claim(tmp_path)
+def test_who_lost_a_lease_learns_it_and_leaves_the_others_files(tmp_path: Path) -> None:
+    held = Leases().take(tmp_path)
     (tmp_path / LEASE).unlink()
     lease(tmp_path, "elsewhere", 1)
     assert not held.is_held()
     with pytest.raises(Lost, match="another machine has taken over this run"):
-        held.doing(epoch=1)
+        held.progress(epoch=1)
     held.release()
     assert holder(tmp_path).host == "elsewhere"
     assert (tmp_path / LOCK).exists()
@@ -199,13 +200,13 @@ def test_another_machine_that_looks_leaves_the_lock_file(tmp_path: Path, monkeyp
     class Unshared(FileLock):
         def acquire(self, *arguments: object, **named: object) -> None: ...
 
-    with Leases().claim(tmp_path):
+    with Leases().take(tmp_path):
         with monkeypatch.context() as there:
             there.setattr("lvm_bench.runs.lease.FileLock", Unshared)
             there.setattr("lvm_bench.runs.lease._machine", lambda: "another start")
             there.setattr("platform.node", lambda: "elsewhere")
-            assert Leases().claim(tmp_path) is None
-        assert Leases().claim(tmp_path) is None
+            assert Leases().take(tmp_path) is None
+        assert Leases().take(tmp_path) is None
 
 
 def test_a_disk_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +215,7 @@ def test_a_disk_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(StorageError, match="run: cannot be written"):
-        Leases().claim(tmp_path / "run")
+        Leases().take(tmp_path / "run")
 
 
 def test_a_disk_that_is_full_leaves_no_lease_that_nobody_could_read(
@@ -226,9 +227,9 @@ def test_a_disk_that_is_full_leaves_no_lease_that_nobody_could_read(
     with monkeypatch.context() as there:
         there.setattr(os, "pwrite", full)
         with pytest.raises(StorageError, match="No space left"):
-            Leases().claim(tmp_path)
+            Leases().take(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert taken(Leases().claim(tmp_path))
+    assert taken(Leases().take(tmp_path))
 
 
 def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,10 +237,10 @@ def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", refuse)
-    with Leases().claim(tmp_path) as held:
+    with Leases().take(tmp_path) as held:
         assert held.is_held()
         assert holder(tmp_path).pid == os.getpid()
-        assert Leases().claim(tmp_path) is None
+        assert Leases().take(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -252,14 +253,14 @@ def test_of_two_machines_that_take_over_at_once_one_has_it(tmp_path: Path, monke
         link(beside, file)
 
     monkeypatch.setattr(os, "link", late)
-    assert Leases().claim(tmp_path) is None
+    assert Leases().take(tmp_path) is None
     assert holder(tmp_path).host == "elsewhere"
 
 
 def test_what_a_living_holder_is_writing_is_left_alone(tmp_path: Path) -> None:
     lease(tmp_path, "elsewhere", 1)
     (tmp_path / f"{disk.TEMPORARY}scores.json-x").touch()
-    assert Leases().claim(tmp_path) is None
+    assert Leases().take(tmp_path) is None
     assert (tmp_path / f"{disk.TEMPORARY}scores.json-x").exists()
 
 
@@ -273,7 +274,7 @@ def test_tidy_deletes_what_the_dead_left_and_nothing_of_the_living(tmp_path: Pat
         assert list(tmp_path.iterdir()) == []
     Leases().tidy(tmp_path / "never made")
     assert not (tmp_path / "never made").exists()
-    with Leases().claim(tmp_path) as held:
+    with Leases().take(tmp_path) as held:
         Leases().tidy(tmp_path)
         assert held.is_held()
 
@@ -291,7 +292,7 @@ def test_a_lease_that_another_machine_removed_is_lost_and_not_an_error(
     def stale(handle: int) -> os.stat_result:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    held = Leases().claim(tmp_path)
+    held = Leases().take(tmp_path)
     assert held
     with monkeypatch.context() as patched:
         patched.setattr("os.fstat", stale)
@@ -303,9 +304,9 @@ def test_a_disk_that_fails_does_not_hide_why_the_work_ended(tmp_path: Path, monk
     def forbidden(*arguments: object, **options: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    held = Leases().claim(tmp_path)
+    held = Leases().take(tmp_path)
     assert held
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", forbidden)
         held.release()
-    assert taken(Leases().claim(tmp_path))  # the lock was given back
+    assert taken(Leases().take(tmp_path))  # the lock was given back

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from made import change, make_run
 
-from lvm_bench.runs.lease import LEASE, Leases
+from lvm_bench.runs.layout import LEASE
+from lvm_bench.runs.lease import Leases
 from lvm_bench.training.checkpoint import Checkpoints
 
 Call = Callable[..., Result]
@@ -75,19 +76,19 @@ def test_a_row_says_epoch_seconds_device_and_reason(rows: Rows) -> None:
 
 @pytest.mark.parametrize("method", ["vae", "wae-mmd", "new"])
 def test_what_somebody_works_on_is_running_and_its_lease_says_how_far(rows: Rows, results: Path, method: str) -> None:
-    claim = Leases().claim(results / "small" / "runs" / "mnist" / method / "seed-1")
-    assert claim
-    with claim:
-        says(claim.folder, epoch=3, epochs=9)
+    lease = Leases().take(results / "small" / "runs" / "mnist" / method / "seed-1")
+    assert lease
+    with lease:
+        says(lease.folder, epoch=3, epochs=9)
         row = rows()[f"{method}-1"]
     assert (row["state"], row["epoch"], row["epochs"]) == ("running", 3, 9)
 
 
 def test_a_lease_that_says_nonsense_says_nothing(rows: Rows, results: Path) -> None:
-    claim = Leases().claim(results / "small" / "runs" / "mnist" / "vae" / "seed-1")
-    assert claim
-    with claim:
-        says(claim.folder, epoch="\x1b[31m", epochs=[9])
+    lease = Leases().take(results / "small" / "runs" / "mnist" / "vae" / "seed-1")
+    assert lease
+    with lease:
+        says(lease.folder, epoch="\x1b[31m", epochs=[9])
         row = rows()["vae-1"]
     assert (row["state"], row["epoch"], row["epochs"]) == ("running", None, 2)
 
@@ -99,7 +100,7 @@ def test_of_an_interrupted_run_its_checkpoint_says_how_far(rows: Rows, results: 
     assert rows()["vae-1"]["epoch"] == 1
 
 
-def test_a_folder_that_was_claimed_and_left_is_an_interrupted_run(rows: Rows, results: Path) -> None:
+def test_a_folder_that_was_taken_and_left_is_an_interrupted_run(rows: Rows, results: Path) -> None:
     folder = results / "small" / "runs" / "mnist" / "vae" / "seed-2"
     folder.mkdir()
     (folder / ".lock").touch()

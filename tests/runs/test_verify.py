@@ -185,9 +185,9 @@ def test_a_note_by_hand_may_stand_there(results: Path, problems: Callable[[], li
 
 def test_a_run_at_work_is_passed_over(results: Path, lvm_bench: Call) -> None:
     (results / VAE / "scores.json").unlink()
-    claim = Leases().claim(results / VAE)
-    assert claim
-    with claim:
+    lease = Leases().take(results / VAE)
+    assert lease
+    with lease:
         result = lvm_bench("verify", "--results", results)
     assert "scores.json" not in result.stdout.replace("scores.csv", "")
     assert "Passed over, as somebody is at work: 1 folder." in result.stdout

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.report.page import render
 from lvm_bench.report.page.pictures import data_uri
 from lvm_bench.report.page.template import environment, inlined
 from lvm_bench.report.tables.compose import NAMES
 from lvm_bench.report.tables.layouts import TITLES
 from lvm_bench.runs import suite_record
-from lvm_bench.runs.layout import SITE, site_folder, suite_folders
+from lvm_bench.runs.layout import PAGE, SITE, site_folder, suite_folders
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import DATASETS, label
 
@@ -33,9 +32,7 @@ class Entry:
 
 def write(results: Path) -> Path:
     """Write the index of every suite whose page stands in the site."""
-    entries = [
-        entry(folder) for folder in suite_folders(results, None) if (site_folder(folder) / render.FILE).is_file()
-    ]
+    entries = [entry(folder) for folder in suite_folders(results, None) if (site_folder(folder) / PAGE).is_file()]
     file = results / SITE / FILE
     disk.write_text(file, environment().get_template("index.html.jinja").render(entries=entries, files=inlined()))
     return file
@@ -50,7 +47,7 @@ def entry(folder: Path) -> Entry:
     tables = [name for name in NAMES if (folder / "tables" / f"{name}.md").is_file()]
     return Entry(
         folder.name,
-        f"{folder.name}/{render.FILE}",
+        f"{folder.name}/{PAGE}",
         about.description,
         [DATASETS.get(name, name) for name in about.datasets],
         list(map(label, about.methods)),

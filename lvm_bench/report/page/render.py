@@ -24,10 +24,8 @@ from lvm_bench.report.tables import word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.gather import Gathered
-from lvm_bench.runs.layout import IMAGES
+from lvm_bench.runs.layout import IMAGES, PAGE
 from lvm_bench.suites.labels import DATASETS
-
-FILE = "report.html"
 
 MOST_BYTES = 4_900_000  # of the page, without the sentences that say what was left out
 
@@ -40,7 +38,7 @@ _PARTS = ("tables", "words", "groups", "figures", "figures_left_out")
 
 def write(folder: Path, tables: list[Table], found: Gathered, pictures: list[Picture], words: list[WordTable]) -> Path:
     """Write report.html into a suite's folder of the site. It has at most 5 MB; the same inputs give the same bytes."""
-    file = folder / FILE
+    file = folder / PAGE
     disk.write_text(file, render(folder.name, tables, found, pictures, words))
     return file
 

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.layout import Key
-from lvm_bench.runs.redraws import Redraws
+from lvm_bench.runs.redraw_files import Redraws
 from lvm_bench.runs.score_files import ScoresByRun
 from lvm_bench.suites.labels import DATASETS, label
 

@@ -300,7 +300,7 @@ def test_a_watched_page_brings_itself_up_to_date_unless_it_is_being_read(
     page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(address) else None)
     page.goto(address)
     assert page.url == f"{address}small/"
-    with Leases().claim(make_run(suite, "mnist", "aae", 0, status="running")):
+    with Leases().take(make_run(suite, "mnist", "aae", 0, status="running")):
         expect(page.locator("#live .caption")).to_have_text("1 done, 1 at work", timeout=20_000)
         found = axe.Axe().run(page)
         assert found.violations_count == 0, found.generate_report()

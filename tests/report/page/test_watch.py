@@ -79,12 +79,12 @@ def test_the_page_shows_scores_failures_and_runs_at_work_and_writes_nothing(
 ) -> None:
     put_run("mnist", "vae", 0, {"mse.heldout": 0.125})
     put_run("mnist", "aae", 1, status="failed", reason="the loss became <b>NaN</b>")
-    with Leases().claim(put_run("mnist", "avae", 2, status="running")) as claim:
-        train(claim.folder)
-        claim._doing = {"epoch": 3, "epochs": 10}
+    with Leases().take(put_run("mnist", "avae", 2, status="running")) as lease:
+        train(lease.folder)
+        lease._doing = {"epoch": 3, "epochs": 10}
         from lvm_bench.runs.lease import _sign
 
-        _sign(claim._handle, claim._doing)
+        _sign(lease._handle, lease._doing)
         before = files(tmp_path)
         status, text, response = ask("/small/")
         live = ask("/small/live")[1]

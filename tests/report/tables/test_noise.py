@@ -16,7 +16,7 @@ from lvm_bench.errors import RunError, UserError
 from lvm_bench.report.tables import noise
 from lvm_bench.runs.layout import REDRAWN
 from lvm_bench.runs.record import scores_identity
-from lvm_bench.runs.redraws import MOST, read_redraws, write_redraws
+from lvm_bench.runs.redraw_files import MOST, read_redraws, write_redraws
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]

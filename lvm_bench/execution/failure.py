@@ -1,0 +1,48 @@
+"""Why a run failed, as a sentence that names the file and the line."""
+
+from pathlib import Path
+from types import TracebackType
+
+import lvm_bench
+from lvm_bench.errors import RunError, UserError
+from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS, source_file
+
+PACKAGE = Path(lvm_bench.__file__).parent
+
+
+def cause(error: BaseException) -> str:
+    """What is told of an error that ends a run.
+
+    The sentences of the package's own RunError and UserError say it all. Any other error is told with its place.
+    """
+    if not isinstance(error, RunError | UserError):
+        return where_in(error)
+    raised = Path(_frames(error)[-1][0]) if error.__traceback__ else PACKAGE
+    return str(error) if raised.is_relative_to(PACKAGE) else f"{place_of(error)}: {error}"
+
+
+def where_in(error: BaseException) -> str:
+    """`file, line n: Error: text`."""
+    return f"{place_of(error)}: {type(error).__name__}: {error}"
+
+
+def place_of(error: BaseException) -> str:
+    """`file, line n`: the deepest line of an extension's file in the traceback, else the deepest of all.
+
+    An extension is a registered method, data set, network, metric or feature extractor.
+    """
+    kinds = (METHODS, DATASETS, NETWORKS, METRICS, EXTRACTORS)
+    files = {source_file(thing) for kind in kinds for thing in kind.values()}
+    frames = _frames(error)
+    own = [frame for frame in frames if frame[0] in files]
+    file, line = (own or frames)[-1]
+    return f"{file}, line {line}"
+
+
+def _frames(error: BaseException) -> list[tuple[str, int]]:
+    """The file and the line of each frame of the traceback, the deepest last."""
+    found, trace = [], error.__traceback__
+    while isinstance(trace, TracebackType):
+        found.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    return found
