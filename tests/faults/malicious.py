@@ -889,6 +889,7 @@ CASES += [
     Case("a suite's folder that leads out", partial(linked, Path("results/s"), *RUN), "leads it out of results"),
     Case("a run's folder that leads out", partial(linked, OURS, *RUN), "leads it out of results"),
     Case("a folder of tables that leads out", partial(linked, Path("results/s/tables"), *REPORT), "leads it out of"),
+    Case("a site that leads out", partial(linked, Path("results/site"), *REPORT), "leads it out of"),
     Case("a folder of runs that leads out", partial(linked, Path("results/s/runs"), *REPORT), "leads it out of"),
     Case("a report of a folder above", partial(call, "report", "--suite", "../.."), "no results"),
     Case("a table that climbs", partial(call, "report", "--tables", "../../outside/x"), "Unknown table"),

@@ -29,7 +29,7 @@ FILES: dict[str, tuple[Path, ...]] = {
         *(OURS / name for name in ("job.json", "history.csv", "scores.json", *WEIGHTS)),
         *(CONTROL / name for name in ("job.json", "scores.json")),
         *(Path(SUITE, name) for name in ("about.json", "scores.csv", "history.csv", "claims.csv", "files.json")),
-        *(Path(SUITE, name) for name in ("tables/latent.csv", "tables/latent.tex", "figures/digits.png")),
+        *(Path(SUITE, name) for name in ("tables/latent.md", "figures/digits.png")),
     ),
     "killed in training": tuple(
         OURS / name for name in ("job.json", "resume.safetensors", "resume.previous.safetensors", LEASE)

@@ -84,7 +84,7 @@ def test_report_gathers_redraws_and_keeps_them_without_the_runs(lvm_bench: Call,
     expected = {"mean": 5.5, "between": 0.5**0.5, "within": 0.5**0.5, "seeds alone": (0.5 - 0.5 / 3) ** 0.5}
     assert {key: float(row[key]) for key in expected} == pytest.approx(expected, rel=1e-3)
     assert lvm_bench("verify", "--results", results).exit_code == 0
-    written = {name: (results / "small" / name).read_bytes() for name in ("resampled.csv", "tables/noise.csv")}
+    written = {name: (results / "small" / name).read_bytes() for name in ("resampled.csv", "tables/noise.md")}
     (results / "small" / "runs").rename(results / "elsewhere")
     assert lvm_bench("report", "--results", results).exit_code == 0
     assert {name: (results / "small" / name).read_bytes() for name in written} == written
@@ -95,7 +95,7 @@ def test_redraws_that_are_gone_leave_no_table(lvm_bench: Call, results: Path) ->
     for file in results.rglob(REDRAWN):
         file.unlink()
     assert lvm_bench("report", "--results", results).exit_code == 0
-    assert not list((results / "small").rglob("noise.csv")) + list((results / "small").glob("resampled.csv"))
+    assert not list(results.rglob("noise.*")) + list((results / "small").glob("resampled.csv"))
     assert lvm_bench("verify", "--results", results).exit_code == 0
 
 
