@@ -1,5 +1,6 @@
 """Text: reading what others wrote, making it safe for a terminal, and putting words into lines and columns."""
 
+import math
 import re
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
@@ -85,3 +86,26 @@ def columns(rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[s
         ).rstrip()
         for row in table
     ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds with two digits, as ms, s, min or h; a dash for NaN."""
+    if seconds < 1:
+        return f"{_two_digits(1000 * seconds)} ms"
+    if seconds < 100:
+        return f"{_two_digits(seconds)} s"
+    if math.isnan(seconds):
+        return "-"
+    return f"{_two_digits(seconds / 60)} min" if seconds < 6000 else f"{_two_digits(seconds / 3600)} h"
+
+
+def size(count: float) -> str:
+    """Bytes with two digits, as MiB or GiB; a dash for NaN."""
+    if math.isnan(count):
+        return "-"
+    return f"{_two_digits(count / 2**30)} GiB" if count >= 2**30 else f"{_two_digits(count / 2**20)} MiB"
+
+
+def _two_digits(value: float) -> str:
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"

@@ -1,273 +1,244 @@
-"""What is left of a suite needs, in hours and GiB on this machine: `lvm-bench run --dry-run`."""
+"""What is left of a suite needs, in hours and GiB on this machine: `lvm-bench run --dry-run`.
+
+A run costs what finished runs of other seeds cost here. Where there are none, a few real steps and the real metrics are
+timed on made-up images. Hooks and metrics get stand-ins for networks, which count images at the price of a batch.
+"""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+from unittest import mock
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 
 from lvm_bench.data.images import Data
+from lvm_bench.evaluation import features, score
+from lvm_bench.evaluation.stand_ins import StandIn, evidence
 from lvm_bench.execution.failure import cause
-from lvm_bench.execution.rehearsal import Pace, Scoring, Space, ThisMachine
-from lvm_bench.execution.run import PICTURES
-from lvm_bench.execution.task import require_precision, spec_of
-from lvm_bench.registry import METHODS
-from lvm_bench.runs.layout import MOST_CODES
-from lvm_bench.runs.standing import Standing, State, left, surveyed
+from lvm_bench.execution.task import load_data, require_precision, spec_of
+from lvm_bench.modelling.contract import Method
+from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
+from lvm_bench.runs.costs import costs_here
+from lvm_bench.runs.standing import Left, Standing, left, surveyed
 from lvm_bench.suites.job import Job, Suite
-from lvm_bench.text import columns, counted, printable
+from lvm_bench.text import columns, counted, duration, printable, size
+from lvm_bench.training import batches, build, loop, memory, numerics, state
 
-FACTOR = 1.5  # that an estimate should be right to
-
-GIB = 2**30
-
-ONCE = "(features, once)"
-
-
-@runtime_checkable
-class Machine(Protocol):
-    """Whoever knows what a job costs."""
-
-    def data(self, job: Job) -> Data: ...
-    def pace(self, job: Job) -> Pace: ...
-    def space(self, job: Job) -> Space: ...
-    def scoring(self, job: Job, drawn_alone: bool) -> Scoring: ...
-    def memory(self, job: Job, trains: float, scores: float) -> float: ...
+LONG = 0.4  # seconds of steps, or of all metrics, after which no more are timed
+MANY = 50  # images that networks are timed on, and steps at most
+FEWEST = 150  # samples that metrics are timed on
+FAILS = "cannot be estimated."
+HEAD = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
 
 
-@dataclass(frozen=True)
-class Left:
-    """A run with what is left to do of it."""
+class Row(NamedTuple):
+    """What one run of a method on a data set costs, in seconds and bytes, and what is left of its runs."""
 
-    job: Job
-    train: bool
-    score: bool
-    redraws: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the runs of a method on a data set need: seconds and bytes of one run, and of all that is left."""
-
-    dataset: str
-    method: str
-    runs: int
-    seconds: float  # of all that is left
+    dataset: str = ""
+    method: str = ""
+    left: tuple[Left, ...] = ()
+    training: float = 0.0
+    scoring: float = 0.0
+    redraw: float = 0.0  # a further evaluation
     step: float = math.nan
-    steps: int = 0  # of a whole training
-    training: float = math.nan
-    scoring: float = math.nan
-    memory: float = math.nan
-    results: float = 0.0  # of all that is left
-
-
-class Declined(Exception):
-    """Why a method declines a task."""
-
-
-@dataclass
-class Estimate:
-    """Rows, and why others are missing: their methods decline, or would fail."""
-
-    rows: list[Row] = field(default_factory=list)
-    declined: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    steps: int = 0
+    memory: float = math.nan  # at the peak
+    files: float = 0.0
+    measured: bool = True  # or finished runs tell
 
     @property
     def seconds(self) -> float:
-        return sum(row.seconds for row in self.rows)
+        """Seconds of all that is left."""
+        _, _, left, training, scoring, redraw, *_ = self
+        return sum(run.train * training + run.score * scoring + run.redraws * redraw for run in left)
 
     @property
-    def memory(self) -> float:
-        """Bytes at the peak; NaN where the system does not tell."""
-        return max((row.memory for row in self.rows if not math.isnan(row.memory)), default=math.nan)
-
-    @property
-    def results(self) -> float:
-        return sum(row.results for row in self.rows)
+    def cells(self) -> tuple[str, ...]:
+        """The cells of the table."""
+        steps, training = f"{self.steps:,}" if self.steps else "-", duration(self.training or math.nan)
+        costs = (duration(self.step), steps, training, duration(self.scoring), size(self.memory))
+        return self.dataset, self.method, *costs, str(len(self.left)), duration(self.seconds)
 
 
-def work_left(pairs: Iterable[tuple[Job, Standing]], retry_failed: bool, resample: int) -> list[Left]:
-    """What `run` has to do; a training that was interrupted counts whole."""
-    found = []
-    for job, standing in pairs:
-        todo = left(standing, retry_failed=retry_failed, resample=resample)
-        if todo:
-            found.append(Left(job, todo.train, todo.score, todo.redraws))
-    return found
+class Space(NamedTuple):
+    """Made-up images of a data set, a stand-in for their extractor, seconds of what all runs share."""
+
+    data: Data
+    extractor: StandIn | None = None
+    once: float = 0.0
 
 
-def estimate(
-    todo: list[Left], started: set[str], machine: Machine, say: Callable[[str], object] = lambda _: None
-) -> Estimate:
-    """What is left, by data set and method; of the data sets `started` the training images have their features."""
-    found = Estimate()
-    groups: dict[str, dict[str, list[Left]]] = {}
-    for each in todo:
-        groups.setdefault(each.job.dataset, {}).setdefault(each.job.method, []).append(each)
-    for dataset, methods in groups.items():
-        say(dataset)
-        first = next(iter(methods.values()))[0].job
+def timed(action: Callable[[], object], device: str, again: bool = True) -> float:
+    """Seconds of an action. What is short, or on a GPU, is done twice: the first time loads what it computes with."""
+    begun = time.perf_counter()
+    action()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begun
+    return timed(action, device, again=False) if again and (device == "cuda" or seconds < LONG / 4) else seconds
+
+
+def space_of(job: Job, root: Path, device: str) -> Space:
+    """What the runs of a job's data set share."""
+    data, settings, begun = load_data(job, root, made_up=True), job.evaluation, time.perf_counter()
+    if not score.needs_features(settings.metrics):
+        return Space(data)
+    few = replace(data, train=data.train.take(slice(1000)), test=data.test.take(slice(1)))
+    if settings.extractor == "inception":  # its weights may not be here
+        extractor = features.untrained_inception(device)
+    else:
+        extractor = EXTRACTORS[settings.extractor](features.Request(few, root, device, settings.classifier_epochs))
+    setup, images = (time.perf_counter() - begun) / len(few.train), torch.from_numpy(few.train.pixels[: extractor.size])
+    image = timed(partial(extractor.features, images), device) / len(images)
+    dimensions = extractor.features(images[:1]).shape[1]
+    return Space(data, StandIn(dimensions, price=image), (setup + image) * len(data.train))
+
+
+def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], Row]:
+    """An untrained method, the stand-ins that are its networks, and what its training costs."""
+    settings, spec, n, v = job.training, spec_of(job, data), len(data.train), len(data.validation)
+    cls, network, width, precision = METHODS[job.method_base], settings.network, settings.width, settings.precision
+    method = build.build(cls, job.arguments, spec, network, width, job.seed, device, precision)
+    images, networks = torch.from_numpy(data.train.pixels).to(device), (method.encoder, method.decoder)
+    work, files = state.Training(method, settings, images, 0), 2 * sum(x.nbytes for x in method.state_dict().values())
+    encoder, decoder = stand_ins = [StandIn(method.heads * settings.latent), StandIn(*spec.shape)]
+    steps: list[float] = []
+    with work.at_work():
+        method.encoder, method.decoder = stand_ins
+        work.images = images.new_zeros(1, 1, 1, 1).expand(n, 1, 1, 1)  # the pixels are part of the price
+        begun = time.perf_counter()
+        with torch.no_grad():
+            work.start_epoch()
+            for index in range(len(order := work.batches())):
+                method.start_step(index)
+        hooks = time.perf_counter() - begun
+        method.encoder, method.decoder = networks
+        work.images = work.epoch.images = images
+        method.validated(work.validate(images[:MANY], 0))
+        validate = timed(partial(work.validate, images[:MANY], 0), device) / min(n, MANY)
+        encoder.price = timed(partial(batches.encode, method, images[:MANY]), device) / min(n, MANY)
+        decoder.price = max(validate - encoder.price, 0.0)
+        method.train()
+        while sum(steps) < LONG and len(steps) < min(len(order), MANY):
+            steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
+    method.encoder, method.decoder = stand_ins
+    hooks += sum(each.count * each.price for each in stand_ins)
+    epoch = hooks + len(order) * median(steps) + v * (validate + encoder.price)
+    # In the end the last and the best weights encode all images.
+    whole = v * validate + settings.epochs * epoch + 2 * n * encoder.price
+    row = Row(training=whole, step=median(steps), steps=settings.epochs * len(order), files=files)
+    return method, stand_ins, row
+
+
+def extrapolated(series: list[float], growth: float) -> float:
+    """From sizes each twice the one before to one `growth` times the last: on a line, or by a power of 2 at most."""
+    latest, before = series[-1], series[-2:][0]
+    # Over two doublings too, so that one disturbed measurement does not count for much.
+    power = min([2.0, *(math.log2(latest / series[-1 - k]) / k for k in (1, 2) if k < len(series))])
+    return latest * growth**power if power > 1 else latest + max(latest - before, 0.0) * 2 * (growth - 1)
+
+
+def measured(job: Job, space: Space, device: str) -> Row:
+    """What one run costs."""
+    data, metrics, networks, method, row = space.data, job.evaluation.metrics, [space.extractor], None, Row()
+    memory.forget_peak(device)
+    if not job.is_control:
+        method, stand_ins, row = trained(job, data, device)
+        networks += stand_ins
+    n, passes = min(job.evaluation.samples, len(data.test), len(data.train)), []
+    halvings = max(int(math.log2(n / FEWEST)), 0)
+    for share in (0.5**halvings, *(0.5**power for power in range(halvings, -1, -1))):  # the first one warms up
+        started = time.perf_counter()
+        found, took = evidence(job, method, data, space.extractor, share, device), {}
+        for place in score.wanted(metrics):
+            begun, before = time.perf_counter(), sum(each.count * each.price for each in networks if each)
+            if (inputs := score.inputs_of(found, *place)) is not None:
+                METRICS[place[0]](**inputs)
+                after = sum(each.count * each.price for each in networks if each)
+                took[place] = time.perf_counter() - begun + after - before
+        passes.append(took)
+        if len(passes) > 2 and time.perf_counter() - started > LONG:  # with the copies that evidence makes
+            break
+    seconds = {place: extrapolated([each[place] for each in passes[1:] if place in each], 1 / share) for place in took}
+    redraw = sum(seconds.get(place, 0.0) for place in score.wanted(metrics, drawn_alone=True))
+    grid = len(data.grid.order) * stand_ins[0].price if method and data.grid else 0.0
+    # A run holds all images with their features, and five sets of images that are made.
+    pixels, d = math.prod(data.train.pixels.shape[1:]), space.extractor.shape[0] if space.extractor else 0
+    held = len(data.train) * (pixels + 4 * d) + 5 * n * 4 * (pixels + d)
+    peak = (memory.peak(device) or math.nan) * 2**20 + held
+    return row._replace(scoring=sum(seconds.values()) + grid, redraw=redraw + grid, memory=peak)
+
+
+def estimate(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str) -> Iterator[Row | str]:
+    """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
+    spaces: dict[str, Space] = {}  # that of the data set at work
+    begun = {job.dataset for job, at in pairs if at.state == "done"}
+    jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
+    for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
+        runs = [(job, at) for job, at in pairs if (job.dataset, job.method) == (dataset, method)]
+        job, left = runs[0][0], tuple(todo[job.name] for job, _ in runs if todo[job.name])
+        known = costs_here((at for _, at in runs), device)
+        row = Row(measured=False, **known._asdict()) if known else None
         try:
-            data, space = machine.data(first), machine.space(first)
-        except (Exception, SystemExit) as error:
-            found.missing.append(f"{dataset} cannot be estimated. {cause(error)}")
-            continue
-        once = space.setup + len(data.train) * space.image
-        if once and dataset not in started:
-            found.rows.append(Row(dataset, ONCE, 1, once, scoring=once))
-        for method, runs in methods.items():
-            say(f"{dataset}/{method}")
-            try:
-                found.rows.append(row(runs, machine))
-            except Declined as declined:
-                found.declined.append(f"{dataset}/{method} declines: {declined}")
-            except (Exception, SystemExit) as error:  # of a method's, a metric's or an extractor's own code too
-                found.missing.append(f"{dataset}/{method} cannot be estimated. {cause(error)}")
-    return found
-
-
-def row(runs: list[Left], machine: Machine) -> Row:
-    """The row of runs that differ in their seed. Raises Declined."""
-    job = runs[0].job
-    data, space = machine.data(job), machine.space(job)
-    if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, data))):
-        raise Declined(reason)
-    pace = None if job.is_control else machine.pace(job)
-
-    def seconds(scoring: Scoring) -> float:
-        networks = scoring.encoded * pace.encode + scoring.decoded * pace.decode if pace else 0.0
-        return scoring.seconds + networks + scoring.featured * space.image
-
-    scoring = machine.scoring(job, False)
-    score, scored = seconds(scoring), sum(each.score for each in runs)
-    total = scored * score
-    if redraws := sum(each.redraws for each in runs):
-        total += redraws * seconds(machine.scoring(job, True))
-    needs = scoring.memory + space.memory
-    if pace is None:
-        return Row(job.dataset, job.method, len(runs), total, scoring=score, memory=machine.memory(job, 0.0, needs))
-    epochs, trained = job.training.epochs, sum(each.train for each in runs)
-    training = pace.training(epochs, len(data.train), len(data.validation))
-    return Row(
-        job.dataset,
-        job.method,
-        len(runs),
-        trained * training + total,
-        pace.step,
-        epochs * pace.steps,
-        training,
-        score,
-        machine.memory(job, pace.memory, needs),
-        trained * 2 * pace.weights + scored * _pictures(job, data),
-    )
-
-
-def _pictures(job: Job, data: Data) -> float:
-    """Bytes of the pictures and codes that a scored run leaves: of each kind of picture as many, and a path."""
-    return 5 * PICTURES * math.prod(data.train.pixels.shape[1:]) + 4 * MOST_CODES * job.training.latent
+            if row is None or any(run.redraws for run in left):
+                with numerics.fixed_numerics(job.training.threads):
+                    if dataset not in spaces:
+                        spaces = {dataset: space_of(job, root, device)}
+                        if dataset not in begun and (once := spaces[dataset].once):
+                            yield Row(dataset, "(features, once)", (Left(score=True),), scoring=once)
+                    space = spaces[dataset]
+                    if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, space.data))):
+                        yield f"{dataset}/{method} declines: {reason}"
+                        continue
+                    now = measured(job, space, device)
+                # What a further evaluation draws is a share of the scores.
+                row = row._replace(redraw=row.scoring * now.redraw / now.scoring) if row else now
+            yield row._replace(dataset=dataset, method=method, left=left)
+        except (Exception, SystemExit) as error:  # of an extension's own code too
+            yield f"{dataset}/{method} {FAILS} {cause(error)}"
 
 
 def tell(
-    suite: Suite,
-    results: Path,
-    root: Path,
-    device: str,
-    *,
-    retry_failed: bool = False,
-    resample: int = 0,
-    at_a_time: int = 1,
+    suite: Suite, results: Path, root: Path, device: str, *, retry_failed: bool, resample: int, at_a_time: int
 ) -> bool:
-    """Print on stderr what is left of a suite needs; whether all of it could be estimated.
-
-    Raises UserError where `run` would refuse to go on.
-    """
-    console = Console(stderr=True, highlight=False)
-    pairs = surveyed(suite, results)
-    todo = work_left(pairs, retry_failed, resample)
-    require_precision([each.job for each in todo], device)
-    if not todo:
+    """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` refuses."""
+    console, pairs = Console(stderr=True, highlight=False), surveyed(suite, results)
+    todo = {job.name: left(at, retry_failed=retry_failed, resample=resample) for job, at in pairs}
+    jobs = [job for job, _ in pairs if todo[job.name]]
+    require_precision(jobs, device)
+    if not jobs:
         console.print("Nothing is left to do.")
         return True
-    if device == "cuda":
-        at_a_time = on_gpus(at_a_time, torch.cuda.device_count(), suite.running.gpus_per_job)
-    machine = ThisMachine(root, device)
-    started = {job.dataset for job, standing in pairs if standing.state == State.DONE}
-    with console.status("Measuring ...") as status:
-        found = estimate(todo, started, machine, lambda what: status.update(f"Measuring {escape(what)} ..."))
-    threads = max(each.job.training.threads for each in todo)
-    summed = total(found, threads, device, at_a_time, machine.measured)
-    for line in (*table(found.rows), *found.declined, *found.missing, *summed):
-        console.print(printable(line), markup=False, soft_wrap=True)
-    if found.rows and any(each.job.training.seeds_per_batch > 1 for each in todo):
-        console.print("Seeds that are trained together are counted one after another: on a GPU they take less.")
-    return not found.missing
-
-
-def on_gpus(at_a_time: int, gpus: int, gpus_per_job: float) -> int:
-    """How many of the runs at a time find a share of the GPUs: the others wait."""
-    return max(1, min(at_a_time, int(gpus / gpus_per_job)))
-
-
-def table(rows: list[Row]) -> list[str]:
-    """A line for each row, below its head."""
-    head = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
-    cells = [
-        (
-            row.dataset,
-            row.method,
-            duration(row.step),
-            f"{row.steps:,}" if row.steps else "-",
-            duration(row.training),
-            duration(row.scoring),
-            size(row.memory),
-            str(row.runs),
-            duration(row.seconds),
-        )
-        for row in rows
-    ]
-    return columns([head, *cells], right=range(2, len(head)))
-
-
-def total(found: Estimate, threads: int, device: str, at_a_time: int, measured: int) -> list[str]:
-    """The sum, and that it is extrapolated."""
-    if not found.rows:
-        return []
-    machine = f"this machine ({counted(threads, 'thread')}, {device})"
-    if at_a_time > 1:
-        machine += f" with {at_a_time} runs at a time, if it has {at_a_time * threads} cores for them"
-        machine += f" ({duration(found.seconds)} one after another)"
-    without = ", without what cannot be estimated" if found.missing else ""
-    return [
-        f"About {duration(found.seconds / at_a_time)} on {machine}, {size(at_a_time * found.memory)} of memory at the "
-        f"peak and {size(found.results)} of results{without}:",
-        f"extrapolated from {measured:,} steps and scores measured now, most at small sizes; it should be right to a "
-        f"factor of {FACTOR} while the machine is as busy as now.",
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Seconds with two digits, as ms, s, min or h; a dash for NaN."""
-    if math.isnan(seconds):
-        return "-"
-    if seconds < 1:
-        return f"{_two_digits(1000 * seconds)} ms"
-    if seconds < 100:
-        return f"{_two_digits(seconds)} s"
-    return f"{_two_digits(seconds / 60)} min" if seconds < 6000 else f"{_two_digits(seconds / 3600)} h"
-
-
-def size(count: float) -> str:
-    """Bytes with two digits, as MiB or GiB; a dash for NaN."""
-    if math.isnan(count):
-        return "-"
-    return f"{_two_digits(count / GIB)} GiB" if count >= GIB else f"{_two_digits(count / 2**20)} MiB"
-
-
-def _two_digits(value: float) -> str:
-    rounded = float(f"{value:.2g}")
-    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"
+    # What extractors keep in the cache goes with this folder.
+    with TemporaryDirectory() as cache, mock.patch.dict(os.environ, XDG_CACHE_HOME=cache), console.status("Measuring"):
+        found = list(estimate(pairs, todo, root, device))
+    rows, others = [each for each in found if isinstance(each, Row)], [each for each in found if isinstance(each, str)]
+    others += [f"{method} {FAILS} {reason}" for method, reason in suite.broken.items()]
+    fails, threads = any(FAILS in each for each in others), max(job.training.threads for job in jobs)
+    lines = [*columns([HEAD, *(row.cells for row in rows)], right=range(2, len(HEAD))), *others]
+    if device == "cuda":  # the others wait
+        at_a_time = max(1, min(at_a_time, int(torch.cuda.device_count() / suite.running.gpus_per_job)))
+    seconds, known = sum(row.seconds for row in rows), sum(not row.measured for row in rows)
+    together = f" with {at_a_time} runs at a time ({duration(seconds)} one after another)"
+    peak = max((row.memory for row in rows if not math.isnan(row.memory)), default=math.nan)
+    files = sum(row.files * sum(run.score for run in row.left) for row in rows)
+    if rows:
+        lines += [
+            f"About {duration(seconds / at_a_time)} on this machine ({counted(threads, 'thread')}, {device})"
+            f"{together * (at_a_time > 1)}, {size(at_a_time * peak)} of memory at the peak and {size(files)} of results"
+            f"{', without what cannot be estimated' * fails}.",
+            f"{known} of {counted(len(rows), 'row')} from finished runs, the others extrapolated from what was "
+            "measured now: right to a factor of 1.5 or so while the machine is as busy as now.",
+        ]
+    if any(job.training.seeds_per_batch > 1 for job in jobs):
+        lines.append("Seeds that are trained together are counted one after another: on a GPU they take less.")
+    console.print(printable("\n".join(lines)), markup=False, soft_wrap=True)
+    return not fails

@@ -1,35 +1,33 @@
-"""What `run --dry-run` says a suite needs: the arithmetic on a made-up machine, and the measuring on this one."""
+"""What `run --dry-run` says a suite needs, and that neither results nor the user's cache are written."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 
-from lvm_bench.data.images import Data, load
-from lvm_bench.errors import UserError
-from lvm_bench.execution import estimate, rehearsal
-from lvm_bench.execution.estimate import ONCE, Estimate, Left, Row, duration, on_gpus, size, total, work_left
-from lvm_bench.execution.rehearsal import Pace, Scoring, Space, ThisMachine, extrapolated
-from lvm_bench.execution.task import load_data
-from lvm_bench.modelling.contract import Method, Spec
-from lvm_bench.registry import DATASETS
-from lvm_bench.runs.layout import TRAINED
-from lvm_bench.runs.standing import Standing, State, survey
+from lvm_bench.data.images import load
+from lvm_bench.execution import estimate
+from lvm_bench.execution.estimate import Row, extrapolated
+from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
+from lvm_bench.runs.standing import Left, Standing, left
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import method_files
-from lvm_bench.suites.job import Job, Suite
+from lvm_bench.suites.job import Suite
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.text import duration, size
 
 Call = Callable[..., Result]
 BENCH = bench_toml.defaults_folder() / "bench.toml"
 FEW = (
     "train_images=300", "validation_images=50", "test_images=60", "samples=60", 'metrics=["mse", "gaussian_kl"]',
 )  # fmt: skip
+ONE = ("run", "--suite", "quick", "--methods", "vae", "--seeds", "0")
 QUICK = ("run", "--suite", "quick", "--dry-run", *(word for setting in FEW for word in ("--set", setting)))
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "celeba", "dsprites", "shapes3d", "sprites", "scenes3d")
 PLUGIN = '''
@@ -54,151 +52,39 @@ class Anchored(Method):
 '''
 
 
-class MadeUp:
-    """A machine whose costs are known."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def data(self, job: Job) -> Data:
-        return load_data(job, Path(), made_up=True)
-
-    def pace(self, job: Job) -> Pace:
-        self.asked.append(job.method)
-        return Pace(
-            step=0.5, steps=12, hooks=3.0, encoded=1000.0, decoded=100.0, encode=0.01, decode=0.02, validate=0.04,
-            finish=0.001, memory=5e8, weights=1e6,
-        )  # fmt: skip
-
-    def space(self, job: Job) -> Space:
-        return Space(64, setup=7.0, image=0.1, memory=1e6)
-
-    def scoring(self, job: Job, drawn_alone: bool) -> Scoring:
-        # A control has no networks: those that it seems to use cost nothing.
-        return Scoring(20.0 if drawn_alone else 100.0, encoded=1600, decoded=400, featured=300, memory=2e8)
-
-    def memory(self, job: Job, trains: float, scores: float) -> float:
-        return 1e9 + max(trains, scores)
-
-
 def suite(*settings: str, **chosen: tuple) -> Suite:
-    chosen = {"methods": ("vae",), "seeds": (0, 1)} | chosen
-    return resolve(BENCH, "quick", settings=settings, **chosen)
+    return resolve(BENCH, "quick", settings=settings, **{"methods": ("vae",), "seeds": (0,)} | chosen)
 
 
-def new(found: Suite) -> list[tuple[Job, Standing]]:
-    return [(job, survey(job, Path("nowhere"))) for job in (*found.controls, *found.jobs)]
+def estimated(found: Suite, root: Path, resample: int = 0) -> list[Row | str]:
+    pairs = [(job, Standing("new")) for job in (*found.controls, *found.jobs)]
+    todo = {job.name: left(job, at, root, resample=resample) for job, at in pairs}
+    return list(estimate.estimate(pairs, todo, root, "cpu"))
 
 
-def of(found: Estimate, method: str) -> Row:
-    return next(row for row in found.rows if row.method == method)
+def row_of(told: str, dataset: str, method: str) -> list[str]:
+    return next(line.split() for line in told.splitlines() if line.split()[:2] == [dataset, method])
 
 
-def test_known_costs_give_known_seconds() -> None:
-    found = estimate.estimate(work_left(new(suite("epochs=10")), False, 0), set(), MadeUp())
-    assert found.missing == []
-    # Digits has 1,200 training and 200 validation images.
-    epoch = 12 * 0.5 + 3 + 1000 * 0.01 + 100 * 0.02 + 200 * (0.04 + 0.01)
-    training = 200 * 0.04 + 10 * epoch + 2 * 1200 * (0.01 + 0.001)
-    scoring = 100 + 1600 * 0.01 + 400 * 0.02 + 300 * 0.1
-    vae, real, once = of(found, "vae"), of(found, "real-images"), of(found, ONCE)
-    assert (vae.runs, vae.step, vae.steps) == (2, 0.5, 120)
-    assert (vae.training, vae.scoring) == pytest.approx((training, scoring))
-    assert vae.seconds == pytest.approx(2 * (training + scoring))
-    assert vae.memory == 1.5e9
-    assert real.seconds == pytest.approx(2 * (100 + 300 * 0.1))
-    assert once.seconds == pytest.approx(7 + 1200 * 0.1)
-    assert found.seconds == pytest.approx(sum(row.seconds for row in found.rows))
-    assert found.results == vae.results == 2 * (2 * 1e6 + 80 * 64 + 4 * 1000 * 8)
+@pytest.mark.parametrize("law", [lambda s: 7 * s, lambda s: 7 * s**1.5, lambda s: 7 * s**2, lambda s: 0.3 + 7 * s])
+@pytest.mark.parametrize("doublings", [1, 2, 3])
+def test_lines_and_powers_are_extrapolated_exactly(law: Callable[[float], float], doublings: int) -> None:
+    found = extrapolated([law(2.0**k / 64) for k in range(doublings + 1)], 64 / 2**doublings)
+    assert found == pytest.approx(law(1))
 
 
-def test_features_are_counted_until_a_run_of_the_data_set_is_done() -> None:
-    left = work_left(new(suite()), False, 0)
-    assert ONCE not in {row.method for row in estimate.estimate(left, {"digits"}, MadeUp()).rows}
+def test_what_grows_faster_than_pairs_or_was_disturbed_once_is_bounded() -> None:
+    assert extrapolated([1, 8, 64], 4) == 64 * 4**2
+    assert extrapolated([1, 1, 4], 4) == pytest.approx(4 + 2 * 3 * 3)
 
 
-STANDING = {  # state: of a new command, with --retry-failed, with --resample 3
-    "new": ((True, True, 0), None, (True, True, 3)),
-    "interrupted": ((True, True, 0), None, (True, True, 3)),
-    "trained": ((False, True, 0), None, (False, True, 3)),
-    "done": (None, None, (False, False, 3)),
-    "declined": (None, None, None),
-    "failed": (None, (True, True, 0), None),
-}
+def test_a_whole_size_is_what_was_measured() -> None:
+    assert extrapolated([3.0], 1.0) == 3.0
 
 
-def test_the_first_step_on_a_gpu_is_not_the_pace_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It loads what the GPU computes with."""
-    found = {}
-    for device in ("cuda", "cpu"):
-        took = iter([1.0, *[0.01] * 100])
-        monkeypatch.setattr("lvm_bench.execution.rehearsal.now", lambda _, took=took: next(took))
-        nets = (torch.nn.Identity(), torch.nn.Identity())
-        watch = rehearsal.Watch(Method(*nets, Spec((1, 8, 8), (0, 1), 2, 100, 10, "sse")), "cpu")
-        watch.device = device
-        while not watch():
-            pass
-        found[device] = watch.step
-    assert found == {"cuda": 0.01, "cpu": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("jobs", "gpus", "share", "expected"), [(4, 1, 1.0, 1), (4, 1, 0.25, 4), (8, 1, 0.3, 3), (4, 2, 1.0, 2)]
-)
-def test_runs_at_a_time_are_those_that_the_gpus_have_room_for(
-    jobs: int, gpus: int, share: float, expected: int
-) -> None:
-    assert on_gpus(jobs, gpus, share) == expected
-
-
-@pytest.mark.parametrize("state", STANDING)
-def test_what_is_finished_is_not_counted(state: str, tmp_path: Path) -> None:
-    job = suite(seeds=(0,)).jobs[0]
-    files = {name: {} for name in TRAINED} if state in ("trained", "done") else {}
-    record = {"digest_scores": "", "fingerprint": "", "settings": {}, "files": files, "status": state}
-    pairs = [(job, Standing(State(state), tmp_path, (job.dataset, job.method, job.seed), record))]
-    for wanted, given in zip(STANDING[state], ((False, 0), (True, 0), (False, 3)), strict=True):
-        assert work_left(pairs, *given) == ([] if wanted is None else [Left(job, *wanted)])
-
-
-def test_further_evaluations_cost_what_is_drawn_anew() -> None:
-    pairs = new(suite(seeds=(0,)))
-    with_, without = (of(estimate.estimate(work_left(pairs, False, r), set(), MadeUp()), "vae") for r in (3, 0))
-    assert with_.seconds - without.seconds == pytest.approx(3 * (20 + 1600 * 0.01 + 400 * 0.02 + 300 * 0.1))
-
-
-def test_a_method_that_fails_or_declines_is_named_and_the_others_are_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = suite(methods=("vae", "aae", "avae"), seeds=(0,))
-    machine = MadeUp()
-
-    def pace(job: Job) -> Pace:
-        if job.method == "aae":
-            raise ZeroDivisionError("of its own")
-        if job.method == "avae":
-            raise UserError("Its m is too large.")
-        return MadeUp.pace(machine, job)
-
-    monkeypatch.setattr(machine, "pace", pace)
-    made = estimate.estimate(work_left(new(found), False, 0), set(), machine)
-    assert of(made, "vae").runs == 1
-    assert [line.split(".")[0] for line in made.missing] == [
-        "digits/aae cannot be estimated", "digits/avae cannot be estimated",
-    ]  # fmt: skip
-    assert "ZeroDivisionError: of its own" in made.missing[0]
-    assert made.missing[1].endswith("Its m is too large.")
-    assert "without what cannot be estimated" in " ".join(total(made, 1, "cpu", 1, 1))
-
-
-def test_the_sum_says_hours_memory_and_that_they_are_extrapolated() -> None:
-    found = Estimate([Row("d", "m", 5, 8 * 3600.0, memory=3 * 2.0**30, results=2.0**29)])
-    one = " ".join(total(found, 1, "cpu", 1, 1234))
-    assert "About 8 h on this machine (1 thread, cpu), 3 GiB of memory at the peak and 510 MiB of results" in one
-    assert "extrapolated from 1,234 steps and scores" in one
-    four = " ".join(total(found, 2, "cuda", 4, 1234))
-    assert "About 2 h" in four
-    assert "4 runs at a time, if it has 8 cores" in four
-    assert "8 h one after another" in four
-    assert "12 GiB of memory" in four
+def test_a_row_adds_up_what_is_left_of_each_run() -> None:
+    runs = (Left(True, True, 2), Left(False, True, 2), Left(redraws=1))
+    assert Row("d", "m", runs, training=100, scoring=10, redraw=1).seconds == 100 + 2 * 10 + 5
 
 
 @pytest.mark.parametrize(
@@ -210,48 +96,23 @@ def test_durations_have_two_digits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(2**20, "1 MiB"), (890.4 * 2**20, "890 MiB"), (3.14 * 2**30, "3.1 GiB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(2**20, "1 MiB"), (890.4 * 2**20, "890 MiB"), (3.14 * 2**30, "3.1 GiB"), (math.nan, "-")]
+)
 def test_sizes_have_two_digits(count: float, text: str) -> None:
     assert size(count) == text
 
 
-SCALES = [0.5**k for k in range(6, -1, -1)]
-
-
-@pytest.mark.parametrize("law", [lambda s: 7 * s**2, lambda s: 7 * s**3, lambda s: 0.3 + 7 * s, lambda s: 0.001 * s])
-def test_powers_and_lines_are_extrapolated_exactly_and_what_is_short_is_measured_whole(
-    law: Callable[[float], float],
-) -> None:
-    asked = []
-    found = extrapolated(lambda s: asked.append(s) or law(s), SCALES, 3.0)
-    assert found == pytest.approx(law(1))
-    assert (1 in asked) == (law(1) < 0.2)
-
-
-def test_what_is_made_once_is_no_cost() -> None:
-    made = set()
-
-    def measure(scale: float) -> float:
-        once = 0.0 if scale in made else 30.0
-        made.add(scale)
-        return once + 7 * scale**2
-
-    assert extrapolated(measure, SCALES, 2.0) == pytest.approx(7)
-
-
-METHODS = sorted(method_files(BENCH))
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(method_files(BENCH)))
 def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
-    found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,), seeds=(0,))
-    made = estimate.estimate(work_left(new(found), False, 1), set(), ThisMachine(tmp_path, "cpu"))
-    assert made.missing == []
-    row = of(made, method)
-    in_epoch = 500 - found.jobs[0].arguments.get("m", 0)
-    assert row.steps == 3 * in_epoch / 100
+    found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,))
+    rows = estimated(found, tmp_path, resample=1)
+    assert [each for each in rows if isinstance(each, str)] == []
+    row = next(row for row in rows if isinstance(row, Row) and row.method == method)
+    assert row.steps == 3 * (500 - found.jobs[0].arguments.get("m", 0)) / 100
     assert row.training > row.steps * row.step > 0
-    assert row.seconds >= row.training + row.scoring > row.training
+    assert row.seconds == pytest.approx(row.training + row.scoring + row.redraw)
+    assert 0 <= row.redraw <= row.scoring
 
 
 def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
@@ -260,11 +121,10 @@ def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
 
 @pytest.mark.parametrize("dataset", DATA_SETS)
 def test_every_data_set_can_be_estimated_without_its_files(dataset: str, tmp_path: Path) -> None:
-    small = ("width=0.05", "batch_size=10", "epochs=1")
-    found = suite(*FEW, *small, methods=("vae",), datasets=(dataset,), seeds=(0,))
-    made = estimate.estimate(work_left(new(found), False, 0), set(), ThisMachine(tmp_path, "cpu"))
-    assert made.missing == []
-    assert of(made, "vae").steps == 30
+    found = suite(*FEW, "width=0.05", "batch_size=10", "epochs=1", datasets=(dataset,))
+    rows = estimated(found, tmp_path)
+    assert [row.method for row in rows if isinstance(row, Row)] == ["real-images", "standard-normal", "vae"]
+    assert rows[-1].steps == 30  # type: ignore[union-attr]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -307,44 +167,95 @@ def files_under(place: str) -> set[Path]:
 def test_the_command_lists_first_and_estimates_then_and_writes_nothing(lvm_bench: Call, tmp_path: Path) -> None:
     before = files_under(os.environ["XDG_CACHE_HOME"])
     plain, longer = (
-        lvm_bench(*QUICK, "--methods", "vae", "--seeds", "0", "--set", "metrics=all", "--set", f"epochs={epochs}")
+        lvm_bench(
+            *QUICK,
+            "--methods",
+            "vae",
+            "--seeds",
+            "0",
+            "--set",
+            'metrics=["mse", "frechet"]',
+            "--set",
+            f"epochs={epochs}",
+        )
         for epochs in (2, 8)
     )
     assert plain.exit_code == 0
     assert [line.split()[0] for line in plain.stdout.splitlines()] == ["digits/vae/seed-0"]
     assert plain.output.index("digits/vae/seed-0") < plain.output.index("DATA SET")
-    assert "extrapolated" in plain.stderr
-    steps = [
-        next(line for line in result.stderr.splitlines() if line.split()[:2] == ["digits", "vae"]).split()[4]
-        for result in (plain, longer)
-    ]
-    assert steps == ["6", "24"]
+    assert row_of(plain.stderr, "digits", "(features,")
+    assert "0 of 4 rows from finished runs" in plain.stderr
+    assert [row_of(told.stderr, "digits", "vae")[4] for told in (plain, longer)] == ["6", "24"]
     assert list(tmp_path.iterdir()) == []
     assert files_under(os.environ["XDG_CACHE_HOME"]) == before
 
 
 def test_a_plugin_with_hooks_is_estimated(lvm_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "anchored.py").write_text(PLUGIN)
-    result = lvm_bench(
-        *QUICK,
-        "--methods",
-        "anchored",
-        "--seeds",
-        "0",
-        "--plugin",
-        "anchored.py",
-        "--jobs",
-        "2",
-        "--set",
-        "seeds_per_batch=2",
-    )
-    row = next(line for line in result.stderr.splitlines() if line.split()[:2] == ["digits", "anchored"])
-    assert row.split()[4] == str(60 * 3)  # 300 images less 50, in batches of 100
-    assert "2 runs at a time" in result.stderr
-    assert "Seeds that are trained together are counted one after another" in result.stderr
-    found = suite(*FEW, methods=("anchored",), seeds=(0,), plugins=(tmp_path / "anchored.py",))
-    pace = ThisMachine(tmp_path, "cpu").pace(found.jobs[0])
-    assert (pace.steps, pace.encoded) == (3, 100)  # before steps 0 and 2
+    more = ("--plugin", "anchored.py", "--jobs", "2", "--set", "seeds_per_batch=2")
+    told = lvm_bench(*QUICK, "--methods", "anchored", "--seeds", "0", *more).stderr
+    assert row_of(told, "digits", "anchored")[4] == str(60 * 3)  # 300 images less 50, in batches of 100
+    assert "2 runs at a time" in told
+    assert "one after another)" in told
+    assert "Seeds that are trained together are counted one after another" in told
+
+
+def test_finished_runs_tell_what_others_cost(lvm_bench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = (*QUICK[4:], "--set", "epochs=1", "--suite", "quick", "--methods", "vae")
+    assert lvm_bench("run", *small, "--seeds", "0").exit_code == 0
+    assert "Nothing is left to do." in lvm_bench("run", "--dry-run", *small, "--seeds", "0").stderr
+    other = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--set", "learning_rate=0.5")
+    assert other.exit_code == 2
+    assert "was run with other settings" in other.stderr
+    again = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--resample", "2").stderr
+    assert row_of(again, "digits", "vae")[-3] == "1"
+    with monkeypatch.context() as patch:
+        patch.setattr(estimate, "measured", None)
+        told = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--seeds", "1")
+    assert told.exit_code == 0
+    assert "3 of 3 rows from finished runs" in told.stderr
+    assert row_of(told.stderr, "digits", "vae")[3] == "3"  # steps
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.node", lambda: "another")
+        elsewhere = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--seeds", "1")
+    assert "0 of 3 rows from finished runs" in elsewhere.stderr
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise KeyError("of its own")
+
+
+FAULTS = {
+    "metric": (METRICS, "mse"),
+    "extractor": (EXTRACTORS, "classifier"),
+    "network": (NETWORKS, "digits"),
+    "data set": (DATASETS, "digits"),
+    "method": (METHODS, "vae"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_whatever_raises_is_told_with_its_place_and_the_others_are_estimated(
+    kind: str, lvm_bench: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = (*QUICK, "--methods", "vae", "--seeds", "0", "--set", 'metrics=["mse", "gaussian_kl", "frechet"]')
+    lvm_bench(*call[:2], "nothing")  # fills the registries
+    registry, name = FAULTS[kind]
+    if kind == "method":
+        monkeypatch.setattr(registry[name], "losses", broken)
+    else:
+        for key, value in vars(registry[name]).items():
+            monkeypatch.setattr(broken, key, value, raising=False)
+        monkeypatch.setitem(registry._entries, name, broken)
+        if kind == "data set":
+            monkeypatch.setattr(broken, "info", dataclasses.replace(broken.info, outline=broken))  # type: ignore
+    result = lvm_bench(*call)
+    assert result.exit_code == 1
+    assert "cannot be estimated." in result.stderr
+    assert f"{__file__}, line" in result.stderr
+    assert "KeyError: 'of its own'" in result.stderr
+    shared = kind in ("extractor", "data set")
+    assert ("digits/standard-normal cannot be estimated." in result.stderr) == shared
 
 
 def test_data_of_ones_own_are_estimated_from_their_files(lvm_bench: Call, tmp_path: Path) -> None:
@@ -358,20 +269,10 @@ def test_data_of_ones_own_are_estimated_from_their_files(lvm_bench: Call, tmp_pa
     )  # fmt: skip
     missing = lvm_bench(*call)
     assert missing.exit_code == 1
-    assert "mine cannot be estimated" in missing.stderr
+    assert "mine/vae cannot be estimated" in missing.stderr
     assert "mine.npz: does not exist" in missing.stderr
     np.savez(tmp_path / "mine.npz", images=np.zeros((720, 8, 8), dtype=np.uint8))
     found = lvm_bench(*call)
     assert found.exit_code == 0
     assert "mine " in found.stderr
     assert next(line for line in found.stderr.splitlines() if line.split()[:2] == ["mine", "vae"]).split()[4] == "10"
-
-
-def test_settings_that_a_run_would_refuse_are_refused(lvm_bench: Call) -> None:
-    call = ("run", "--suite", "quick", "--methods", "vae", "--seeds", "0", *QUICK[4:], "--set", "epochs=1")
-    assert lvm_bench(*call).exit_code == 0
-    done = lvm_bench(*call, "--dry-run")
-    assert "Nothing is left to do." in done.stderr
-    other = lvm_bench(*call, "--dry-run", "--set", "learning_rate=0.5")
-    assert other.exit_code == 2
-    assert "was run with other settings" in other.stderr

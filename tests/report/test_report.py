@@ -16,6 +16,7 @@ from lvm_bench import disk
 from lvm_bench.report.figures import strips, style
 from lvm_bench.report.tables import bandwidth
 from lvm_bench.runs.record import read_runs
+from lvm_bench.runs.suite_record import About
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -153,7 +154,7 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
 
     said: list[str] = []
     runs, _ = read_runs(results / "small")
-    pictures = strips.write(results / "small" / "figures", {"methods": ["avae", "vae"]}, runs, set(), said.append)
+    pictures = strips.write(results / "small" / "figures", About(methods=["avae", "vae"]), runs, set(), said.append)
     assert [picture.file.name for picture in pictures] == ["mnist-avae-images.png", "mnist-vae-images.png", "mnist.png"]
     picture = np.asarray(Image.open(results / "small" / "figures" / "mnist-vae-images.png").convert("RGB"))
     with np.load(results / "small" / "runs" / "mnist" / "vae" / "seed-0" / "images.npz") as arrays:

@@ -1,0 +1,32 @@
+"""What finished runs cost on this machine."""
+
+import math
+import platform
+from collections.abc import Iterable
+from statistics import fmean
+from typing import NamedTuple
+
+from lvm_bench.runs.standing import Standing
+
+
+class Costs(NamedTuple):
+    """Means over runs: seconds of training and of scoring, steps, bytes at the peak (NaN if unknown) and of files."""
+
+    training: float
+    scoring: float
+    steps: int
+    memory: float
+    files: float
+
+
+def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
+    """The mean costs of those runs that were finished on this machine and kind of device; None where there are none."""
+    done = [standing.record for standing in standings if standing.state == "done"]
+    here = [record for record in done if record["environment"].get("host") == platform.node()]
+    here = [record for record in here if ("cuda" in record["environment"]["versions"]) == (device == "cuda")]
+    if not here:
+        return None
+    keys = ("seconds_training", "seconds_evaluation", "updates", "peak_memory")
+    training, scoring, steps, peak = (fmean(record.get(key) or 0 for record in here) for key in keys)
+    files = fmean(sum(file["bytes"] for file in record["files"].values()) for record in here)
+    return Costs(training, scoring, round(steps), peak * 2**20 or math.nan, files)
