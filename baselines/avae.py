@@ -24,7 +24,7 @@ from lvm_bench.kde import (
 from lvm_bench.losses import nll
 
 
-@method("avae")
+@method("avae", label="AVAE")
 class AVAE(Method):
     """AVAE (Saha et al. 2023): matches a kernel density estimate of all codes to N(0, I); beta from the data.
 

@@ -23,7 +23,7 @@ from lvm_bench.losses import (
 )
 
 
-@method("beta-tcvae")
+@method("beta-tcvae", label="β-TCVAE")
 class BetaTCVAE(Method):
     """beta-TCVAE (Chen et al. 2018): a VAE whose total correlation weighs `beta` instead of 1.
 

@@ -18,7 +18,7 @@ from lvm_bench.networks import discriminator
 JOINT, PERMUTED = 0, 1  # the discriminator's two outputs
 
 
-@method("factor-vae")
+@method("factor-vae", label="FactorVAE")
 class FactorVAE(Method):
     """FactorVAE (Kim & Mnih 2018): a VAE whose total correlation, as a discriminator sees it, weighs 1 + `gamma`.
 

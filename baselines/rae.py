@@ -15,7 +15,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import nll
 
 
-@method("rae-l2")
+@method("rae-l2", label="RAE-L2")
 class RAE(Method):
     """RAE-L2 (Ghosh et al. 2020): L2 on codes and decoder; samples from a density fitted to training codes.
 

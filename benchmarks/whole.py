@@ -19,8 +19,8 @@ from benchmarks.measure import quiet, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
 from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
-from lvm_bench.evaluation.evidence import ModelEvidence
 from lvm_bench.evaluation.features import Request
+from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.evaluation.score import evaluate
 from lvm_bench.execution.task import load_data, spec_of
 from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth

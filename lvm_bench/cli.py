@@ -50,6 +50,12 @@ data_option = click.option(
 )  # fmt: skip
 
 
+plugin_option = click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path),
+    help="A file that registers a method, data set, network, metric or extractor (repeatable).",
+)  # fmt: skip
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lvm-bench")
 def main() -> None:
@@ -67,7 +73,7 @@ def main() -> None:
 @click.option("--methods", multiple=True, help="Only this method (repeatable).")
 @click.option("--datasets", multiple=True, help="Only this data set (repeatable).")
 @click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable).")
-@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
+@plugin_option
 @results_option
 @data_option
 @config_option
@@ -88,7 +94,7 @@ def run(
     methods: tuple[str, ...],
     datasets: tuple[str, ...],
     seeds: tuple[int, ...],
-    plugin: tuple[Path, ...],
+    plugins: tuple[Path, ...],
     results: Path,
     data_folder: Path | None,
     config: Path | None,
@@ -126,11 +132,11 @@ def run(
         methods=methods,
         datasets=datasets,
         seeds=seeds,
-        plugins=plugin,
+        plugins=plugins,
         extractor=extractor,
         settings=settings,
     )
-    click.echo(printable("Methods loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
+    click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
     if dry_run:
         for job in chosen.jobs:
             values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
@@ -188,7 +194,9 @@ def run(
 @click.option("--watch", is_flag=True, help="Serve the page while runs go on, and bring it up to date; write nothing.")
 @click.option("--host", help="With --watch, where to listen [default: 127.0.0.1, which this machine alone can reach].")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --watch, 0 for any that is free [default: 8642].")
+@plugin_option
 @results_option
+@config_option
 def report(
     suite: str | None,
     tables: tuple[str, ...],
@@ -197,7 +205,9 @@ def report(
     watch: bool,
     host: str | None,
     port: int | None,
+    plugins: tuple[Path, ...],
     results: Path,
+    config: Path | None,
 ) -> None:
     """Write a suite's tables (CSV, LaTeX, Markdown), its figures and its page, and print the tables.
 
@@ -206,26 +216,29 @@ def report(
       lvm-bench report --suite mnist-small --against avae-2024
       lvm-bench report --suite mnist-small --watch
     """
-    if watch:
-        from lvm_bench.report.page import watch as watching
+    from lvm_bench.suites import labels
 
-        if tables:
-            raise UserError("--watch --tables: the page shows every table. Leave --tables out.")
-        watcher = watching.Watcher(results, suite, against, spread)
-        watching.watch(watcher, host or watching.LOOPBACK, watching.PORT if port is None else port, click.echo)
-        return
-    if host is not None or port is not None:
+    if not watch and (host is not None or port is not None):
         raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
-    from rich.console import Console
+    if watch and tables:
+        raise UserError("--watch --tables: the page shows every table. Leave --tables out.")
+    with labels.using(labels.here(config, plugins)):
+        if watch:
+            from lvm_bench.report.page import watch as watching
 
-    from lvm_bench.report.write import write_report as write_report
+            watcher = watching.Watcher(results, suite, against, spread)
+            watching.watch(watcher, host or watching.LOOPBACK, watching.PORT if port is None else port, click.echo)
+            return
+        from rich.console import Console
 
-    sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
+        from lvm_bench.report.write import write_report as write_report
+
+        sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
 
 
 @main.group(name="list")
 def list_() -> None:
-    """List methods, data sets, metrics or suites, one line each, or how far the runs are.
+    """List methods, data sets, networks, metrics, extractors or suites, one line each, or how far the runs are.
 
     \b
     Example:
@@ -236,20 +249,24 @@ def list_() -> None:
 
 def _catalogue(what: str, meaning: str) -> None:
     @list_.command(name=what, help=f"List {meaning}: one line each.")
-    @click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="A file that registers methods.")
+    @plugin_option
     @config_option
-    def listing(plugin: tuple[Path, ...], config: Path | None) -> None:
+    def listing(plugins: tuple[Path, ...], config: Path | None) -> None:
         from lvm_bench.suites import catalogue
 
-        rows = catalogue.rows(what, config, plugin)
+        rows = catalogue.rows(what, config, plugins)
         for line in columns(rows.items()):
             click.echo(printable(line))
 
 
 for _what, _meaning in (
-    ("methods", "the methods with their papers"), ("datasets", "the data sets"),
-    ("metrics", "the metrics with their papers"), ("suites", "the suites of bench.toml"),
-):  # fmt: skip
+    ("methods", "the methods with their papers, and their variants"),
+    ("datasets", "the data sets, and their variants"),
+    ("networks", "the pairs of encoder and decoder"),
+    ("metrics", "the metrics with their papers"),
+    ("extractors", "the feature spaces of distances between images"),
+    ("suites", "the suites of bench.toml"),
+):
     _catalogue(_what, _meaning)
 
 
@@ -335,6 +352,7 @@ def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | No
     """
     from lvm_bench.data import files
 
+    _load_data_sets()
     root = files.data_root(data_folder or (context.parent.params.get("data_folder") if context.parent else None))
     for name in names:
         files.fetch(name, root)
@@ -344,7 +362,7 @@ def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | No
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Check that the methods of a file keep the contract: a minute of tests on small data.
+    """Check that what a file registers keeps its contract: a minute of tests on small data for a method.
 
     \b
     Example:
@@ -370,9 +388,19 @@ def _guarded(context: click.Context, action: Callable[[], None]) -> None:
         context.exit(2)
 
 
+def _load_data_sets() -> None:
+    """Load every data set that there is, so that its files are known."""
+    from lvm_bench import registry
+    from lvm_bench.suites import bench_toml
+    from lvm_bench.suites.discover import extensions
+
+    registry.load_all(extensions(bench_toml.config_file(None))["dataset"].values())
+
+
 def _print_inventory(folder: Path | None) -> None:
     from lvm_bench.data import files
 
+    _load_data_sets()
     root = files.data_root(folder)
     rows = [("DATA SET", "FILE", "STATE", "SIZE", "LICENCE"), *files.inventory(root)]
     click.echo(f"Data folder: {root}")

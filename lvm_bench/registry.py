@@ -1,4 +1,4 @@
-"""One registry class for methods, data sets, networks, metrics and feature extractors, and their discovery.
+"""One registry class for the five kinds of extension, and how a file is indexed and loaded.
 
 A file is indexed by reading it (`ast`), not by importing it, so that `lvm-bench list` needs no torch and
 loads no code; importing the file runs its decorators and fills the registry.
@@ -6,10 +6,13 @@ loads no code; importing the file runs its decorators and fills the registry.
 
 import ast
 import hashlib
+import importlib
 import importlib.util
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,8 +45,12 @@ class Registry(Mapping[str, Any]):
         return add
 
     def __getitem__(self, name: str) -> Any:
+        """What has that name; the package's own is loaded when it is asked for. UserError for an unknown name."""
         if name not in self._entries:
-            raise UserError(f"Unknown {self.kind} {name!r}.{did_you_mean(name, self._entries)}")
+            own = {entry.name: file for file in own_files() for entry in index(file) if REGISTRIES[entry.kind] is self}
+            if name not in own:
+                raise UserError(f"Unknown {self.kind} {name!r}.{did_you_mean(name, {*self._entries, *own})}")
+            load(own[name])
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
@@ -62,13 +69,34 @@ NETWORKS = Registry("network")
 METRICS = Registry("metric")
 EXTRACTORS = Registry("feature extractor")
 
-_DECORATORS = {
+REGISTRIES = {
     "method": METHODS,
     "dataset": DATASETS,
     "network": NETWORKS,
     "metric": METRICS,
     "extractor": EXTRACTORS,
-}
+}  # by the name of the decorator
+
+PACKAGE = Path(__file__).resolve().parent
+
+_OWN = tuple(PACKAGE / wing for wing in ("data", "metrics", "modelling", "evaluation"))
+
+TABLES = {
+    "frechet": "Fréchet distance",
+    "precision-recall": "Precision and recall",
+    "kl": "KL divergence of codes",
+    "entropy": "Entropy of codes",
+    "reconstruction": "Reconstruction",
+    "fidelity": "Fidelity and coverage",
+    "latent": "Latent codes",
+    "disentanglement": "Disentanglement, as in the paper",
+    "factors": "Disentanglement",
+    "reviewers": "What reviewers ask for",
+    "cost": "Cost",
+    "other": "Further scores",
+}  # the tables of scores that `@metric(table=...)` may name, with their titles
+
+_LONGEST_LABEL = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -88,68 +116,159 @@ def source_file(thing: Any) -> str:
     return str(getattr(module, "__file__", thing.__module__))
 
 
+def own_files() -> list[Path]:
+    """The package's own files that may register extensions: those of four of its folders."""
+    return [file for folder in _OWN for file in python_files(folder)]
+
+
+def is_own(file: Path) -> bool:
+    """Whether a file is one of the package's own that may register extensions."""
+    return file.resolve().parent in _OWN
+
+
+def python_files(folder: Path) -> list[Path]:
+    """The Python files of a folder that are read for extensions, sorted by name."""
+    return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+
+
 def index(file: Path) -> list[Entry]:
-    """The extensions that `file` would register, found by reading it; UserError where it is no Python file."""
+    """The extensions that `file` would register, found by reading it.
+
+    UserError where it is no Python file, or says of an extension what no decorator may say.
+    """
     if file.suffix != ".py":
         raise UserError(f"{file}: not a Python file. Give the path of a .py file.")
-    source = text.read(file)
+    return _index(file, text.read(file))
+
+
+@lru_cache(maxsize=1000)
+def _index(file: Path, source: str) -> list[Entry]:
+    tree = _parsed(file, source)
+    entries: list[Entry] = []
+    for node, call in _decorated(tree):
+        kind, name = _decorator(call), call.args[0].value  # type: ignore[attr-defined]
+        if any((entry.kind, entry.name) == (kind, name) for entry in entries):
+            what = f"{REGISTRIES[kind].kind} {name!r}"
+            raise UserError(f"{file}, line {node.lineno}: registers the {what} again. Choose another name.")
+        described = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+        entries.append(Entry(kind, name, file, described.split("\n")[0], _options(file, call)))
+    return entries
+
+
+def _parsed(file: Path, source: str | bytes) -> ast.Module:
     try:
-        tree = ast.parse(source)
+        return ast.parse(source)
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: not valid Python ({error.msg}).") from error
     except (ValueError, RecursionError, MemoryError) as error:  # a NUL, or nested too deeply for the parser
         raise UserError(f"{file}: not valid Python ({error or 'nested too deeply'}).") from error
-    entries: list[Entry] = []
+
+
+def _decorated(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, ast.Call]]:
+    """Each class or function of a file that is registered under a name, with the call of its decorator."""
     for node in tree.body:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
-            continue
-        for call in node.decorator_list:
-            if (
-                isinstance(call, ast.Call)
-                and isinstance(call.func, ast.Name | ast.Attribute)
-                and (kind := call.func.id if isinstance(call.func, ast.Name) else call.func.attr) in _DECORATORS
-                and call.args
-                and isinstance(call.args[0], ast.Constant)
-                and isinstance(call.args[0].value, str)
-            ):
-                described = ast.get_docstring(node) or ast.get_docstring(tree) or ""
-                options = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant) and k.arg}
-                name = call.args[0].value
-                if any((entry.kind, entry.name) == (kind, name) for entry in entries):
-                    what = f"{_DECORATORS[kind].kind} {name!r}"
-                    raise UserError(f"{file}, line {node.lineno}: registers the {what} again. Choose another name.")
-                entries.append(Entry(kind, name, file, described.split("\n")[0], options))
-    return entries
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            for call in node.decorator_list:
+                if isinstance(call, ast.Call) and _decorator(call) in REGISTRIES and call.args:
+                    first = call.args[0]
+                    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                        yield node, call
 
 
-def index_folder(folder: Path, kind: str) -> dict[str, Entry]:
-    """The extensions of one kind in the Python files of a folder, by name."""
-    files = sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
-    return {entry.name: entry for file in files for entry in index(file) if entry.kind == kind}
+def _decorator(call: ast.Call) -> str:
+    """The name of the decorator that is called, without its module's."""
+    function = call.func
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def _options(file: Path, call: ast.Call) -> dict[str, Any]:
+    """The constants among a decorator's keywords; UserError where what tables need is none, or is not valid."""
+    found: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if isinstance(keyword.value, ast.Constant) and keyword.arg:
+            found[keyword.arg] = keyword.value.value
+        elif keyword.arg in ("label", "better", "table", "reference"):
+            raise UserError(
+                f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
+                "files are read for it, not run."
+            )
+    for key, check in (("label", check_label), ("table", check_table)):
+        try:
+            check(found.get(key, ""))
+        except UserError as error:
+            shown = text.shortened(found[key])
+            raise UserError(f"{file}, line {call.lineno}, {key}: {shown} is not valid: {error}.") from error
+    return found
+
+
+def check_label(label: Any) -> str:
+    """`label` itself, if it is a short line; UserError otherwise."""
+    if not isinstance(label, str) or len(label) > _LONGEST_LABEL or not label.isprintable():
+        raise UserError(f"give a line of at most {_LONGEST_LABEL} characters as a label")
+    return label
+
+
+def check_table(table: Any) -> str:
+    """`table` itself, if a table of scores has that name, or it is ""; UserError otherwise."""
+    if table != "" and table not in TABLES:
+        raise UserError(f"there is no such table.{did_you_mean(str(table), TABLES)}".removesuffix("."))
+    return table
+
+
+def without_keywords(file: Path, kind: str) -> bytes:
+    """The content of a file without the keyword arguments of its decorators of one kind.
+
+    Those of `@method` say how a method is shown, and change no number: `@method("vae", label="VAE")` becomes
+    `@method("vae")`.
+    """
+    content = file.read_bytes()
+    starts = [0, *(found.end() for found in re.finditer(rb"\r\n|\r|\n", content))]
+    calls = [call for _, call in _decorated(_parsed(file, content)) if _decorator(call) == kind and call.keywords]
+    for call in reversed(calls):  # from the last on, so that the places of those before stay
+        begin, end = (starts[(node.end_lineno or 1) - 1] + (node.end_col_offset or 0) for node in (call.args[-1], call))
+        content = content[:begin] + content[end - 1 :]  # the closing parenthesis stays
+    return content
 
 
 def load(file: Path) -> None:
-    """Import one file by its path under a private module name, which leaves `sys.path` and names alone.
+    """Import one file: the package's own by its name, any other by its path under a private module name.
 
-    Raises UserError with the file and line when the file itself raises.
+    The latter leaves `sys.path` and names alone. Raises UserError with the file and line when the file itself raises.
     """
     file = file.resolve()
+    if not file.is_file():
+        raise UserError(f"{file}: not a Python file that can be loaded. Give the path of a .py file.")
+    try:
+        if is_own(file):
+            importlib.import_module(f"{__package__}.{file.parent.name}.{file.stem}")
+        else:
+            _import_by_path(file)
+    except UserError as error:
+        raise UserError(f"{where(error, file)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{where(error, file)}: raised {type(error).__name__} while loading: {error}") from error
+
+
+def _import_by_path(file: Path) -> None:
     name = f"_lvm_bench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise UserError(f"{file}: not a Python file that can be loaded. Give the path of a .py file.")
+    if spec is None or spec.loader is None:
+        raise UserError("not a Python file that can be loaded. Give the path of a .py file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except UserError as error:
+    except BaseException:
         del sys.modules[name]
-        raise UserError(f"{where(error, file)}: {error}") from error
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UserError(f"{where(error, file)}: raised {type(error).__name__} while loading: {error}") from error
+        raise
+
+
+def load_all(entries: Iterable[Entry]) -> None:
+    """Load the file of each extension, once."""
+    for file in dict.fromkeys(entry.file for entry in entries):
+        load(file)
 
 
 def where(error: BaseException, file: Path) -> str:

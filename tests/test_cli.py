@@ -286,16 +286,18 @@ def test_every_help_shows_an_example(verb: tuple[str, ...], lvm_bench: Call) -> 
 
 def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
     names = {}
-    for what in ("methods", "datasets", "metrics", "suites"):
+    for what in ("methods", "datasets", "networks", "metrics", "extractors", "suites"):
         result = lvm_bench("list", what)
         assert result.exit_code == 0
         rows = [line.split("  ", 1) for line in result.stdout.splitlines()]
         assert all(len(row) == 2 and row[1].strip() for row in rows), rows
         names[what] = {row[0] for row in rows}
-    assert names["methods"] >= {*METHODS, "ae", "factor-vae"}
+    assert names["methods"] >= {*METHODS, "ae", "factor-vae", "rae-l2-gmm"}
+    assert names["networks"] == {"digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal"}
+    assert names["extractors"] == {"inception", "classifier"}
     assert names["datasets"] == {
         "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder",
-        "dsprites", "shapes3d", "sprites", "scenes3d",
+        "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k",
     }  # fmt: skip
     assert names["suites"] >= {"paper", "quick", "mnist-small", "paper-disentanglement", "disentanglement-small"}
 

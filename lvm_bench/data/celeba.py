@@ -50,7 +50,9 @@ def _outline() -> Outline:
     return Outline((3, SIZE, SIZE), 162_770, 19_867, 19_962)
 
 
-@dataset("celeba", value_range=(-1, 1), files=FILES, licence="non-commercial research only", outline=_outline)
+@dataset(
+    "celeba", label="CelebA", value_range=(-1, 1), files=FILES, licence="non-commercial research only", outline=_outline
+)
 def celeba(root: Path) -> Splits:
     """Faces, 3 x 64 x 64: central 140 x 140 pixels, LANCZOS. Liu, Luo, Wang & Tang 2015, ICCV."""
     archive, partition = require("celeba", root)

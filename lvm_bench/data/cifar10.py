@@ -22,7 +22,7 @@ def _outline() -> Outline:
     return Outline((3, 32, 32), 50_000 - VALIDATION, VALIDATION, 10_000, classes=10)
 
 
-@dataset("cifar10", files=[ARCHIVE], licence="none stated; cite the report", outline=_outline)
+@dataset("cifar10", label="CIFAR-10", files=[ARCHIVE], licence="none stated; cite the report", outline=_outline)
 def cifar10(root: Path) -> Splits:
     """Photographs of ten classes, 3 x 32 x 32. Krizhevsky 2009, Learning Multiple Layers of Features."""
     (archive,) = require("cifar10", root)

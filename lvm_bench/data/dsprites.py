@@ -31,7 +31,7 @@ def _outline() -> Outline:
     return Outline((1, SIZE, SIZE), factor_sizes=(3, 6, 40, 32, 32))
 
 
-@dataset("dsprites", files=(FILE,), licence="Apache 2.0", outline=_outline)
+@dataset("dsprites", label="dSprites", files=(FILE,), licence="Apache 2.0", outline=_outline)
 def dsprites(root: Path) -> Splits:
     """A white square, ellipse or heart on black, 1 x 64 x 64. Matthey, Higgins, Hassabis & Lerchner 2017.
 

@@ -164,6 +164,7 @@ Loader = Callable[..., Splits]
 def dataset(
     name: str,
     *,
+    label: str = "",
     value_range: tuple[float, float] = (0, 1),
     files: Sequence[RemoteFile] = (),
     licence: str = "",
@@ -172,7 +173,8 @@ def dataset(
 ) -> Callable[[Loader], Loader]:
     """Register a function from the data root to Splits under `name`.
 
-    Its keyword-only arguments are the options that bench.toml may set; `outline` gets the same.
+    Its keyword-only arguments are the options that bench.toml may set; `outline` gets the same. `label` is how tables
+    write it, else its name; it is read from the file.
     """
 
     def add(function: Loader) -> Loader:

@@ -55,13 +55,13 @@ def _outline() -> Outline:
     return Outline((1, 32, 32), 60_000 - VALIDATION, VALIDATION, 10_000, classes=10)
 
 
-@dataset("mnist", files=MNIST, licence="CC BY-SA 3.0", novel="fashion-mnist", outline=_outline)
+@dataset("mnist", label="MNIST", files=MNIST, licence="CC BY-SA 3.0", novel="fashion-mnist", outline=_outline)
 def mnist(root: Path) -> Splits:
     """Handwritten digits, 1 x 32 x 32 (28 x 28 padded). LeCun, Bottou, Bengio & Haffner 1998."""
     return _splits(require("mnist", root))
 
 
-@dataset("fashion-mnist", files=FASHION, licence="MIT", novel="mnist", outline=_outline)
+@dataset("fashion-mnist", label="Fashion-MNIST", files=FASHION, licence="MIT", novel="mnist", outline=_outline)
 def fashion_mnist(root: Path) -> Splits:
     """Articles of clothing, 1 x 32 x 32 (28 x 28 padded). Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747."""
     return _splits(require("fashion-mnist", root))

@@ -36,7 +36,7 @@ def _outline(size: int, factor_sizes: Sequence[int]) -> Outline:
     return Outline((3, size, size), factor_sizes=varying_sizes(factor_sizes))
 
 
-@dataset("scenes3d", licence="MIT", outline=_outline)
+@dataset("scenes3d", label="scenes3d (rendered)", licence="MIT", outline=_outline)
 def scenes3d(root: Path, *, size: int = 64, factor_sizes: Sequence[int] = (10, 10, 10, 8, 4, 15)) -> Splits:
     """A coloured object in a coloured room, rendered: a stand-in with the factor structure of 3D Shapes.
 

@@ -29,7 +29,7 @@ def _outline() -> Outline:
     return Outline((3, SIZE, SIZE), factor_sizes=(10, 10, 10, 8, 4, 15))
 
 
-@dataset("shapes3d", files=(FILE,), licence="Apache 2.0", outline=_outline)
+@dataset("shapes3d", label="3D Shapes", files=(FILE,), licence="Apache 2.0", outline=_outline)
 def shapes3d(root: Path) -> Splits:
     """A shaded solid in a coloured room, 3 x 64 x 64. Burgess & Kim 2018.
 

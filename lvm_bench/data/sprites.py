@@ -22,7 +22,7 @@ def _outline(size: int, factor_sizes: Sequence[int], smooth: bool) -> Outline:
     return Outline((1, size, size), factor_sizes=varying_sizes(factor_sizes))
 
 
-@dataset("sprites", licence="MIT", outline=_outline)
+@dataset("sprites", label="sprites (rendered)", licence="MIT", outline=_outline)
 def sprites(
     root: Path, *, size: int = 64, factor_sizes: Sequence[int] = (3, 6, 40, 32, 32), smooth: bool = False
 ) -> Splits:

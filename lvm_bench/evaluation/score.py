@@ -1,4 +1,4 @@
-"""Evidence: what metrics may ask for, each computed once; and the loop that scores a run with every metric."""
+"""The loop that scores a run with every metric that applies, and goes on where it was interrupted."""
 
 import inspect
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_bench import disk, metrics
+from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.registry import METRICS
@@ -28,7 +28,6 @@ def evaluate(
     What was kept for another `identity` (settings and weights) is not gone on with. With `drawn_alone` those metrics
     alone that change with the evidence's seed. Raises Stopped.
     """
-    assert metrics  # importing the package fills METRICS
     done, before = _kept(partial, identity, say), seconds_before(partial, identity)
     started = time.perf_counter()
     for name, variant in wanted(evidence.settings.metrics, drawn_alone):

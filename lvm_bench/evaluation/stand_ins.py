@@ -7,8 +7,10 @@ from functools import partial
 import torch
 
 from lvm_bench.data.images import Data
-from lvm_bench.evaluation.evidence import Evidence, ModelEvidence, RealImages, StandardNormal
+from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.features import Extractor
+from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
+from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.modelling.contract import Method
 from lvm_bench.seeding import generator
 from lvm_bench.suites.job import Job

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from lvm_bench import registry
 from lvm_bench.data.images import Data
-from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.errors import Stopped, UserError
+from lvm_bench.execution import check_kinds as kinds
+from lvm_bench.execution.check_kinds import require
 from lvm_bench.execution.task import load_data, spec_of
 from lvm_bench.modelling.contract import Epoch, Method, Spec, resident, to_float
 from lvm_bench.seeding import generator
 from lvm_bench.suites import bench_toml
-from lvm_bench.suites.discover import method_files
+from lvm_bench.suites.discover import extensions, of_plugin
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
 from lvm_bench.training.batches import encode
@@ -30,15 +32,7 @@ from lvm_bench.training.checkpoint import Checkpoints
 from lvm_bench.training.loop import train
 from lvm_bench.training.state import Trained
 
-
-class Broken(Exception):
-    """What of the contract a method breaks, as a sentence."""
-
-
-def require(condition: bool, text: str) -> None:
-    """Broken with this text unless the condition holds."""
-    if not condition:
-        raise Broken(text)
+PACKAGED = bench_toml.defaults_folder() / "bench.toml"
 
 
 @dataclass
@@ -84,9 +78,8 @@ class Case:
 
 def case(name: str, plugins: tuple[Path, ...] = ()) -> Case:
     """The method `name` with the packaged settings of the suite `quick`, three epochs long."""
-    file = bench_toml.defaults_folder() / "bench.toml"
     suite = resolve(
-        file, "quick", methods=(name,), datasets=("digits",), seeds=(0,), plugins=plugins, settings=("epochs=3",)
+        PACKAGED, "quick", methods=(name,), datasets=("digits",), seeds=(0,), plugins=plugins, settings=("epochs=3",)
     )
     if suite.broken:
         raise UserError("\n".join(suite.broken.values()))
@@ -264,38 +257,35 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
 
 def verdict(check: Callable[[Case], None], case: Case) -> str | None:
     """None when the check passes, else why not, with file and line when the method's own code raised."""
-    try:
-        check(case)
-    except (Broken, RunError, UserError) as error:
-        return str(error)
-    except Exception as error:
-        place = registry.where(error, Path(registry.source_file(case.cls)))
-        return f"{place}: {type(error).__name__}: {error}"
-    return None
+    return kinds.problem(lambda: check(case), Path(registry.source_file(case.cls)))
 
 
 def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
-    """Check every method of these files; the exit code: 0 when all keep the contract, else 1."""
+    """Check every extension of these files; the exit code: 0 when all keep their contracts, else 1.
+
+    UserError for a file that registers nothing, or that cannot be loaded.
+    """
+    packaged = {entry.file.resolve() for own in extensions(PACKAGED).values() for entry in own.values()}
     failures = 0
     for file in files:
-        names = [entry.name for entry in registry.index(file) if entry.kind == "method"]
-        if not names:
-            raise UserError(f"{file}: registers no method. Decorate its class with @method('name').")
-        for name in names:
-            made = case(name, () if file.resolve() in _packaged() else (file,))
-            reason = made.cls.declines(made.spec)
-            if reason:
-                say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
-                continue
-            for check in CHECKS:
-                problem = verdict(check, made)
-                failures += problem is not None
-                line = (check.__doc__ or "").splitlines()[0]
-                say(f"{name}: {'FAILED' if problem else 'ok'}  {line}" + (f"\n    {problem}" if problem else ""))
+        entries = of_plugin(file)
+        plugins = () if file.resolve() in packaged else (file,)
+        extensions(PACKAGED, plugins)  # refuses names that are taken
+        for entry in entries:
+            failures += _check_method(entry.name, plugins, say) if entry.kind == "method" else kinds.check(entry, say)
     say(f"{failures} checks failed." if failures else "The contract holds.")
     return 1 if failures else 0
 
 
-def _packaged() -> set[Path]:
-    methods = method_files(bench_toml.defaults_folder() / "bench.toml")
-    return {entry.file.resolve() for entry in methods.values()}
+def _check_method(name: str, plugins: tuple[Path, ...], say: Callable[[str], None]) -> int:
+    """The number of checks that a method fails."""
+    made, failures = case(name, plugins), 0
+    reason = made.cls.declines(made.spec)
+    if reason:
+        say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
+        return 0
+    for check in CHECKS:
+        problem = verdict(check, made)
+        failures += problem is not None
+        say(kinds.line(name, check, problem))
+    return failures

@@ -134,11 +134,11 @@ class Place:
 
     folder: Path  # in which the command was given
     results: Path  # of the suite
-    methods: list[Path]
+    files: list[Path]  # of plug-ins and packages
 
     def enter(self, board: Any) -> None:
         """Work in the folder of the command; UserError naming what this machine does not have."""
-        missing = [str(path) for path in (self.folder, self.results, *self.methods) if not path.exists()]
+        missing = [str(path) for path in (self.folder, self.results, *self.files) if not path.exists()]
         if missing:
             raise UserError(
                 f"The node {platform.node()} has no {', '.join(missing)}. All nodes of a cluster need the working "
@@ -170,7 +170,7 @@ def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> list[Sta
     suite, dataset = jobs[0].suite, jobs[0].dataset
     if not _WORKERS:
         place.enter(board)
-        for file in place.methods:
+        for file in (*registry.own_files(), *place.files):
             registry.load(file)
         line = Line(board)
         _WORKERS[suite] = hire(line, line)

@@ -14,7 +14,7 @@ import torch
 from lvm_bench import __version__, disk
 from lvm_bench.modelling.contract import Method
 from lvm_bench.modelling.networks import layers
-from lvm_bench.registry import METHODS, source_file
+from lvm_bench.registry import METHODS, source_file, without_keywords
 from lvm_bench.runs.record import COSTS
 from lvm_bench.suites.job import Job
 
@@ -52,6 +52,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "digest_weights": disk.digest(job.weights_settings()),
         "digest_scores": disk.digest(job.scores_settings()),
         "plan": job.plan.model_dump(),
+        **({"shown": job.shown} if job.shown else {}),
         "environment": environment,
         "earlier_environments": earlier,
         "files": before.get("files", {}),
@@ -81,10 +82,14 @@ def _device(device: str) -> str:
 
 
 def code_digest(job: Job) -> str:
-    """The first digits of the SHA-256 of the file that defines a job's method; "" for a control."""
+    """The first digits of the SHA-256 of the file that defines a job's method; "" for a control.
+
+    How a method is shown is no part of it: the keywords of `@method` are left out.
+    """
     if job.is_control:
         return ""
-    return hashlib.sha256(Path(source_file(METHODS[job.method_base])).read_bytes()).hexdigest()[:12]
+    content = without_keywords(Path(source_file(METHODS[job.method_base])), "method")
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 @cache

@@ -17,7 +17,9 @@ from torch import Tensor
 from lvm_bench import disk
 from lvm_bench.data.images import Data
 from lvm_bench.errors import RunError
-from lvm_bench.evaluation.evidence import TRAVERSAL, Evidence, ModelEvidence, RealImages, StandardNormal
+from lvm_bench.evaluation.evidence import Evidence
+from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
+from lvm_bench.evaluation.of_model import TRAVERSAL, ModelEvidence
 from lvm_bench.evaluation.score import Scores, evaluate, seconds_before
 from lvm_bench.execution.failure import cause
 from lvm_bench.execution.progress import Listener

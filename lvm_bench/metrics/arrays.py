@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.registry import METRICS
+from lvm_bench.metrics.asked import check_asked
+from lvm_bench.registry import METRICS, check_table
 
 Array = np.ndarray | Tensor
 Function = Callable[..., float | dict[str, float]]
@@ -32,14 +33,21 @@ class MetricInfo:
 
 
 def metric(
-    name: str, *, better: Literal["lower", "higher", "none"], of: tuple[str, ...]
+    name: str, *, better: Literal["lower", "higher", "none"], of: tuple[str, ...], label: str = "", table: str = "other"
 ) -> Callable[[Function], Function]:
-    """Register a function as a metric, whose parameter names say what it needs.
+    """Register a function as a metric, whose parameter names say what it needs (see `asked.EVIDENCE`).
 
-    A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "".
+    A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "". `label` is the heading
+    of its column, else its key, in the `table` of that name; both are read from the file. UserError for a parameter
+    that no evidence provides, and for an unknown table.
     """
 
     def add(function: Function) -> Function:
+        check_asked(name, function, of)
+        try:
+            check_table(table)
+        except UserError as error:
+            raise UserError(f"the metric {name!r} names the table {table!r}, and {error}.") from error
         setattr(function, "metric", MetricInfo(name, better, of))  # noqa: B010
         return METRICS.register(name)(function)
 

@@ -17,8 +17,12 @@ __all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "resident", "to_fl
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
 
-def method(name: str) -> Callable[[type["Method"]], type["Method"]]:
-    """Register a Method subclass under `name`; UserError for anything else."""
+def method(name: str, *, label: str = "", reference: bool = False) -> Callable[[type["Method"]], type["Method"]]:
+    """Register a Method subclass under `name`; UserError for anything else.
+
+    `label` is how tables write it, else its name. A `reference` stands below the rule, and is never the best. Both are
+    read from the file.
+    """
 
     def add(cls: type) -> Any:
         if not issubclass(cls, Method):

@@ -26,6 +26,7 @@ from lvm_bench.runs import checksums, gather
 from lvm_bench.runs.layout import CLAIMS, SITE, site_folder, suite_folders
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
+from lvm_bench.suites import labels
 from lvm_bench.text import one_line
 
 PRINTED = ("ranks", "claims")  # of the tables of words, unasked; the others are for an appendix
@@ -125,7 +126,7 @@ def emit(
     lease = Leases().take(folder)
     if lease is None:
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
-    with lease:
+    with lease, labels.using(labels.current()):
         for name in checksums.FOLDERS:
             disk.sweep(folder / name)
             disk.sweep(site / name)
@@ -133,6 +134,7 @@ def emit(
         # Where the list is missing, what stands there is taken as it is.
         listed = before or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}
         found = gather.gather(folder, listed, complain)
+        labels.show(found.about.shown)
         written = gather.write(folder, found, listed)
         plain = composed = compose_tables(folder, found, None, SPREADS[0])
         if stem_end := _stem_end(against, spread):

@@ -9,7 +9,7 @@ from typing import Any
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.record import Run, without
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 from lvm_bench.text import counted, listed, one_line
 
 LONGEST = 80  # characters of a setting in a sentence
@@ -144,7 +144,7 @@ def left_out(runs: Iterable[Run]) -> dict[Place, str]:
             differing = next((text for other in here if (text := _other_conditions(run, other))), "")
             if differing and not run.folder:
                 found[run.place] = (
-                    f"on {DATASETS.get(dataset, dataset)}, scores that were not made here are left out: they were made "
+                    f"on {dataset_label(dataset)}, scores that were not made here are left out: they were made "
                     f"under other conditions ({differing}). To compare, give `lvm-bench run` their settings "
                     "(--set KEY=VALUE), or run all methods here"
                 )
@@ -192,7 +192,7 @@ def _different_conditions(runs: Iterable[Run]) -> list[str]:
         ]
         if texts:
             found.append(
-                f"On {DATASETS.get(dataset, dataset)} not all methods were run under the same conditions "
+                f"On {dataset_label(dataset)} not all methods were run under the same conditions "
                 f"({listed(texts, between='; ')}): their scores do not compare the methods alone."
             )
     return found
@@ -259,7 +259,7 @@ def _made(away: list[Run], here: Container[Place]) -> str:
         if run.place in here:
             partly.setdefault(run.place, []).append(run.seed)
     texts += [
-        f"of {label(method)} on {DATASETS.get(dataset, dataset)} this holds for seed {_numbered(seeds)} alone"
+        f"of {label(method)} on {dataset_label(dataset)} this holds for seed {_numbered(seeds)} alone"
         for (dataset, method), seeds in partly.items()
     ]
     return f"not run here: {'; '.join(texts)}"

@@ -26,6 +26,7 @@ from lvm_bench.runs.score_files import (
     write_scores,
 )
 from lvm_bench.runs.suite_record import About
+from lvm_bench.suites import labels
 from lvm_bench.text import listed
 
 
@@ -79,8 +80,10 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     history |= collect_history((run for run in ended.values() if run.key in found), complain)
     redraws = {key: rows for key, rows in drawn.items() if key not in ended}
     redraws |= collect_redraws((run for run in ended.values() if run.key in found and not run.is_control), complain)
-    # A run that is here and has not ended is not shown: what was committed of it is out of date.
-    kept, remarks = comparable.shown([run for run in runs if run.key in ended or run.key not in present])
+    with labels.using(labels.current()):
+        labels.show(suite_record.shown_of(runs, before))
+        # A run that is here and has not ended is not shown: what was committed of it is out of date.
+        kept, remarks = comparable.shown([run for run in runs if run.key in ended or run.key not in present])
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
     about = suite_record.compose(folder.name, runs, before) if ended else before
     return Gathered(runs, scores, history, redraws, replace(about, suite=about.suite or folder.name), shown, remarks)

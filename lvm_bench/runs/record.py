@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.registry import check_label
 from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
 from lvm_bench.suites.job import CONTROLS, Plan
 from lvm_bench.text import check_name, one_line
@@ -27,6 +28,8 @@ DEEPEST = 8  # tables in tables
 LONGEST = 1000  # characters of a reason that are shown
 
 Name = Annotated[str, AfterValidator(cache(partial(check_name, "run's")))]
+
+Label = Annotated[str, AfterValidator(check_label)]
 
 Count = Annotated[int, Field(ge=0, lt=SEEDS)]
 
@@ -75,6 +78,35 @@ class Environment(_Checked):
     date: str = ""
 
 
+class _Shown(_Checked):
+    """How a method or data set is shown that a plain installation does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Label = ""
+    reference: bool = False
+
+
+class _ShownMetric(_Checked):
+    """How a metric is shown that a plain installation does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    better: Literal["lower", "higher", "none"]
+    label: Label = ""
+    table: str = ""
+
+
+class Shown(_Checked):
+    """What decorators and variants say of how things are shown, by name; see `suites.labels`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    methods: dict[Name, _Shown] = {}
+    datasets: dict[Name, _Shown] = {}
+    metrics: dict[str, _ShownMetric] = {}
+
+
 class Fingerprint(_Checked):
     """A file's size and SHA-256."""
 
@@ -121,6 +153,7 @@ class _Record(Kept):
     digest_weights: str
     digest_scores: str
     plan: Plan
+    shown: Shown = Shown()
     facts: Annotated[Facts | None, BeforeValidator(lambda facts: facts or None)] = None
     extractor: str | None = None
     environment: Environment
@@ -154,6 +187,7 @@ class Run:
     architecture: dict[str, list[str]] | None = None  # the layers of each part
     extractor: str | None = None
     plan: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)  # of plug-ins and variants
     facts: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -287,6 +321,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
         digest_weights=record["digest_weights"],
         digest_scores=record["digest_scores"],
         plan=pool.one(record["plan"], "plan", *place),
+        shown=pool.one(record.get("shown", {}), "shown", *place),
         facts=pool.one(record.get("facts") or {}, "facts", *place),
         architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
         files=record["files"],

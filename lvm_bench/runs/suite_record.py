@@ -1,6 +1,6 @@
 """about.json: what a suite's scores come from. `report` writes it, so that its tables need no run's folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lvm_bench.runs.record import (
     Kept,
     Name,
     Run,
+    Shown,
     reason_of,
 )
 
@@ -40,6 +41,7 @@ class About:
     axis: str = ""  # the setting in which the methods of an ablation differ
     methods: list[str] = field(default_factory=list)  # in the suite's order
     seeds: list[int] = field(default_factory=list)
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # how plug-ins and variants are shown
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts as `record.Facts` has them, and `seeds`
     runs: list[Run] = field(default_factory=list)
     lists_done: bool = True  # a file of old leaves out the runs that are done: only scores.csv tells of them
@@ -89,6 +91,7 @@ class _Format(BaseModel):
     methods: list[Name] = []
     seeds: list[Count] = []
     axis: str = ""
+    shown: Shown = Shown()
     datasets: dict[Name, _Dataset | _Unmeasured] = {}
     declined: dict[str, str] = {}  # a file of old has these two in place of its runs
     failed: dict[str, str] = {}
@@ -125,7 +128,7 @@ def _about(found: dict[str, Any]) -> About:
     texts: dict[str, Any] = {
         name: found.get(name) or "" for name in ("suite", "description", "extractor", "protocol", "axis")
     }
-    known = {name: found[name] for name in ("methods", "seeds", "datasets") if name in found}
+    known = {name: found[name] for name in ("methods", "seeds", "datasets", "shown") if name in found}
     about = About(**texts, **known, lists_done="runs" in found)
     about.runs.extend(_run(found, entry) for entry in found.get("runs", []))
     about.runs.extend(_runs_of_old(about, found))
@@ -175,8 +178,18 @@ def compose(suite: str, runs: list[Run], before: About) -> About:
         methods=sorted(ranks, key=lambda name: (ranks[name], name)),
         seeds=sorted({seed for facts in datasets.values() for seed in facts["seeds"]}),
         datasets=datasets,
+        shown=shown_of(runs, before),
         runs=runs,
     )
+
+
+def shown_of(runs: Iterable[Run], before: About) -> dict[str, dict[str, Any]]:
+    """What runs, and about.json before them, say of how plug-ins and variants are shown; {} as a rule."""
+    found: dict[str, dict[str, Any]] = {kind: dict(own) for kind, own in before.shown.items()}
+    for run in runs:
+        for kind, own in run.shown.items():
+            found.setdefault(kind, {}).update(own)
+    return found
 
 
 def _datasets(runs: list[Run], before: About) -> dict[str, dict[str, Any]]:
@@ -205,7 +218,7 @@ def write(folder: Path, about: About) -> None:
         "datasets": about.datasets,
         "runs": [lists.entry(run) for run in about.runs],
     }
-    record |= {"axis": about.axis} if about.axis else {}
+    record |= {name: value for name in ("axis", "shown") if (value := getattr(about, name))}
     disk.write_record(folder / ABOUT, record | lists.distinct)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from lvm_bench import text
 from lvm_bench.errors import UserError
+from lvm_bench.registry import check_label
 from lvm_bench.suites.job import CONTROLS, SEEDS, Seed
 from lvm_bench.text import check_name, shortened
 
@@ -21,10 +22,14 @@ Names = Annotated[list[str], Field(max_length=1000)]
 Seeds = Annotated[list[Seed], Field(max_length=MOST_RUNS)]
 
 
+Label = Annotated[str, AfterValidator(check_label)]
+
+
 class _Named(BaseModel):
     """The shape of a table of a method or data set."""
 
     base: str | None = None
+    label: Label = ""
 
 
 class _Fewer(_Named):
@@ -218,7 +223,7 @@ def _value(written: str) -> Any:
 
 
 def validation_reason(item: Any) -> str:
-    message = item["msg"]
+    message = item["msg"].removeprefix("Value error, ")
     told = {"missing": "is missing", "list_type": "give a list"}
     return told.get(item["type"], message[0].lower() + message[1:])
 

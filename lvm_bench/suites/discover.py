@@ -1,6 +1,7 @@
-"""Where each method's code stands: package folders, installed entry points, plug-in files."""
+"""The one discovery of extensions: the package's own folders, a config's packages, entry points, plug-in files."""
 
 import inspect
+from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -9,33 +10,59 @@ from typing import Any
 
 from lvm_bench import registry
 from lvm_bench.errors import UserError
+from lvm_bench.registry import REGISTRIES, Entry
 from lvm_bench.suites.bench_toml import misnamed, raise_all, read
 from lvm_bench.text import shortened
 
+Extensions = dict[str, dict[str, Entry]]  # by kind, then by name
 
-def method_files(file: Path, plugins: tuple[Path, ...] = ()) -> dict[str, registry.Entry]:
-    """Where each method's code stands: the config's packages, installed entry points, then `--plugin` files."""
-    found: dict[str, registry.Entry] = {}
-    for package in read(file).get("packages", []):
-        folder = file.parent / package
-        if not folder.is_dir():
-            raise UserError(f"{file}, packages: {folder} is not a folder. Name folders relative to this file.")
-        found |= registry.index_folder(folder, "method")
-    files = [_origin(entry_point) for entry_point in entry_points(group="lvm_bench.plugins")]
-    for plugin in (*files, *plugins):
-        entries = [entry for entry in registry.index(plugin) if entry.kind == "method"]
-        if not entries and plugin in plugins:
-            raise UserError(f"{plugin}: registers no method. Decorate its class with @method('name').")
-        for entry in entries:
-            if entry.name in found and found[entry.name].file.resolve() != plugin.resolve():
-                raise UserError(
-                    f"{plugin}: the method {shortened(entry.name)} is already registered by {found[entry.name].file}. "
-                    "Choose another name."
-                )
-            found[entry.name] = entry
-    raise_all(f"{entry.file}: {reason}" for entry in found.values() for reason in misnamed("method", [entry.name]))
-    raise_all(misnamed("method", found))
+
+def extensions(config: Path, plugins: tuple[Path, ...] = (), installed: bool = True) -> Extensions:
+    """Every extension that can be named, by kind (`method`, `dataset`, ...) and name; no code is run.
+
+    Without `installed` those of other installed packages are left out. UserError for a plug-in that registers nothing,
+    and for a name that two files register.
+    """
+    others = [_origin(entry_point) for entry_point in entry_points(group="lvm_bench.plugins")] if installed else []
+    found: Extensions = {kind: {} for kind in REGISTRIES}
+    for file in (*registry.own_files(), *_of_packages(config), *others):
+        _add(found, registry.index(file))
+    for file in plugins:
+        _add(found, of_plugin(file))
+    for kind in ("method", "dataset"):
+        raise_all(f"{e.file}: {reason}" for e in found[kind].values() for reason in misnamed(kind, [e.name]))
+        raise_all(misnamed(kind, found[kind]))
     return found
+
+
+def of_plugin(file: Path) -> list[Entry]:
+    """The extensions of a file that the user names; UserError where there is none."""
+    entries = registry.index(file)
+    if not entries:
+        raise UserError(
+            f"{file}: registers nothing. Decorate a class with @method('name'), or a function with @dataset('name'), "
+            "@network('name'), @metric('name', ...) or @extractor('name')."
+        )
+    return entries
+
+
+def _of_packages(config: Path) -> Iterator[Path]:
+    for package in read(config).get("packages", []):
+        folder = config.parent / package
+        if not folder.is_dir():
+            raise UserError(f"{config}, packages: {folder} is not a folder. Name folders relative to this file.")
+        yield from registry.python_files(folder)
+
+
+def _add(found: Extensions, entries: Iterable[Entry]) -> None:
+    """Add the extensions of one file; UserError where another file has registered one of their names."""
+    for entry in entries:
+        known = found[entry.kind].setdefault(entry.name, entry)
+        if known.file.resolve() != entry.file.resolve():
+            raise UserError(
+                f"{entry.file}: the {REGISTRIES[entry.kind].kind} {shortened(entry.name)} is already registered by "
+                f"{known.file}. Choose another name."
+            )
 
 
 def _origin(entry_point: EntryPoint) -> Path:
@@ -52,7 +79,7 @@ def _origin(entry_point: EntryPoint) -> Path:
     if spec is None or not spec.has_location or not spec.origin:
         owner = entry_point.dist.name if entry_point.dist else "a package"
         raise UserError(
-            f"The installed {owner} says that {shortened(entry_point.value)} registers methods, and there is no such "
+            f"The installed {owner} says that {shortened(entry_point.value)} is a plug-in, and there is no such "
             "module. Repair or uninstall it."
         )
     return Path(spec.origin)

@@ -1,6 +1,6 @@
 """A suite's jobs with every setting resolved, and what of a job decides its weights and its scores."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,6 +82,7 @@ class Plan(BaseModel):
     order: int = Field(ge=0, lt=SEEDS)  # of the method in the suite
     seeds: list[Seed]  # of the suite on this data set
     axis: str = ""  # the setting or argument that an ablation's methods differ in
+    shown: dict[str, Any] = field(default_factory=dict)  # of plug-ins and variants: see `labels.to_record`
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Job:
     evaluation: EvaluationSettings
     conditions: dict[str, Any]  # what the suite gives every method on this data set
     plan: Plan
+    shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
 
     @property
     def name(self) -> str:
@@ -139,7 +141,7 @@ class Job:
 
 @dataclass
 class Suite:
-    """A named set of jobs, the files of methods that were loaded for them, and the plug-ins that would not load."""
+    """A named set of jobs, the files outside the package that they need, and the plug-ins that would not load."""
 
     name: str
     description: str

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from lvm_bench.registry import DATASETS
+
 REAL = Path(os.environ.get("LVM_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Sequence[bytes]], Path]:
     """`release("mnist", contents)` writes contents in place of the official files and returns the data root."""
-    from lvm_bench import data  # noqa: F401  (importing fills the registry)
-    from lvm_bench.registry import DATASETS
-
     root = tmp_path / "data"
 
     def put(name: str, contents: Sequence[bytes]) -> Path:

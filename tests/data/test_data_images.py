@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from lvm_bench import data
 from lvm_bench.data.images import Grid, Images, Splits, dataset, fingerprint, load, own_splits, random_order
 from lvm_bench.errors import UserError
-from lvm_bench.registry import DATASETS, index_folder
+from lvm_bench.registry import DATASETS, load_all
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import extensions
 
 
 def numbered(n: int, start: int = 0, labels: bool = True) -> Images:
@@ -176,8 +177,7 @@ def test_images_refuse_arrays_of_another_kind() -> None:
 
 
 def test_every_data_set_is_found_by_reading_and_by_importing_and_describes_itself() -> None:
-    read = index_folder(Path(data.__file__).parent, "dataset")
-    assert set(read) == set(DATASETS)
+    read = extensions(bench_toml.defaults_folder() / "bench.toml")["dataset"]
     assert {"digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder"} <= set(read)
     for name, entry in read.items():
         assert entry.description, name
@@ -187,6 +187,8 @@ def test_every_data_set_is_found_by_reading_and_by_importing_and_describes_itsel
 def test_every_file_to_download_comes_over_https_with_a_whole_checksum() -> None:
     from lvm_bench.data.files import fetchable
 
+    load_all(extensions(bench_toml.defaults_folder() / "bench.toml")["dataset"].values())
+    assert {"mnist", "celeba", "dsprites"} <= fetchable().keys()
     for owner, files in fetchable().items():
         for file in files:
             assert urlsplit(file.url).scheme == "https"

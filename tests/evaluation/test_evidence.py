@@ -17,21 +17,17 @@ from torch import Tensor, nn
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data, Grid, Images, load, random_order
-from lvm_bench.errors import Stopped
-from lvm_bench.evaluation.evidence import (
-    Absent,
-    Evidence,
-    ModelEvidence,
-    RealImages,
-    StandardNormal,
-    slerp,
-    spherical_midpoint,
-)
+from lvm_bench.errors import Stopped, UserError
+from lvm_bench.evaluation.evidence import PROVIDED, Absent, Evidence
 from lvm_bench.evaluation.features import Extractor
+from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
+from lvm_bench.evaluation.of_model import ModelEvidence, slerp, spherical_midpoint
 from lvm_bench.evaluation.score import evaluate, inputs_of, needs_features, seconds_before
 from lvm_bench.metrics.arrays import anew
+from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.registry import METRICS
+from lvm_bench.suites.job import EvaluationSettings
 
 
 @dataclass
@@ -108,7 +104,7 @@ def test_ex_post_samples_have_the_moments_of_the_training_codes() -> None:
 
 def test_each_code_is_in_exactly_two_interpolation_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     made, seen = evidence(), []
-    monkeypatch.setattr("lvm_bench.evaluation.evidence.spherical_midpoint", lambda a, b: seen.append((a, b)) or a)
+    monkeypatch.setattr("lvm_bench.evaluation.of_model.spherical_midpoint", lambda a, b: seen.append((a, b)) or a)
     made._midpoints()
     (a, b) = seen[0]
     used = torch.cat([a, b])
@@ -411,3 +407,27 @@ def test_an_evaluation_that_is_asked_to_stop_keeps_what_it_has(tmp_path: Path) -
         evaluate(evidence(), tmp_path / "part.json", "it", stop=lambda: next(answers))
     assert len(disk.read_record(tmp_path / "part.json")["scores"]) == 2
     assert evaluate(evidence(), tmp_path / "part.json", "it") == whole
+
+
+def test_whatever_a_metric_may_ask_for_is_provided() -> None:
+    assert {*PROVIDED} == {*EVIDENCE}
+    assert {*SETTINGS} <= {*EvaluationSettings.model_fields}
+    assert not {*SETTINGS} & {*EVIDENCE}
+    sources = (evidence(), factor_evidence(), factor_evidence(StandardNormal))
+    for name, asked in EVIDENCE.items():
+        for variant in asked.of or ("mean",):
+            assert any(provides(made, name, variant) for made in sources) or name.startswith("novel"), (name, variant)
+
+
+def provides(made: Evidence, name: str, variant: str) -> bool:
+    try:
+        return made.provide(name, variant) is not None
+    except Absent:
+        return False
+
+
+def test_a_metric_that_asks_for_the_unknown_is_refused() -> None:
+    with pytest.raises(UserError, match=r"the metric 'x' asks for 'cods', .* Did you mean 'codes'\? Valid: codes, "):
+        check_asked("x", lambda cods: 0.0, ("mean",))
+    with pytest.raises(UserError, match=r"the metric 'x' is of 'fake', and 'real' has no such variant"):
+        check_asked("x", lambda real, fake: 0.0, ("fake",))

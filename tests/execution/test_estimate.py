@@ -17,7 +17,7 @@ from lvm_bench.execution.estimate import Row, extrapolated
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
 from lvm_bench.runs.standing import Left, Standing, left
 from lvm_bench.suites import bench_toml
-from lvm_bench.suites.discover import method_files
+from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.job import Suite
 from lvm_bench.suites.resolve import resolve
 from lvm_bench.text import duration, size
@@ -103,7 +103,7 @@ def test_sizes_have_two_digits(count: float, text: str) -> None:
     assert size(count) == text
 
 
-@pytest.mark.parametrize("method", sorted(method_files(BENCH)))
+@pytest.mark.parametrize("method", sorted(extensions(BENCH)["method"]))
 def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
     found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,))
     rows = estimated(found, tmp_path, resample=1)
@@ -116,7 +116,7 @@ def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
 
 
 def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
-    assert {*DATA_SETS, "npz", "folder"} == {*DATASETS}
+    assert {*DATA_SETS, "npz", "folder"} == {*extensions(BENCH)["dataset"]}
 
 
 @pytest.mark.parametrize("dataset", DATA_SETS)

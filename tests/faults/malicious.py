@@ -503,7 +503,6 @@ def png(width: int, height: int) -> bytes:
 @contextmanager
 def official(name: str, *contents: bytes) -> Iterator[None]:
     """Other contents, with the right checksums, in the place of the official files of a data set."""
-    from lvm_bench import data  # noqa: F401  (importing fills the registry)
     from lvm_bench.registry import DATASETS
 
     function = DATASETS[name]

@@ -1,7 +1,5 @@
 """Every metric refuses bad arrays in a sentence; metrics are registered and listed."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,9 @@ import torch
 from lvm_bench import metrics
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import MetricInfo, check_same_shape, images, matrix, metric
-from lvm_bench.registry import METRICS, index_folder
+from lvm_bench.registry import METRICS
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import extensions
 
 LATENT = ["gaussian_kl", "whitened_entropy", "collapsed_variance", "mmd"]
 
@@ -80,7 +80,7 @@ def test_the_decorator_registers_a_function_and_leaves_it_callable(monkeypatch):
 
 
 def test_every_metric_is_listed_without_importing_it_and_says_what_is_better():
-    entries = index_folder(Path(metrics.__file__).parent, "metric")
+    entries = extensions(bench_toml.defaults_folder() / "bench.toml")["metric"]
     assert set(entries) == set(METRICS)
     for name, entry in entries.items():
         info = METRICS[name].metric

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from lvm_bench import registry
 from lvm_bench.modelling.contract import Method, Spec
-from lvm_bench.suites import bench_toml, catalogue
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.resolve import resolve
 from lvm_bench.training import numerics
 from lvm_bench.training.build import build
@@ -26,7 +27,7 @@ from lvm_bench.training.together import Joint
 pytestmark = pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="this torch knows no CUDA tensors")
 FILE = bench_toml.defaults_folder() / "bench.toml"
 SMALL = ("width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]", "methods.factor-vae.hidden=[20]")
-METHODS = sorted(catalogue.rows("methods", FILE, ()))
+METHODS = sorted(extensions(FILE)["method"])
 N = 200
 GPU = FakeTensorMode(allow_non_fake_inputs=True)  # only one, because tensors of two modes cannot meet
 

@@ -23,7 +23,8 @@ from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.worker import groups
 from lvm_bench.modelling.contract import Epoch, Method, Spec, to_float
 from lvm_bench.seeding import derive, generator
-from lvm_bench.suites import bench_toml, catalogue
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
 from lvm_bench.training.build import build
@@ -39,7 +40,7 @@ SMALL = (
     "epochs=1", "batch_size=10", "width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]",
     "methods.factor-vae.hidden=[20]",
 )  # fmt: skip
-METHODS = sorted(catalogue.rows("methods", FILE, ()))
+METHODS = sorted(extensions(FILE)["method"])
 PIXELS = torch.randint(256, (130, 1, 8, 8), dtype=torch.uint8, generator=generator(0, "pixels"))
 IMAGES, VALIDATION = PIXELS[:100], PIXELS[100:]
 

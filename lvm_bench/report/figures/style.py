@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from lvm_bench import disk
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import DATASETS, METHODS, PLAIN, label
+from lvm_bench.suites.labels import dataset_label, first_methods, label, references
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,16 +164,16 @@ def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
 
 
 def looks(methods: Iterable[str], about: About) -> dict[str, dict[str, Any]]:
-    """A colour and a marker for each method. A method of `METHODS` or of the suite has the same in every figure.
+    """A colour and a marker for each method. A packaged method or one of the suite has the same in every figure.
 
     Methods without a prior are grey.
     """
     names = list(methods)
-    order = list(dict.fromkeys([*METHODS, *about.methods, *names]))
+    order = list(dict.fromkeys([*first_methods(), *about.methods, *names]))
     found = {name: order.index(name) for name in names}
     return {
         name: {"color": GREY, "marker": "h"}
-        if name in PLAIN
+        if name in references()
         else {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
         for name, at in found.items()
     }
@@ -239,7 +239,7 @@ def name(method: str) -> str:
 
 def dataset_name(dataset: str) -> str:
     """How a data set is written in a figure."""
-    return plain(DATASETS.get(dataset, dataset))
+    return plain(dataset_label(dataset))
 
 
 def where(dataset: str, suite: str) -> str:

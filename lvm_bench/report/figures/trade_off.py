@@ -27,7 +27,7 @@ from lvm_bench.report.tables import published
 from lvm_bench.report.tables.statistics import spearman
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
-from lvm_bench.suites.labels import PLAIN
+from lvm_bench.suites.labels import references
 from lvm_bench.text import counted
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def draw(found: Points, x: str, y: str, real: float, about: About, title: str) -
     for method in ordered(found, about):
         points = found[method][np.isfinite(found[method]).all(1)]
         if len(points):
-            entries[name(method)] = _points(axes, points, look[method], hollow=method in PLAIN)
+            entries[name(method)] = _points(axes, points, look[method], hollow=method in references())
     axes.set(xlabel=x, ylabel=y)
     _scales(axes, [points for points in found.values() if finite(points)])
     nearest = min(points[np.isfinite(points).all(1), 1].min(initial=math.inf) for points in found.values())
@@ -175,7 +175,7 @@ def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> 
             continue
         both = means[[cause, samples]].astype(np.float64).abs()
         both = both[np.isfinite(both.to_numpy()).all(axis=1)]
-        counted = both[~both.index.isin(PLAIN)]
+        counted = both[~both.index.isin(references())]
         if len(both):
             rho = spearman(counted[cause].to_numpy(), counted[samples].to_numpy())
             points = {str(method): both.loc[[method]].to_numpy() for method in both.index}
@@ -207,7 +207,7 @@ def draw_relations(relations: list[Relation], about: About, title: str) -> "Figu
     entries: dict[str, Any] = {}
     for axes, relation in zip(places, relations, strict=True):
         for method in filter(relation.points.__contains__, methods):
-            made = _points(axes, relation.points[method], look[method], hollow=method in PLAIN)
+            made = _points(axes, relation.points[method], look[method], hollow=method in references())
             entries.setdefault(name(method), made)
         axes.set_title(f"{relation.whose}\n{correlation(relation)}", parse_math=False)
         axes.set(xlabel=CAUSES[relation.cause], ylabel=relation.distance)

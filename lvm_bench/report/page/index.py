@@ -5,14 +5,14 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.registry import TABLES
 from lvm_bench.report.page.pictures import data_uri
 from lvm_bench.report.page.template import environment, inlined
 from lvm_bench.report.tables.compose import NAMES
-from lvm_bench.report.tables.layouts import TITLES
 from lvm_bench.runs import suite_record
 from lvm_bench.runs.layout import PAGE, SITE, site_folder, suite_folders
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 
 FILE = "index.html"
 
@@ -49,9 +49,9 @@ def entry(folder: Path) -> Entry:
         folder.name,
         f"{folder.name}/{PAGE}",
         about.description,
-        [DATASETS.get(name, name) for name in about.datasets],
+        [dataset_label(name) for name in about.datasets],
         list(map(label, about.methods)),
-        {name: TITLES.get(name, name.capitalize()) for name in tables},
+        {name: TABLES.get(name, name.capitalize()) for name in tables},
         _picture(about, site_folder(folder) / "figures"),
     )
 

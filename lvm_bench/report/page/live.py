@@ -13,7 +13,7 @@ from lvm_bench.report.page.template import environment
 from lvm_bench.runs.layout import HISTORY, run_folder
 from lvm_bench.runs.listing import Row
 from lvm_bench.runs.score_files import Epochs, epochs_of
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 from lvm_bench.training import checkpoint
 
 WORDS = {
@@ -67,7 +67,7 @@ def _at_work(suite: Path, row: Row, with_curves: bool) -> AtWork:
     if running and (folder / HISTORY).is_file() and not any((folder / name).exists() for name in checkpoint.NAMES):
         doing, row = "measuring", row | {"epoch": row["epochs"]}
     drawn = curves(_epochs(folder)) if running and with_curves else []
-    return AtWork(row, f"{label(method)} on {DATASETS.get(dataset, dataset)}, seed {seed}", doing, drawn)
+    return AtWork(row, f"{label(method)} on {dataset_label(dataset)}, seed {seed}", doing, drawn)
 
 
 def _epochs(folder: Path) -> Epochs | None:

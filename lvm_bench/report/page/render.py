@@ -25,7 +25,7 @@ from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import IMAGES, PAGE
-from lvm_bench.suites.labels import DATASETS
+from lvm_bench.suites.labels import dataset_label
 
 MOST_BYTES = 4_900_000  # of the page, without the sentences that say what was left out
 
@@ -102,7 +102,7 @@ def _facts(
         "runs": len(found.runs),
         "few": len(found.runs) <= MOST_RUNS,
         "most_runs": MOST_RUNS,
-        "datasets": {run.dataset: DATASETS.get(run.dataset, run.dataset) for run in found.runs},
+        "datasets": {run.dataset: dataset_label(run.dataset) for run in found.runs},
         "methods": method_sentences(found),
         "metrics": shown_metrics(tables),
         "environments": environments(found),

@@ -12,7 +12,7 @@ from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.record import COSTS, Run
 from lvm_bench.runs.score_files import Epochs
 from lvm_bench.suites.job import CONTROLS
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run_groups(suite: str, found: Gathered) -> list[RunGroup]:
 
 
 def _group(suite: str, found: Gathered, dataset: str, method: str, runs: list[Run]) -> RunGroup:
-    title = f"{dict((*REAL, *NORMAL)).get(method, label(method))} on {DATASETS.get(dataset, dataset)}"
+    title = f"{dict((*REAL, *NORMAL)).get(method, label(method))} on {dataset_label(dataset)}"
     tables = {id(run.settings): run.settings for run in runs if run.settings is not None}
     texts = {identity: disk.canonical(settings) for identity, settings in tables.items()}  # thousands share a table
     distinct: dict[str, list[Run]] = {}

@@ -2,44 +2,26 @@
 
 import json
 from collections import Counter
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from lvm_bench import disk, registry
-from lvm_bench.errors import UserError
 from lvm_bench.report.tables.cells import Table
+from lvm_bench.report.tables.layouts import metric_of
 from lvm_bench.runs.gather import Gathered
-from lvm_bench.suites import bench_toml
-from lvm_bench.suites.discover import method_files
+from lvm_bench.suites.labels import current
 
 MOST_ENVIRONMENTS = 20  # that are written out
-
-
-@cache
-def _index() -> dict[str, registry.Entry]:
-    return registry.index_folder(Path(registry.__file__).parent / "metrics", "metric")
-
-
-@cache
-def metric_of(key: str) -> str:
-    """The metric that gave a key, `<metric>[_<part>].<variant>`; "" if it is none of ours."""
-    name = key.split(".")[0]
-    return max((metric for metric in _index() if f"{name}_".startswith(f"{metric}_")), key=len, default="")
 
 
 def shown_metrics(tables: list[Table]) -> list[registry.Entry]:
     """The metrics that the tables show."""
     shown = {metric_of(key) for table in tables for column in table.columns for key in (column.key, column.minus)}
-    return [entry for name, entry in sorted(_index().items()) if name in shown]
+    return [entry for name, entry in sorted(current().entries["metric"].items()) if name in shown]
 
 
 def method_sentences(found: Gathered) -> list[tuple[str, str]]:
     """The methods of the runs with a sentence each. The methods of the suite stand first."""
-    try:
-        known = method_files(bench_toml.config_file(None))
-    except UserError:  # results can be looked at beside a broken bench.toml
-        known = {}
+    known = current().entries["method"]
     bases = {run.method: (run.settings or {}).get("method", run.method) for run in found.runs if not run.is_control}
     names = [*(name for name in found.about.methods if name in bases)]
     names += sorted({*bases} - {*names})

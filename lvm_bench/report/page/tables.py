@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from lvm_bench.report.page.sections import metric_of
+from lvm_bench.registry import TABLES
 from lvm_bench.report.tables import writers
 from lvm_bench.report.tables.cells import Cell, Row, Table
-from lvm_bench.report.tables.layouts import LAYOUTS, TITLES, Column
+from lvm_bench.report.tables.layouts import LAYOUTS, Column, metric_of
 
 MOST_SEEDS = 10  # values that stand behind a mean
 
@@ -70,7 +70,7 @@ class ShownTable:
 
 def table_title(table: Table) -> str:
     """The title of a table; the name of one that has none."""
-    return TITLES.get(table.name, table.name)
+    return TABLES.get(table.name, table.name)
 
 
 def _method_of(row: str) -> str:

@@ -6,8 +6,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +26,8 @@ from lvm_bench.report.tables.compose import compose_tables
 from lvm_bench.runs import checksums, gather, listing
 from lvm_bench.runs.layout import suite_folders
 from lvm_bench.runs.listing import Row
+from lvm_bench.suites import labels
+from lvm_bench.suites.labels import Known
 
 LOOPBACK, PORT = "127.0.0.1", 8642
 
@@ -56,6 +58,8 @@ class Watched:
     rows: list[Row] = field(default_factory=list)
     until: float = -1.0  # monotonic time at which the rows are old
     made: tuple[str, str] = ("", "")  # a version, and the page without its live part
+    known: Known = field(default_factory=labels.current)  # how methods, data sets and metrics are shown
+    recorded: labels.Facts = field(default_factory=dict)  # what the runs say of it
 
     def current(self) -> list[Row]:
         """The rows of the runs."""
@@ -69,7 +73,15 @@ class Watched:
 
     def live(self) -> str:
         """The live part of the page."""
-        return str(live.render(self.folder, self.current()))
+        with self.shown():
+            return str(live.render(self.folder, self.current()))
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Inside this context, methods and data sets are called as this suite calls them."""
+        with labels.using(self.known):
+            labels.show(self.recorded)
+            yield
 
     def page(self) -> str:
         """The whole page; RunError when nothing can be said of the suite before a file is mended."""
@@ -78,11 +90,14 @@ class Watched:
         with self.lock:
             if self.made[0] != version:
                 self.made = (version, self._made())
-        return self.made[1].replace(_HERE, str(live.render(self.folder, rows)), 1)
+        with self.shown():
+            return self.made[1].replace(_HERE, str(live.render(self.folder, rows)), 1)
 
     def _made(self) -> str:
-        with disk.nothing_to_collect():
+        with disk.nothing_to_collect(), labels.using(self.known):
             found = gather.gather(self.folder, checksums.read(self.folder), _ignored)
+            self.recorded = found.about.shown
+            labels.show(self.recorded)
             composed = compose_tables(self.folder, found, self.against, self.spread)
             return render.render(self.folder.name, composed.filled, found, [], composed.words, _HERE)
 
@@ -101,7 +116,8 @@ class Watcher:
         if against is not None:
             published.load(against)
         self.results, self.suite = results, suite
-        self.watch: Callable[[Path], Watched] = lambda folder: Watched(folder, against, spread)
+        known = labels.current()  # here, as threads that answer do not see what the command was given
+        self.watch: Callable[[Path], Watched] = lambda folder: Watched(folder, against, spread, known=known)
         self.suites: dict[str, Watched] = {}
         self.find()
 

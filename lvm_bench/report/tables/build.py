@@ -16,11 +16,11 @@ from lvm_bench.report.tables.cells import (
     other_row_cells,
     with_interval,
 )
-from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, SPREADS, Layout, other_layout, resolved
+from lvm_bench.report.tables.layouts import SPREADS, Layout, layout_of, resolved
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import CONTROLS
-from lvm_bench.suites.labels import PLAIN, label
+from lvm_bench.suites.labels import label, references
 
 
 def build_table(
@@ -33,7 +33,7 @@ def build_table(
 ) -> Table:
     """One table of a suite. `frame` has the columns dataset, method, seed, metric and value."""
     remarks = remarks or Remarks()
-    layout = other_layout(frame, about.extractor) if name == OTHER else LAYOUTS[name]
+    layout = layout_of(name, frame, about.extractor)
     if about.axis == "latent":  # a control has one latent size, and the methods have several
         layout = replace(layout, controls=())
     columns = [resolved(column, about.extractor) for column in layout.columns]
@@ -92,8 +92,8 @@ def _rows(
         away = frozenset(d for d in datasets if mixed and (name, d) in measured and (d, method) in remarks.away)
         return Row(name, words, control, notes, left_out, away, keys or {})
 
-    rows = []
-    for name in sorted(names, key=PLAIN.__contains__):
+    rows, below = [], references()
+    for name in sorted(names, key=below.__contains__):
         rows += [row(o.name, o.label, name, False, o.keys) for o in layout.others if o.method == name]
-        rows.append(row(name, label(name), name, name in PLAIN))
+        rows.append(row(name, label(name), name, name in below))
     return rows + [row(name, words, name, True) for name, words in layout.controls]

@@ -10,7 +10,7 @@ from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
 from lvm_bench.report.tables.layouts import Column, Layout
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import DATASETS
+from lvm_bench.suites.labels import dataset_label
 from lvm_bench.text import counted
 
 _SPREAD_WORDS = {
@@ -65,7 +65,7 @@ def with_footnotes(
             text = row.notes.get(dataset, "")
             if not row.control and counts and max(counts) != seeds and seeds:
                 text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
-            own = f"{row.label} on {DATASETS.get(dataset, dataset)}: {text}" if text else ""
+            own = f"{row.label} on {dataset_label(dataset)}: {text}" if text else ""
             texts = [" ".join(text.split()) for text in (own, row.left_out.get(dataset, "")) if text]
             if texts:
                 notes[dataset] = ",".join(letters.setdefault(text, _letter(len(letters))) for text in texts)
@@ -81,7 +81,7 @@ def _letter(i: int) -> str:
 def heading_of(dataset: str, about: About) -> str:
     """The name of a data set, with its latent size if all methods share it."""
     latent = about.axis != "latent" and about.facts(dataset).get("latent")
-    return DATASETS.get(dataset, dataset) + (f" (l = {latent})" if latent else "")
+    return dataset_label(dataset) + (f" (l = {latent})" if latent else "")
 
 
 def caption_of(
@@ -109,7 +109,7 @@ def caption_of(
         if "samples" in facts:
             own = len(about.seeds_of(dataset))
             over = "" if own == len(seeds) else f"{counted(own, 'seed')}, "
-            text.append(f"{DATASETS.get(dataset, dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
+            text.append(f"{dataset_label(dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
     if against:
         text += _comparison(against, about.extractor, datasets, columns, featured)
     return text
@@ -138,7 +138,7 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     if featured:
         parts.append(f"{facts['samples']:,} samples")
     if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
-        parts.append(f"images of another data set: test split of {DATASETS.get(facts['novel'], facts['novel'])}")
+        parts.append(f"images of another data set: test split of {dataset_label(facts['novel'])}")
     if any(column.key.startswith("kid.") for column in layout.columns):
         every = " (each holds all samples: KID std is that of the reference alone)"
         small = facts["kid_subset_size"] < facts["samples"]
@@ -162,7 +162,7 @@ def _comparison(against: str, extractor: str, datasets: list[str], columns: list
     ]
     missing = [name for name in datasets if name not in {*mine["dataset"]}]
     if missing:
-        text.append(f"{against} publishes nothing for {', '.join(DATASETS.get(d, d) for d in missing)}.")
+        text.append(f"{against} publishes nothing for {', '.join(dataset_label(d) for d in missing)}.")
     if featured and extractor != "inception":
         text.append(
             f"The published numbers were measured in Inception's feature space, ours in that of the "
@@ -170,5 +170,5 @@ def _comparison(against: str, extractor: str, datasets: list[str], columns: list
         )
     noted = mine[mine["dataset"].isin(datasets) & (mine["note"] != "")].to_dict("records")
     for dataset, note in dict.fromkeys((row["dataset"], row["note"]) for row in noted):
-        text.append(f"Published for {DATASETS.get(dataset, dataset)}: {note}.")
+        text.append(f"Published for {dataset_label(dataset)}: {note}.")
     return text

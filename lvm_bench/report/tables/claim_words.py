@@ -23,7 +23,7 @@ from lvm_bench.report.tables.paper_claims import (
     others_that_do,
 )
 from lvm_bench.report.tables.word_table import WordTable
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 
 STAND_INS = {"dsprites": "sprites", "shapes3d": "scenes3d"}  # rendered data sets with the same factors
 
@@ -95,7 +95,7 @@ def deciding(seen: list[Comparison], here: bool | None) -> Comparison:
 def _why(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]], seen: list[Comparison]) -> str:
     """Why a claim cannot be tested; if it can, for which other methods it holds and which data sets are missing."""
     if seen:
-        absent = [DATASETS.get(name, name) for name in claim.datasets if name not in {d for d, _ in places}]
+        absent = [dataset_label(name) for name in claim.datasets if name not in {d for d, _ in places}]
         others = others_that_do(claim, means, extractor) if claim.only else []
         also = [f"{', '.join(map(label, others))} too"] if others else []
         return "; ".join([*also, *([f"without {', '.join(absent)}"] if absent else [])])
@@ -103,7 +103,7 @@ def _why(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]
         return "it stands in a picture alone"
     present = [name for name in claim.datasets if any(name == dataset for dataset, _ in places)]
     if not present:
-        return f"needs {' or '.join(DATASETS.get(name, name) for name in claim.datasets)}"
+        return f"needs {' or '.join(dataset_label(name) for name in claim.datasets)}"
     missing = [label(name) for name in claim.methods if not any((dataset, name) in places for dataset in present)]
     if missing:
         return f"needs {', '.join(missing)}"

@@ -8,7 +8,7 @@ import pandas as pd
 from lvm_bench.report.tables import claim_words
 from lvm_bench.report.tables.build import build_table, filled
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, uncovered
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, has_others
 from lvm_bench.report.tables.noise import measured_noise, noise_table
 from lvm_bench.report.tables.ranking import ranking, ranks_table
 from lvm_bench.report.tables.settings import settings_tables
@@ -43,7 +43,7 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
 
     The claims about bandwidths are held against the file that stands beside the suite's folder.
     """
-    further = bool(uncovered(found.frame, found.about.extractor))
+    further = has_others(found.frame, found.about.extractor)
     tables = [
         build_table(name, found.frame, found.about, against, found.remarks, spread)
         for name in TABLES

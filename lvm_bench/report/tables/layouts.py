@@ -1,27 +1,10 @@
 """What each table shows: its columns, controls and title."""
 
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
-from lvm_bench import registry
-
-TITLES = {
-    "frechet": "Fréchet distance",
-    "precision-recall": "Precision and recall",
-    "kl": "KL divergence of codes",
-    "entropy": "Entropy of codes",
-    "reconstruction": "Reconstruction",
-    "fidelity": "Fidelity and coverage",
-    "latent": "Latent codes",
-    "disentanglement": "Disentanglement, as in the paper",
-    "factors": "Disentanglement",
-    "reviewers": "What reviewers ask for",
-    "cost": "Cost",
-    "other": "Further scores",
-}
+from lvm_bench.suites import labels
 
 SPREADS = ("std", "ci95")  # what stands beside a mean
 
@@ -282,7 +265,7 @@ OTHER = "other"  # scores that no table above shows, such as those of a new metr
 
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
-    """The keys of scores that no layout shows."""
+    """The keys of scores that no layout has a column for."""
     shown = {
         key.replace("@", f"@{extractor}")
         for layout in LAYOUTS.values()
@@ -291,9 +274,17 @@ def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
     return sorted({*frame["metric"].unique()} - shown)
 
 
-def other_layout(frame: pd.DataFrame, extractor: str) -> Layout:
-    columns = tuple(Column(key, key) for key in uncovered(frame, extractor))
-    return Layout(OTHER, "", "Further scores, by their keys", columns, (*REAL, *NORMAL))
+def layout_of(name: str, frame: pd.DataFrame, extractor: str) -> Layout:
+    """A table's layout with the columns of further metrics, those whose decorator names the table."""
+    empty = Layout(OTHER, "", "Further scores, by their keys", (), (*REAL, *NORMAL))
+    layout = empty if name == OTHER else LAYOUTS[name]
+    further = (Column(_label(key), key) for key in uncovered(frame, extractor) if table_of(key) == name)
+    return replace(layout, columns=(*layout.columns, *further))
+
+
+def has_others(frame: pd.DataFrame, extractor: str) -> bool:
+    """Whether there are scores for the table `other`."""
+    return any(table_of(key) == OTHER for key in uncovered(frame, extractor))
 
 
 def resolved(column: Column, extractor: str) -> Column:
@@ -302,15 +293,34 @@ def resolved(column: Column, extractor: str) -> Column:
     return replace(column, key=key, better=column.better or direction(key))
 
 
-@cache
-def _directions() -> dict[str, str]:
-    folder = Path(registry.__file__).parent / "metrics"
-    entries = registry.index_folder(folder, "metric")
-    return {name: entry.options.get("better", "none") for name, entry in entries.items()}
+def metric_of(key: str) -> str:
+    """The metric behind a key, `<metric>[_<part>].<variant>[@extractor]`; "" where none is known."""
+    name = key.split(".")[0]
+    known = labels.current().facts["metrics"]
+    return max((metric for metric in known if f"{name}_".startswith(f"{metric}_")), key=len, default="")
+
+
+def _said(key: str) -> dict[str, str]:
+    """What the decorator of a key's metric says."""
+    return labels.current().facts["metrics"].get(metric_of(key), {})
 
 
 def direction(key: str) -> str:
-    """The better direction of a key, `<metric>[_<part>].<variant>[@extractor]`, as its metric has it."""
-    name = key.split(".")[0]
-    metrics = [metric for metric in _directions() if name == metric or name.startswith(f"{metric}_")]
-    return _directions()[max(metrics, key=len)] if metrics else "none"
+    """The better direction of a key, as its metric has it."""
+    return _said(key).get("better", "none")
+
+
+def table_of(key: str) -> str:
+    """The table that a score joins which no layout has a column for."""
+    table = _said(key).get("table", OTHER)
+    return table if table in LAYOUTS else OTHER
+
+
+def _label(key: str) -> str:
+    """The heading of a further metric's score: the key, or its label with what the key adds to the metric's name."""
+    label = _said(key).get("label")
+    if not label:
+        return key
+    metric = metric_of(key)
+    part, _, variant = key.removeprefix(metric).removeprefix("_").partition(".")
+    return " ".join(filter(None, (label, part, variant.split("@")[0])))

@@ -10,7 +10,7 @@ from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.layout import Key
 from lvm_bench.runs.redraw_files import Redraws
 from lvm_bench.runs.score_files import ScoresByRun
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def noise_table(found: list[Noise]) -> WordTable:
     )
     header = ["data set", "score", "method", "seeds", "evaluations", "mean", "between", "within", "seeds alone"]
     rows = [
-        [DATASETS.get(row.dataset, row.dataset), row.metric, label(row.method), str(row.seeds), str(row.evaluations),
+        [dataset_label(row.dataset), row.metric, label(row.method), str(row.seeds), str(row.evaluations),
          *("" if math.isnan(value) else f"{value:.4g}" for value in (row.mean, row.between, row.within, row.seed))]
         for row in sorted(found, key=lambda row: (row.dataset, row.metric, row.method))
     ]  # fmt: skip

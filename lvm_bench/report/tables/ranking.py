@@ -11,7 +11,7 @@ from lvm_bench.report.tables.cells import badness, means
 from lvm_bench.report.tables.layouts import LAYOUTS, Column, resolved
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import DATASETS, PLAIN, label
+from lvm_bench.suites.labels import dataset_label, label, references
 from lvm_bench.text import listed
 
 # One score for each property: several scores of one property would count it several times.
@@ -56,7 +56,7 @@ def headlines(extractor: str) -> list[tuple[str, Column]]:
 
 def ranking(frame: pd.DataFrame, about: About) -> Ranking | None:
     """The ranks of a suite's methods by their means; None for fewer than two methods or blocks."""
-    measured = {*frame["method"].unique()} - {*PLAIN}
+    measured = {*frame["method"].unique()} - references()
     methods = [name for name in about.methods if name in measured]
     blocks: dict[str, dict[str, float]] = {}
     for name, column in headlines(about.extractor):
@@ -65,7 +65,7 @@ def ranking(frame: pd.DataFrame, about: About) -> Ranking | None:
             known = (method for method in methods if not np.isnan(found.get((dataset, method), np.nan)))
             own = {method: badness(found[dataset, method], column.better) for method in known}
             if len(own) > 1:
-                blocks[f"{DATASETS.get(dataset, dataset)}: {name} {column.label}"] = own
+                blocks[f"{dataset_label(dataset)}: {name} {column.label}"] = own
     # As many methods as possible come first, then the blocks that all of them have: otherwise one method that was
     # not run on a data set would leave out its blocks.
     most = max((len(own) for own in blocks.values()), default=0)

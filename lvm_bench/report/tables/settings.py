@@ -6,7 +6,7 @@ from typing import Any
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import DATASETS, label
+from lvm_bench.suites.labels import dataset_label, label
 
 _ELSEWHERE = ("dataset", "method", "seed", "arguments", "options")  # rows and columns show these already
 
@@ -37,7 +37,7 @@ def settings(runs: list[Run]) -> WordTable:
             texts = [own[name].get(key, "") if name in own else "" for name in names]
             here = {own[name].get(key, "") for name in own}
             shown = [here.pop(), *[""] * len(names)] if len(here) == 1 and len(own) > 1 else ["", *texts]
-            rows.append([DATASETS.get(dataset, dataset), key, *shown])
+            rows.append([dataset_label(dataset), key, *shown])
     text = (
         "Every setting of every run, as it was resolved from the configuration and recorded with the run (laid out as "
         f"Table XI of the AVAE paper); `{ALL}` where the methods have it alike."
@@ -68,8 +68,7 @@ def architectures(runs: list[Run]) -> WordTable:
             if layers:
                 found.setdefault((run.dataset, part, " → ".join(layers)), []).append(label(run.method))
     rows = [
-        [DATASETS.get(dataset, dataset), part, ", ".join(names), layers]
-        for (dataset, part, layers), names in found.items()
+        [dataset_label(dataset), part, ", ".join(names), layers] for (dataset, part, layers), names in found.items()
     ]
     text = (
         "The networks as they were built (Tables VIII to X of the AVAE paper): convolutions with output channels, "

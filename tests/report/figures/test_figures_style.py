@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from lvm_bench.report.figures import style
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import METHODS
+from lvm_bench.suites.labels import first_methods
 
 LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-chars"
 
@@ -29,7 +29,7 @@ def test_what_the_font_lacks_is_a_question_mark(text: str, shown: str) -> None:
 
 
 def test_methods_without_a_prior_are_grey_and_seven_colours_meet_eight_markers() -> None:
-    names = [*METHODS, *(f"m{i}" for i in range(49))]
+    names = [*first_methods(), *(f"m{i}" for i in range(49))]
     found = style.looks(names, About())
     assert len({tuple(look.values()) for look in found.values()}) == 56
     assert style.looks(["ae"], About())["ae"]["color"] == style.GREY

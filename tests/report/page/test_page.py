@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 from made import CONDITIONS, FACTS, VERSIONS
 
+from lvm_bench.registry import TABLES
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import render
 from lvm_bench.report.page.curves import MOST_EPOCHS, curves
@@ -25,7 +26,7 @@ from lvm_bench.report.page.tables import MOST_SEEDS
 from lvm_bench.report.page.template import MOST_COLUMNS, MOST_RUNS
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Cell, Row, Table
-from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, TITLES, Column
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, Column
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.gather import Gathered
@@ -355,7 +356,7 @@ def test_pictures_of_a_run_are_averaged_down() -> None:
 
 
 def test_every_table_has_a_title() -> None:
-    assert {*TITLES} == {*LAYOUTS, OTHER}
+    assert {*TABLES} == {*LAYOUTS, OTHER}
 
 
 def test_the_page_needs_no_torch_and_no_drawing_library() -> None:
