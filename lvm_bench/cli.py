@@ -3,14 +3,13 @@
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lvm_bench import __version__
-from lvm_bench.errors import RunError, Stopped, UserError, did_you_mean
+from lvm_bench.errors import RunError, UserError, did_you_mean
 from lvm_bench.text import columns, counted, printable
 
 
@@ -88,7 +87,9 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray).")
 @click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster.")
-@click.option("--dry-run", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing.")
+@click.option(
+    "--dry-run", "is_dry", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing."
+)
 def run(
     suite: str,
     methods: tuple[str, ...],
@@ -106,7 +107,7 @@ def run(
     resample: int,
     jobs: int,
     address: str | None,
-    dry_run: bool,
+    is_dry: bool,
 ) -> None:
     """Train and measure every run of a suite; the same command again goes on where it stopped.
 
@@ -117,7 +118,8 @@ def run(
     Example:
       lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
     """
-    from lvm_bench.execution.stopping import seconds_of
+    from lvm_bench.data.files import data_root
+    from lvm_bench.execution.stopping import Stop, seconds_of
     from lvm_bench.suites import bench_toml
     from lvm_bench.suites.resolve import resolve
 
@@ -125,7 +127,7 @@ def run(
         raise UserError(
             f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
         )
-    budget = None if time_budget is None else seconds_of(time_budget)
+    stop = Stop(None if time_budget is None else seconds_of(time_budget))
     chosen = resolve(
         bench_toml.config_file(config),
         suite,
@@ -137,47 +139,10 @@ def run(
         settings=settings,
     )
     click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
-    if dry_run:
-        for job in chosen.jobs:
-            values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
-            click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
-        click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
-    from lvm_bench.data.files import data_root
-    from lvm_bench.execution.progress import Progress
-    from lvm_bench.execution.stopping import Stop
-    from lvm_bench.execution.suite import run_suite as run_suite
-    from lvm_bench.execution.task import resolve_device
+    from lvm_bench.execution.command import Options, dry_run, run_suite
 
-    if dry_run:
-        from lvm_bench.execution.estimate import tell
-
-        whole = tell(
-            chosen,
-            results,
-            data_root(data_folder),
-            resolve_device(device),
-            retry_failed=retry_failed,
-            resample=resample,
-            at_a_time=jobs,
-        )
-        sys.exit(0 if whole else 1)
-    stop = Stop(budget)
-    go = partial(run_suite, chosen, results, data_root(data_folder), retry_failed=retry_failed, resample=resample)
-    try:
-        with stop.signals():
-            if jobs > 1 or address:
-                from lvm_bench.execution.cluster import Cluster
-
-                with Cluster(chosen, results, device, jobs, address) as cluster:
-                    failed = go(cluster.device, Progress(), stop, distribute=cluster.distribute)
-            else:
-                failed = go(resolve_device(device), Progress(), stop)
-    except Stopped:
-        sys.exit(stop.exit_code)
-    if failed:
-        click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
-        sys.exit(1)
-    click.echo(f"Now type: lvm-bench report --suite {suite}", err=True)
+    given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
+    sys.exit(dry_run(chosen, given) if is_dry else run_suite(chosen, given, stop))
 
 
 @main.command()

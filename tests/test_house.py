@@ -63,7 +63,7 @@ def rules(wing: Path) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("wing", WINGS, ids=lambda wing: str(wing.relative_to(HOME)))
 def test_a_wing_says_in_three_lines_what_lives_there_and_imports_no_more_than_it_says(wing: Path) -> None:
     lines, allowed = rules(wing)
-    assert len(lines) <= 5
+    assert len(lines) <= 3 or wing.parent != HOME
     assert {*allowed} <= {name_of(other / "__init__.py").split(".")[0] for other in WINGS}
     own = wing.relative_to(HOME).parts[0]
     taken = {wing_of(name) for file in wing.glob("*.py") for name in imports(file)} - {own, "ground"}

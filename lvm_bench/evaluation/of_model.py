@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.modelling.contract import Method, resident
-from lvm_bench.runs.layout import MOST_CODES
 from lvm_bench.seeding import derive, generator
+from lvm_bench.suites.job import MOST_CODES
 from lvm_bench.training.batches import encode
 
 TRAVERSAL = 11  # images along a direction: the middle one is that of the real code

@@ -10,7 +10,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.registry import METRICS
-from lvm_bench.runs.record import MOST_SECONDS
+from lvm_bench.suites.job import MOST_SECONDS
 
 Scores = dict[str, float]
 

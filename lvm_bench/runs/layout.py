@@ -19,8 +19,6 @@ PARTIAL = "scores.partial.json"  # the scores of an evaluation that is not finis
 
 IMAGES, SWEEPS, CODES = "images.npz", "sweeps.npz", "codes.npz"
 
-MOST_CODES = 1000  # held-out codes that a run leaves for figures
-
 REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
 
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}

@@ -12,7 +12,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.registry import check_label
 from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
-from lvm_bench.suites.job import CONTROLS, Plan
+from lvm_bench.suites.job import CONTROLS, MOST_SECONDS, Plan
 from lvm_bench.text import check_name, one_line
 
 AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
@@ -20,8 +20,6 @@ AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is ma
 DELETE = "Delete the folder and give its `lvm-bench run` again."
 
 Status = Literal["running", "trained", "done", "failed", "declined"]  # states of `standing.State` that are kept
-
-MOST_SECONDS = 1e12
 
 DEEPEST = 8  # tables in tables
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
 MOST = 10_000_000  # images, draws or epochs
+MOST_CODES = 1000  # held-out codes that a run leaves for figures
+MOST_SECONDS = 1e12  # of a training or an evaluation
 
 SEEDS = 2**63  # seeds are below: TOML's own limit
 

@@ -33,10 +33,11 @@ from lvm_bench.report.figures.style import (
     where,
     whole_numbers,
 )
-from lvm_bench.runs.layout import CODES, MOST_CODES
+from lvm_bench.runs.layout import CODES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.runs.suite_record import About
+from lvm_bench.suites.job import MOST_CODES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

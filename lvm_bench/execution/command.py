@@ -1,0 +1,72 @@
+"""`lvm-bench run`, once its suite is resolved: what is printed, and with which code the command ends."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from lvm_bench.errors import Stopped
+from lvm_bench.execution import estimate, suite
+from lvm_bench.execution.progress import Progress
+from lvm_bench.execution.stopping import Stop
+from lvm_bench.execution.task import resolve_device
+from lvm_bench.suites.job import Suite
+from lvm_bench.text import counted, printable
+
+
+class Options(NamedTuple):
+    """How a suite is run: the options of the command that change no setting."""
+
+    results: Path
+    root: Path  # of the data
+    device: str  # as asked for: auto, cpu or cuda
+    retry_failed: bool
+    resample: int  # further evaluations of each trained run
+    jobs: int  # runs at a time
+    address: str | None  # of a Ray cluster
+
+
+def dry_run(chosen: Suite, given: Options) -> int:
+    """Print every job with its settings, and what is left of the suite needs; 1 where that cannot be said of all."""
+    for job in chosen.jobs:
+        values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
+        click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
+    click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
+    whole = estimate.tell(
+        chosen,
+        given.results,
+        given.root,
+        resolve_device(given.device),
+        retry_failed=given.retry_failed,
+        resample=given.resample,
+        at_a_time=given.jobs,
+    )
+    return 0 if whole else 1
+
+
+def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
+    """Run what is left of a suite: here, in several processes, or on a cluster. 1 where a run failed."""
+    try:
+        with stop.signals():
+            failed = _run(chosen, given, stop)
+    except Stopped:
+        return stop.exit_code
+    if failed:
+        click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
+        return 1
+    click.echo(f"Now type: lvm-bench report --suite {chosen.name}", err=True)
+    return 0
+
+
+def _run(chosen: Suite, given: Options, stop: Stop) -> int:
+    """The number of runs that stand as failed at the end."""
+    run = partial(
+        suite.run_suite, chosen, given.results, given.root, retry_failed=given.retry_failed, resample=given.resample
+    )
+    if given.jobs == 1 and not given.address:
+        return run(resolve_device(given.device), Progress(), stop)
+    from lvm_bench.execution.cluster import Cluster
+
+    with Cluster(chosen, given.results, given.device, given.jobs, given.address) as cluster:
+        return run(cluster.device, Progress(), stop, distribute=cluster.distribute)
