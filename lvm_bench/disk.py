@@ -319,3 +319,16 @@ def user_folder() -> Path:
 def cache_folder() -> Path:
     """The folder of files that can be computed again: processed images, features, embedded codes."""
     return user_folder() / "cache"
+
+
+@contextmanager
+def cache_apart() -> Iterator[None]:
+    """Inside this context, the cache is an empty folder that is deleted at the end."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["XDG_CACHE_HOME"]
+            os.environ |= {} if before is None else {"XDG_CACHE_HOME": before}

@@ -12,6 +12,7 @@ import pytest
 
 from lvm_bench.errors import UserError
 from lvm_bench.registry import REGISTRIES
+from lvm_bench.runs.layout import site_folder
 from lvm_bench.suites import bench_toml, catalogue
 from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.resolve import resolve
@@ -198,8 +199,9 @@ def test_a_file_of_each_kind_is_listed_run_checked_and_reported(
     assert "| New & shiny |" in latent
     assert "New data" in latent
     assert latent.index("New & shiny") < latent.index("AE (no prior)")
-    assert r"New \& shiny" in (folder / "tables" / "latent.tex").read_text()
-    assert "new_score" not in {file.stem for file in (folder / "tables").iterdir()}
+    rendered = site_folder(folder) / "tables"
+    assert r"New \& shiny" in (rendered / "latent.tex").read_text()
+    assert "new_score" not in {file.stem for file in rendered.iterdir()}
     assert not (folder / "tables" / "other.md").exists()
     record = json.loads((folder / "runs/new-data/new-method/seed-0/job.json").read_text())
     own = {

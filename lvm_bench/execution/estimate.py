@@ -5,20 +5,18 @@ timed on made-up images. Hooks and metrics get stand-ins for networks, which cou
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from unittest import mock
 
 import torch
 from rich.console import Console
 
+from lvm_bench import disk
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation import features, score
 from lvm_bench.evaluation.stand_ins import StandIn, evidence
@@ -57,8 +55,8 @@ class Row(NamedTuple):
     @property
     def seconds(self) -> float:
         """Seconds of all that is left."""
-        _, _, left, training, scoring, redraw, *_ = self
-        return sum(run.train * training + run.score * scoring + run.redraws * redraw for run in left)
+        evaluations = sum(run.score * self.scoring + run.redraws * self.redraw for run in self.left)
+        return sum(run.train for run in self.left) * self.training + evaluations
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -217,8 +215,7 @@ def tell(
     if not jobs:
         console.print("Nothing is left to do.")
         return True
-    # What extractors keep in the cache goes with this folder.
-    with TemporaryDirectory() as cache, mock.patch.dict(os.environ, XDG_CACHE_HOME=cache), console.status("Measuring"):
+    with disk.cache_apart(), console.status("Measuring"):
         found = list(estimate(pairs, todo, root, device))
     rows, others = [each for each in found if isinstance(each, Row)], [each for each in found if isinstance(each, str)]
     others += [f"{method} {FAILS} {reason}" for method, reason in suite.broken.items()]

@@ -413,7 +413,8 @@ def test_whatever_a_metric_may_ask_for_is_provided() -> None:
     assert {*PROVIDED} == {*EVIDENCE}
     assert {*SETTINGS} <= {*EvaluationSettings.model_fields}
     assert not {*SETTINGS} & {*EVIDENCE}
-    sources = (evidence(), factor_evidence(), factor_evidence(StandardNormal))
+    gaussian = ModelEvidence(Gaussian(), digits(), EXTRACTOR, Settings(), 0, "cpu")
+    sources = (evidence(), gaussian, factor_evidence(), factor_evidence(StandardNormal))
     for name, asked in EVIDENCE.items():
         for variant in asked.of or ("mean",):
             assert any(provides(made, name, variant) for made in sources) or name.startswith("novel"), (name, variant)

@@ -15,7 +15,7 @@ from lvm_bench.data.images import load
 from lvm_bench.execution import estimate
 from lvm_bench.execution.estimate import Row, extrapolated
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
-from lvm_bench.runs.standing import Left, Standing, left
+from lvm_bench.runs.standing import Left, Standing, State, left
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.job import Suite
@@ -57,8 +57,9 @@ def suite(*settings: str, **chosen: tuple) -> Suite:
 
 
 def estimated(found: Suite, root: Path, resample: int = 0) -> list[Row | str]:
-    pairs = [(job, Standing("new")) for job in (*found.controls, *found.jobs)]
-    todo = {job.name: left(job, at, root, resample=resample) for job, at in pairs}
+    jobs = (*found.controls, *found.jobs)
+    pairs = [(job, Standing(State.NEW, Path(), (job.dataset, job.method, job.seed))) for job in jobs]
+    todo = {job.name: left(at, resample=resample) for job, at in pairs}
     return list(estimate.estimate(pairs, todo, root, "cpu"))
 
 

@@ -727,7 +727,7 @@ def job(**changes: Any) -> dict[str, Any]:
         "conditions": ours.conditions,
         "digest_weights": disk.digest(ours.weights_settings()),
         "digest_scores": disk.digest(ours.scores_settings()),
-        "plan": dataclasses.asdict(ours.plan),
+        "plan": ours.plan.model_dump(),
         "facts": FACTS,
         "extractor": None,
         "fingerprint": "0" * 64,

@@ -70,12 +70,12 @@ def test_sets_that_do_not_fit_are_refused_with_both_shapes():
 def test_the_decorator_registers_a_function_and_leaves_it_callable(monkeypatch):
     monkeypatch.setattr(METRICS, "_entries", {})
 
-    @metric("half", better="lower", of=("fake",))
+    @metric("half", better="lower", of=("mean",))
     def half(codes):
         return 0.5
 
     assert METRICS["half"] is half
-    assert half.metric == MetricInfo("half", "lower", ("fake",))
+    assert half.metric == MetricInfo("half", "lower", ("mean",))
     assert half(None) == 0.5
 
 
