@@ -84,7 +84,6 @@ class Plan(BaseModel):
     order: int = Field(ge=0, lt=SEEDS)  # of the method in the suite
     seeds: list[Seed]  # of the suite on this data set
     axis: str = ""  # the setting or argument that an ablation's methods differ in
-    shown: dict[str, Any] = field(default_factory=dict)  # of plug-ins and variants: see `labels.to_record`
 
 
 @dataclass(frozen=True)
