@@ -15,7 +15,7 @@ site: .venv/ready
 
 # One thread each: two processes of two would spin on two cores.
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 faults: .venv/ready
 	PYTHONPATH=tests $(BIN)/python -m faults

@@ -1,7 +1,7 @@
 """What every test shares: shapes checked at run time, no cache or data of the user's, a way to call the CLI."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,3 +44,21 @@ def lvm_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --dry-run` lists the jobs and measures nothing."""
     monkeypatch.setattr("lvm_bench.execution.estimate.tell", lambda *_, **__: True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _empty_pdfs() -> Iterator[Callable[..., None]]:
+    """Figures leave empty PDFs, whose drawing takes a third of the time; gives what draws them."""
+    from lvm_bench import disk
+    from lvm_bench.report.figures import style
+
+    with pytest.MonkeyPatch.context() as patched:
+        drawn = style.write_pdf
+        patched.setattr(style, "write_pdf", lambda file, figure: disk.write_text(file, ""))
+        yield drawn
+
+
+@pytest.fixture
+def pdfs(_empty_pdfs: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn as PDFs too."""
+    monkeypatch.setattr("lvm_bench.report.figures.style.write_pdf", _empty_pdfs)

@@ -87,13 +87,18 @@ def look() -> Iterator[None]:
 def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
     """Draw a figure and write it as <name>.png and <name>.pdf, without dates. Returns the PNG."""
     png = folder / f"{name}.png"
-    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with look():
         figure = draw()
         write_png(png, figure, DPI)
         figure.set_layout_engine("none")  # keep the layout of the PNG
-        disk.write(folder / f"{name}.pdf", lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
+        write_pdf(folder / f"{name}.pdf", figure)
     return png
+
+
+def write_pdf(file: Path, figure: "Figure") -> None:
+    """Write a figure as a PDF without dates."""
+    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    disk.write(file, lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
 
 
 def write_png(file: Path, figure: "Figure", dpi: int, exact: bool = False) -> None:

@@ -124,6 +124,7 @@ def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_
     assert "mnist-codes-mds.png" not in drawn(one_run)
 
 
+@pytest.mark.usefixtures("pdfs")
 def test_forty_methods_with_long_names() -> None:
     names, stream = [f"{LONG[:-3]}-{i:02}" for i in range(40)], np.random.default_rng(0)
     points = {name: stream.random((2, 2)) for name in names}
@@ -164,12 +165,14 @@ def test_scores_and_histories_of_any_value(value: float, monkeypatch: pytest.Mon
     assert [picture.file.name for picture in pictures] == [f"mnist-{stem}" for stem in stems]
 
 
+@pytest.mark.usefixtures("pdfs")
 def test_nothing_but_what_is_not_finite(put: Callable[..., None], tmp_path: Path) -> None:
     put("vae", 0, math.nan)
     left = {f"mnist-{stem}.png" for stem in ("trade-off", "explanation", "aggregate-variance")}
     assert not left & drawn(tmp_path / "small")
 
 
+@pytest.mark.usefixtures("pdfs")
 def test_missing_cells_and_runs_of_old(put: Callable[..., None], put_run: Put, tmp_path: Path) -> None:
     put("vae", 0)
     put_run("mnist", "aae", 0, {FD: 3.0})
@@ -182,6 +185,7 @@ def test_missing_cells_and_runs_of_old(put: Callable[..., None], put_run: Put, t
     assert not any(name.startswith("digits-") for name in found - {"digits-vae-images.png"})
 
 
+@pytest.mark.usefixtures("pdfs")
 def test_codes_that_collapsed(put: Callable[..., None], put_run: Put, tmp_path: Path) -> None:
     flat: dict[str, Any] = {"codes": np.ones((5, 3), np.float32), "spectrum": np.zeros(3)}
     put_run("mnist", "vae", 0, arrays={"codes.npz": flat | {"target_variance": np.float64(1)}})
