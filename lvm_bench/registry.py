@@ -81,6 +81,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 _OWN = tuple(PACKAGE / wing for wing in ("data", "metrics", "modelling", "evaluation"))
 
+DIRECTIONS = ("lower", "higher", "none")  # in which a metric is better
+
 TABLES = {
     "frechet": "Fréchet distance",
     "precision-recall": "Precision and recall",
@@ -176,9 +178,12 @@ def _decorated(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | ast.FunctionDe
 
 
 def _decorator(call: ast.Call) -> str:
-    """The name of the decorator that is called, without its module's."""
+    """The name of the decorator that is called; "" for an attribute of anything but this package."""
     function = call.func
-    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    if isinstance(function, ast.Attribute):
+        is_ours = isinstance(function.value, ast.Name) and function.value.id == __package__
+        return function.attr if is_ours else ""
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _options(file: Path, call: ast.Call) -> dict[str, Any]:
@@ -192,7 +197,7 @@ def _options(file: Path, call: ast.Call) -> dict[str, Any]:
                 f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
                 "files are read for it, not run."
             )
-    for key, check in (("label", check_label), ("table", check_table)):
+    for key, check in (("label", check_label), ("table", check_table), ("better", check_better)):
         try:
             check(found.get(key, ""))
         except UserError as error:
@@ -213,6 +218,13 @@ def check_table(table: Any) -> str:
     if table != "" and table not in TABLES:
         raise UserError(f"there is no such table.{did_you_mean(str(table), TABLES)}".removesuffix("."))
     return table
+
+
+def check_better(better: Any) -> str:
+    """`better` itself, if it is a direction, or ""; UserError otherwise."""
+    if better not in ("", *DIRECTIONS):
+        raise UserError(f"there is no such direction.{did_you_mean(str(better), DIRECTIONS)}".removesuffix("."))
+    return better
 
 
 def without_keywords(file: Path, kind: str) -> bytes:
@@ -260,9 +272,26 @@ def _import_by_path(file: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+        _check_read(file)
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _check_read(file: Path) -> None:
+    """UserError where a file has registered what reading it does not show: `list` and `report` would not know it."""
+    read = {(entry.kind, entry.name) for entry in index(file)}
+    unread = [
+        f"the {registry.kind} {name!r}"
+        for kind, registry in REGISTRIES.items()
+        for name, thing in registry._entries.items()
+        if source_file(thing) == str(file) and (kind, name) not in read
+    ]
+    if unread:
+        raise UserError(
+            f"registers {', '.join(unread)} under a name that is not written out. Write the name itself as the first "
+            "argument of the decorator, at the top level: files are read to list what they hold."
+        )
 
 
 def load_all(entries: Iterable[Entry]) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
-from lvm_bench.registry import METRICS
+from lvm_bench.registry import METRICS, source_file
 from lvm_bench.suites.job import MOST_SECONDS
+from lvm_bench.text import shortened
 
 Scores = dict[str, float]
 
@@ -106,4 +107,15 @@ def needs_features(chosen: list[str] | Literal["all"]) -> bool:
 def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:
     """`<metric>.<variant>`, or `<metric>_<part>.<variant>` for each part of a dict (the part "" adds nothing)."""
     parts = value if isinstance(value, dict) else {"": value}
-    return {f"{name}_{part}.{suffix}" if part else f"{name}.{suffix}": float(v) for part, v in parts.items()}
+    return {f"{name}_{part}.{suffix}" if part else f"{name}.{suffix}": _number(name, v) for part, v in parts.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    """What a metric returned as a float; RunError where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"{source_file(METRICS[name])}: the metric {name!r} returned {shortened(value)}, not a number or a dict of "
+            "numbers."
+        ) from error

@@ -1,5 +1,6 @@
 """`lvm-bench run`, once its suite is resolved: what is printed, and with which code the command ends."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,8 @@ def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     if failed:
         click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
         return 1
-    click.echo(f"Now type: lvm-bench report --suite {chosen.name}", err=True)
+    place = "" if given.results == Path("results") else f" --results {shlex.quote(str(given.results))}"
+    click.echo(printable(f"Now type: lvm-bench report --suite {chosen.name}{place}"), err=True)
     return 0
 
 

@@ -20,7 +20,7 @@ from lvm_bench import disk
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation import features, score
 from lvm_bench.evaluation.stand_ins import StandIn, evidence
-from lvm_bench.execution.failure import cause
+from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.task import load_data, require_precision, spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
@@ -218,7 +218,7 @@ def tell(
     with disk.cache_apart(), console.status("Measuring"):
         found = list(estimate(pairs, todo, root, device))
     rows, others = [each for each in found if isinstance(each, Row)], [each for each in found if isinstance(each, str)]
-    others += [f"{method} {FAILS} {reason}" for method, reason in suite.broken.items()]
+    others = told_once(FAILS, [*others, *(f"{method} {FAILS} {reason}" for method, reason in suite.broken.items())])
     fails, threads = any(FAILS in each for each in others), max(job.training.threads for job in jobs)
     lines = [*columns([HEAD, *(row.cells for row in rows)], right=range(2, len(HEAD))), *others]
     if device == "cuda":  # the others wait

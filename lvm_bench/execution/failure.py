@@ -46,3 +46,14 @@ def _frames(error: BaseException) -> list[tuple[str, int]]:
         found.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
     return found
+
+
+def told_once(fails: str, lines: list[str]) -> list[str]:
+    """The lines `NAME {fails} REASON`, with a reason that several of them share in the first one alone."""
+    first: dict[str, str] = {}
+    parts = [line.partition(f" {fails} ") for line in lines]
+    whose = [first.setdefault(reason, name) if reason else name for name, _, reason in parts]
+    return [
+        line if of == name else f"{name} {fails} The reason is that of {of}."
+        for line, of, (name, *_) in zip(lines, whose, parts, strict=True)
+    ]

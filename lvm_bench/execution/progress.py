@@ -39,11 +39,11 @@ class Progress:
         self.printed: dict[str, float] = {}
         self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
         self.reasons: dict[str, str] = {}  # of failures that were told, each with the name of its first run
-        self.todo = self.finished = 0
+        self.todo = self.controls = self.finished = 0
 
-    def start(self, total: int, finished: int, todo: int) -> None:
-        """Say how many of all runs are finished; so many of the others are to be worked on."""
-        self.todo, self.begun = todo, time.monotonic()
+    def start(self, total: int, finished: int, todo: int, controls: int = 0) -> None:
+        """Say how many of all runs are finished; so many of the others, and so many controls, are to be worked on."""
+        self.todo, self.controls, self.begun = todo, controls, time.monotonic()
         if finished:
             self.line(f"{finished} of {counted(total, 'run')} {'is' if finished == 1 else 'are'} finished already.")
         if self.console.is_terminal and todo:
@@ -53,7 +53,7 @@ class Progress:
         """Say what was done."""
         self.live.stop()
         if self.todo == 0:
-            self.line("Nothing to do.")
+            self.line(f"Only {counted(self.controls, 'control')} was left." if self.controls else "Nothing to do.")
         else:
             runs = counted(self.todo, "run")
             self.line(f"{self.finished} of {runs} finished in {clock(time.monotonic() - self.begun)}.")

@@ -47,7 +47,8 @@ def run_suite(
     require_files(todo, root)
     require_precision(todo, device)
     own = [standing.state for job, standing in pairs if not job.is_control]
-    progress.start(len(own), sum(state in FINISHED for state in own), sum(not job.is_control for job in todo))
+    controls = sum(job.is_control for job in todo)
+    progress.start(len(own), sum(state in FINISHED for state in own), len(todo) - controls, controls)
     for job, file in _of_another_file(pairs):
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.asked import check_asked
-from lvm_bench.registry import METRICS, check_table
+from lvm_bench.registry import METRICS, check_better, check_table
 
 Array = np.ndarray | Tensor
 Function = Callable[..., float | dict[str, float]]
@@ -44,10 +44,11 @@ def metric(
 
     def add(function: Function) -> Function:
         check_asked(name, function, of)
-        try:
-            check_table(table)
-        except UserError as error:
-            raise UserError(f"the metric {name!r} names the table {table!r}, and {error}.") from error
+        for key, value, check in (("table", table, check_table), ("better", better, check_better)):
+            try:
+                check(value)
+            except UserError as error:
+                raise UserError(f"the metric {name!r} has {key}={value!r}, and {error}.") from error
         setattr(function, "metric", MetricInfo(name, better, of))  # noqa: B010
         return METRICS.register(name)(function)
 

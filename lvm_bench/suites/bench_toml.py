@@ -68,7 +68,14 @@ class _File(BaseModel):
 
 _TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site")}  # folders of results/ that are no suites
 
-WORDS = {"method": "method", "dataset": "data set", "suite": "suite"}
+WORDS = {
+    "method": "method",
+    "dataset": "data set",
+    "suite": "suite",
+    "network": "network",
+    "metric": "metric",
+    "extractor": "feature extractor",
+}
 
 _DEEPEST, _LONGEST, _LONGEST_KEY, _MOST_DOTS, MOST_ERRORS = 8, 4096, 64, 1000, 50
 

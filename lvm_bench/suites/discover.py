@@ -1,6 +1,7 @@
 """The one discovery of extensions: the package's own folders, a config's packages, entry points, plug-in files."""
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
@@ -29,9 +30,15 @@ def extensions(config: Path, plugins: tuple[Path, ...] = (), installed: bool = T
         _add(found, registry.index(file))
     for file in plugins:
         _add(found, of_plugin(file))
-    for kind in ("method", "dataset"):
+    for kind in REGISTRIES:
         raise_all(f"{e.file}: {reason}" for e in found[kind].values() for reason in misnamed(kind, [e.name]))
         raise_all(misnamed(kind, found[kind]))
+    raise_all(
+        f"{entry.file}: the metric {shortened(entry.name)} has a name with other characters than letters, digits and "
+        "'_'. Rename it: the name is part of the keys of its scores."
+        for entry in found["metric"].values()
+        if not re.fullmatch("[A-Za-z0-9_]+", entry.name)
+    )
     return found
 
 
