@@ -168,22 +168,28 @@ def _parsed(file: Path, source: str | bytes) -> ast.Module:
 
 def _decorated(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, ast.Call]]:
     """Each class or function of a file that is registered under a name, with the call of its decorator."""
+    ours = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == __package__
+    }
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call) and _decorator(call) in REGISTRIES and call.args:
+                    base = call.func.value if isinstance(call.func, ast.Attribute) else None
+                    is_foreign = base is not None and not (isinstance(base, ast.Name) and base.id in ours)
                     first = call.args[0]
-                    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    if not is_foreign and isinstance(first, ast.Constant) and isinstance(first.value, str):
                         yield node, call
 
 
 def _decorator(call: ast.Call) -> str:
-    """The name of the decorator that is called; "" for an attribute of anything but this package."""
+    """The name of the decorator that is called, without its module's."""
     function = call.func
-    if isinstance(function, ast.Attribute):
-        is_ours = isinstance(function.value, ast.Name) and function.value.id == __package__
-        return function.attr if is_ours else ""
-    return function.id if isinstance(function, ast.Name) else ""
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
 def _options(file: Path, call: ast.Call) -> dict[str, Any]:

@@ -301,3 +301,26 @@ def test_variants_are_listed_with_what_they_are_of() -> None:
         "A variant of avae in the suite ablation-beta-rule and of beta-tcvae in the suite ablation-tcvae-beta."
     )
     assert catalogue.rows("datasets", PACKAGED, ())["mnist-12k"] == "A variant of mnist."
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('@metric("slip", better="lowr", of=("mean",))\ndef slip(codes): ...\n', "Did you mean 'lower'"),
+        ('@metric("a.b@c", better="lower", of=("mean",))\ndef slip(codes): ...\n', "other characters than letters"),
+        ('NAME = "slip"\n@metric(NAME, better="lower", of=("mean",))\ndef slip(codes): ...\n', "is not written out"),
+    ],
+)
+def test_slips_in_a_decorator_are_refused_before_any_work(text: str, told: str, here: Drive, tmp_path: Path) -> None:
+    head = "from lvm_bench import metric, method, Method\n"
+    plain = '@metric("plain_one", better="lower", of=("mean",))\ndef plain(codes): ...\n'
+    (tmp_path / "slip.py").write_text(head + plain + text)
+    try:
+        ((code, output),) = here([["run", "--suite", "quick", "--methods", "ae", "--plugin", "slip.py"]])
+    finally:
+        for name in ("plain_one", "slip"):
+            REGISTRIES["metric"]._entries.pop(name, None)
+    assert code == 2
+    assert "slip.py" in output
+    assert told in output
+    assert not (tmp_path / "results").exists()

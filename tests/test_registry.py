@@ -22,9 +22,11 @@ def test_index_reads_names_descriptions_and_options_without_importing(tmp_path: 
     file = write(
         tmp_path,
         "mine.py",
+        "import lvm_bench as bench\n"
         'raise SystemExit("imported")\n'
         '@method("mine")\nclass Mine:\n    """First line.\n\n    More."""\n'
-        '@bench.metric("score", better="lower", of=("fake",))\ndef score(x):\n    """Its line."""\n',
+        '@bench.metric("score", better="lower", of=("fake",))\ndef score(x):\n    """Its line."""\n'
+        '@app.method("get")\ndef get(x):\n    """Of another library."""\n',
     )
     entries = registry.index(file)
     assert [(e.kind, e.name, e.description) for e in entries] == [

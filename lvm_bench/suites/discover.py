@@ -30,7 +30,7 @@ def extensions(config: Path, plugins: tuple[Path, ...] = (), installed: bool = T
         _add(found, registry.index(file))
     for file in plugins:
         _add(found, of_plugin(file))
-    for kind in REGISTRIES:
+    for kind in ("method", "dataset", "network", "extractor"):
         raise_all(f"{e.file}: {reason}" for e in found[kind].values() for reason in misnamed(kind, [e.name]))
         raise_all(misnamed(kind, found[kind]))
     raise_all(

@@ -175,16 +175,15 @@ def raised(action: Callable[[], object]) -> Exception:
 def test_the_place_is_the_deepest_line_of_an_extension_else_the_deepest_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
     file = tmp_path / "mine.py"
     file.write_text(
-        "import json\nfrom lvm_bench.registry import METRICS\n\n@METRICS.register('mine')\ndef mine(text):\n"
-        "    return json.loads(text)\n"
+        "import json\nfrom lvm_bench import dataset\n\n@dataset('mine')\ndef mine(text):\n    return json.loads(text)\n"
     )
     load(file)
-    error = raised(lambda: METRICS["mine"]("{"))
+    error = raised(lambda: DATASETS["mine"]("{"))
     assert place_of(error) == f"{file}, line 6"
-    del METRICS._entries["mine"]
+    del DATASETS._entries["mine"]
     assert "decoder.py, line " in place_of(error)
 
 
