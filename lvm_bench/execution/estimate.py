@@ -30,7 +30,8 @@ from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
 
-LONG = 0.4  # seconds of steps, or of all metrics, after which no more are timed
+LONG = 0.4  # seconds of steps after which no more are timed
+LONG_PASS = 2.0  # seconds of all metrics after which they are timed at no larger size
 MANY = 50  # images that networks are timed on, and steps at most
 FEWEST = 150  # samples that metrics are timed on
 FAILS = "cannot be estimated."
@@ -163,7 +164,7 @@ def measured(job: Job, space: Space, device: str) -> Row:
                 after = sum(each.count * each.price for each in networks if each)
                 took[place] = time.perf_counter() - begun + after - before
         passes.append(took)
-        if len(passes) > 2 and time.perf_counter() - started > LONG:  # with the copies that evidence makes
+        if len(passes) > 2 and time.perf_counter() - started > LONG_PASS:  # with the copies that evidence makes
             break
     seconds = {place: extrapolated([each[place] for each in passes[1:] if place in each], 1 / share) for place in took}
     redraw = sum(seconds.get(place, 0.0) for place in score.wanted(metrics, drawn_alone=True))
