@@ -1,4 +1,4 @@
-"""What is left of a suite needs, in hours and GiB on this machine: `lvm-bench run --dry-run`.
+"""`lvm-bench run --dry-run` estimates the hours and GiB that the rest of a suite needs on this machine.
 
 A run costs what finished runs of other seeds cost here. Where there are none, a few real steps and the real metrics are
 timed on made-up images. Hooks and metrics get stand-ins for networks, which count images at the price of a batch.
@@ -25,7 +25,7 @@ from lvm_bench.execution.task import load_data, require_precision, spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.costs import costs_here
-from lvm_bench.runs.standing import Left, Standing, left, surveyed
+from lvm_bench.runs.standing import Left, Standing, State, left, surveyed
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
@@ -179,7 +179,7 @@ def measured(job: Job, space: Space, device: str) -> Row:
 def estimate(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str) -> Iterator[Row | str]:
     """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
     spaces: dict[str, Space] = {}  # that of the data set at work
-    begun = {job.dataset for job, at in pairs if at.state == "done"}
+    begun = {job.dataset for job, at in pairs if at.state == State.DONE}
     jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
     for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
         runs = [(job, at) for job, at in pairs if (job.dataset, job.method) == (dataset, method)]

@@ -77,7 +77,7 @@ def run_suite(
 
 
 def _of_another_file(pairs: list[tuple[Job, Standing]]) -> list[tuple[Job, Path]]:
-    """Of each method whose file changed after a run the first such run on a data set, and that file."""
+    """Methods whose file changed after a run: the first such run on each data set, with the file."""
     states = (State.DONE, State.TRAINED)
     trained = [(job, standing) for job, standing in pairs if standing.state in states and not job.is_control]
     codes = {name: code_digest(job) for name, job in {job.method_base: job for job, _ in trained}.items()}

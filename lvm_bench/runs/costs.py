@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import NamedTuple
 
-from lvm_bench.runs.standing import Standing
+from lvm_bench.runs.standing import Standing, State
 
 
 class Costs(NamedTuple):
@@ -21,7 +21,7 @@ class Costs(NamedTuple):
 
 def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
     """The mean costs of those runs that were finished on this machine and kind of device; None where there are none."""
-    done = [standing.record for standing in standings if standing.state == "done"]
+    done = [standing.record for standing in standings if standing.state == State.DONE]
     here = [record for record in done if record["environment"].get("host") == platform.node()]
     here = [record for record in here if ("cuda" in record["environment"]["versions"]) == (device == "cuda")]
     if not here:
