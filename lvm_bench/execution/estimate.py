@@ -227,14 +227,17 @@ def tell(
     seconds, known = sum(row.seconds for row in rows), sum(not row.measured for row in rows)
     together = f" with {at_a_time} runs at a time ({duration(seconds)} one after another)"
     peak = max((row.memory for row in rows if not math.isnan(row.memory)), default=math.nan)
-    files = sum(row.files * sum(run.score for run in row.left) for row in rows)
+    files = sum(row.files * sum(run.train or run.score for run in row.left) for row in rows)
+    needs = ((at_a_time * peak, "memory at the peak"), (files, "results"))
+    needed = "".join(f", {size(amount)} of {what}" for amount, what in needs if amount > 0)  # NaN is not known
+    source = f"{known} of {counted(len(rows), 'row')} from finished runs" if known else ""
+    if known < len(rows):
+        source += f"{', the others e' if known else 'E'}xtrapolated from what was measured now"
     if rows:
         lines += [
             f"About {duration(seconds / at_a_time)} on this machine ({counted(threads, 'thread')}, {device})"
-            f"{together * (at_a_time > 1)}, {size(at_a_time * peak)} of memory at the peak and {size(files)} of results"
-            f"{', without what cannot be estimated' * fails}.",
-            f"{known} of {counted(len(rows), 'row')} from finished runs, the others extrapolated from what was "
-            "measured now: right to a factor of 1.5 or so while the machine is as busy as now.",
+            f"{together * (at_a_time > 1)}{needed}{', without what cannot be estimated' * fails}.",
+            f"{source}: right to a factor of 1.5 or so while the machine is as busy as now.",
         ]
     if any(job.training.seeds_per_batch > 1 for job in jobs):
         lines.append("Seeds that are trained together are counted one after another: on a GPU they take less.")

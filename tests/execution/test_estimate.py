@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_the_command_lists_first_and_estimates_then_and_writes_nothing(lvm_bench
     assert [line.split()[0] for line in plain.stdout.splitlines()] == ["digits/vae/seed-0"]
     assert plain.output.index("digits/vae/seed-0") < plain.output.index("DATA SET")
     assert row_of(plain.stderr, "digits", "(features,")
-    assert "0 of 4 rows from finished runs" in plain.stderr
+    assert "\nExtrapolated from what was measured now: right to a factor" in plain.stderr
     assert [row_of(told.stderr, "digits", "vae")[4] for told in (plain, longer)] == ["6", "24"]
     assert list(tmp_path.iterdir()) == []
     assert files_under(os.environ["XDG_CACHE_HOME"]) == before
@@ -201,7 +202,7 @@ def test_a_plugin_with_hooks_is_estimated(lvm_bench: Call, tmp_path: Path) -> No
     assert "Seeds that are trained together are counted one after another" in told
 
 
-def test_finished_runs_tell_what_others_cost(lvm_bench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_runs_tell_what_others_cost(lvm_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = (*QUICK[4:], "--set", "epochs=1", "--suite", "quick", "--methods", "vae")
     assert lvm_bench("run", *small, "--seeds", "0").exit_code == 0
     assert "Nothing is left to do." in lvm_bench("run", "--dry-run", *small, "--seeds", "0").stderr
@@ -214,12 +215,15 @@ def test_finished_runs_tell_what_others_cost(lvm_bench: Call, monkeypatch: pytes
         patch.setattr(estimate, "measured", None)
         told = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--seeds", "1")
     assert told.exit_code == 0
-    assert "3 of 3 rows from finished runs" in told.stderr
+    assert "3 of 3 rows from finished runs: right" in told.stderr
     assert row_of(told.stderr, "digits", "vae")[3] == "3"  # steps
     with monkeypatch.context() as patch:
         patch.setattr("platform.node", lambda: "another")
         elsewhere = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--seeds", "1")
-    assert "0 of 3 rows from finished runs" in elsewhere.stderr
+    assert "from finished runs" not in elsewhere.stderr
+    next(tmp_path.rglob("vae/seed-0/best.safetensors")).unlink()
+    trained_again = lvm_bench("run", "--dry-run", *small, "--seeds", "0").stderr
+    assert re.search(r" MiB of memory at the peak, [\d.]+ MiB of results\.\nExtrapolated", trained_again)
 
 
 def broken(*_: Any, **__: Any) -> Any:
