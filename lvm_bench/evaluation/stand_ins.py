@@ -28,6 +28,17 @@ class StandIn(torch.nn.Module):
         return torch.randn(len(x), *self.shape, generator=self.stream).to(x.device)
 
 
+class Failing(StandIn):
+    """Raises, in the place of an extractor, the error that its features raised."""
+
+    def __init__(self, error: BaseException):
+        super().__init__(0)
+        self.error, self.trace = error, error.__traceback__
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise self.error.with_traceback(self.trace)
+
+
 def evidence(
     job: Job, method: Method | None, data: Data, extractor: StandIn | None, share: float, device: str
 ) -> Evidence:
@@ -40,7 +51,7 @@ def evidence(
     context = (replace(data, **few), made_up, settings.model_copy(update=draws), job.seed, device)
     control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)
     found: Evidence = ModelEvidence(method, *context) if method else control(*context)
-    if extractor:  # made once for all runs
+    if extractor and not isinstance(extractor, Failing):  # made once for all runs
         found.once("features", "reference", lambda: extractor(found.splits["train"]).cpu())
     if method and (grid := data.grid):  # all of it is scored, however few the draws
         found.once("codes", "whole grid", lambda: method.encoder(torch.empty(len(grid.order), 0)))

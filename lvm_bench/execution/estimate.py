@@ -19,7 +19,7 @@ from rich.console import Console
 from lvm_bench import disk
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation import features, score
-from lvm_bench.evaluation.stand_ins import StandIn, evidence
+from lvm_bench.evaluation.stand_ins import Failing, StandIn, evidence
 from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.task import load_data, require_precision, spec_of
 from lvm_bench.modelling.contract import Method
@@ -96,8 +96,11 @@ def space_of(job: Job, root: Path, device: str) -> Space:
     else:
         extractor = EXTRACTORS[settings.extractor](features.Request(few, root, device, settings.classifier_epochs))
     setup, images = (time.perf_counter() - begun) / len(few.train), torch.from_numpy(few.train.pixels[: extractor.size])
-    image = timed(partial(extractor.features, images), device) / len(images)
-    dimensions = extractor.features(images[:1]).shape[1]
+    try:
+        image = timed(partial(extractor.features, images), device) / len(images)
+        dimensions = extractor.features(images[:1]).shape[1]
+    except (Exception, SystemExit) as error:  # it ends those runs alone whose metrics come to ask for features
+        return Space(data, Failing(error))
     return Space(data, StandIn(dimensions, price=image), (setup + image) * len(data.train))
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,36 @@ def test_the_dry_run_says_what_cannot_be_estimated_and_why(
     assert result.exit_code == 1
     assert f"cannot be estimated. {PLACE}KeyError: 'no such thing'" in result.stderr
     assert "Unknown method" not in result.stderr
+
+
+FEATURES_THAT_RAISE = """
+from lvm_bench import extractor, metric
+from lvm_bench.evaluation.features import Extractor
+
+def no_features(images):
+    raise ValueError("of its own\\nin two lines")
+
+@extractor("late")
+def late(request):
+    return Extractor("late", "late", "", no_features, request.device)
+
+@metric("of_made_images", better="lower", of=("fake",))
+def of_made_images(fake_features):
+    return 0.0
+"""
+
+
+def test_features_that_raise_fail_the_same_runs_in_the_dry_run(lvm_bench: Call, tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(FEATURES_THAT_RAISE)
+    call = (*RUN[:5], *RUN[7:9], *RUN[11:], "--set=metrics=['mse', 'of_made_images']", "--plugin=late.py")
+    dry, run = lvm_bench(*call, "--extractor=late", "--dry-run"), lvm_bench(*call, "--extractor=late")
+    EXTRACTORS._entries.pop("late")
+    METRICS._entries.pop("of_made_images")
+    assert (dry.exit_code, run.exit_code) == (1, 1)
+    reason = f"{tmp_path / 'late.py'}, line 6: ValueError: of its own"
+    for told in (dry.stderr, run.stderr):
+        assert set(re.findall(r"digits/([\w-]+)", told)) == {"real-images", "vae"}
+        assert told.count(reason) == 1
 
 
 def test_the_wish_to_end_at_once_ends_everything(breaks: Breaks, tmp_path: Path) -> None:
