@@ -10,13 +10,15 @@ from lvm_bench.runs.standing import Standing, State
 
 
 class Costs(NamedTuple):
-    """Means over runs: seconds of training and of scoring, steps, bytes at the peak (NaN if unknown) and of files."""
+    """What one run costs: seconds of its parts, bytes at the peak and of its files. NaN stands for unknown."""
 
-    training: float
-    scoring: float
-    steps: int
-    memory: float
-    files: float
+    training: float = 0.0
+    scoring: float = 0.0
+    redraw: float = 0.0  # a further evaluation
+    step: float = math.nan
+    steps: int = 0
+    memory: float = math.nan
+    files: float = 0.0
 
 
 def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
@@ -29,4 +31,5 @@ def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
     keys = ("seconds_training", "seconds_evaluation", "updates", "peak_memory")
     training, scoring, steps, peak = (fmean(record.get(key) or 0 for record in here) for key in keys)
     files = fmean(sum(file["bytes"] for file in record["files"].values()) for record in here)
-    return Costs(training, scoring, round(steps), peak * 2**20 or math.nan, files)
+    memory = peak * 2**20 or math.nan
+    return Costs(training, scoring, steps=round(steps), memory=memory, files=files)

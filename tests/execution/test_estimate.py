@@ -14,8 +14,10 @@ from click.testing import Result
 
 from lvm_bench.data.images import load
 from lvm_bench.execution import estimate
-from lvm_bench.execution.estimate import Row, extrapolated
+from lvm_bench.execution.estimate import Estimate
+from lvm_bench.execution.trial import extrapolated
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
+from lvm_bench.runs.costs import Costs
 from lvm_bench.runs.standing import Left, Standing, State, left
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions
@@ -57,11 +59,11 @@ def suite(*settings: str, **chosen: tuple) -> Suite:
     return resolve(BENCH, "quick", settings=settings, **{"methods": ("vae",), "seeds": (0,)} | chosen)
 
 
-def estimated(found: Suite, root: Path, resample: int = 0) -> list[Row | str]:
+def estimated(found: Suite, root: Path, resample: int = 0) -> list[Estimate | str]:
     jobs = (*found.controls, *found.jobs)
     pairs = [(job, Standing(State.NEW, Path(), (job.dataset, job.method, job.seed))) for job in jobs]
     todo = {job.name: left(at, resample=resample) for job, at in pairs}
-    return list(estimate.estimate(pairs, todo, root, "cpu"))
+    return list(estimate.estimates(pairs, todo, root, "cpu"))
 
 
 def row_of(told: str, dataset: str, method: str) -> list[str]:
@@ -86,7 +88,7 @@ def test_a_whole_size_is_what_was_measured() -> None:
 
 def test_a_row_adds_up_what_is_left_of_each_run() -> None:
     runs = (Left(True, True, 2), Left(False, True, 2), Left(redraws=1))
-    assert Row("d", "m", runs, training=100, scoring=10, redraw=1).seconds == 100 + 2 * 10 + 5
+    assert Estimate("d", "m", runs, Costs(training=100, scoring=10, redraw=1)).seconds == 100 + 2 * 10 + 5
 
 
 @pytest.mark.parametrize(
@@ -110,11 +112,12 @@ def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
     found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,))
     rows = estimated(found, tmp_path, resample=1)
     assert [each for each in rows if isinstance(each, str)] == []
-    row = next(row for row in rows if isinstance(row, Row) and row.method == method)
-    assert row.steps == 3 * (500 - found.jobs[0].arguments.get("m", 0)) / 100
-    assert row.training > row.steps * row.step > 0
-    assert row.seconds == pytest.approx(row.training + row.scoring + row.redraw)
-    assert 0 <= row.redraw <= row.scoring
+    row = next(row for row in rows if isinstance(row, Estimate) and row.method == method)
+    costs = row.costs
+    assert costs.steps == 3 * (500 - found.jobs[0].arguments.get("m", 0)) / 100
+    assert costs.training > costs.steps * costs.step > 0
+    assert row.seconds == pytest.approx(costs.training + costs.scoring + costs.redraw)
+    assert 0 <= costs.redraw <= costs.scoring
 
 
 def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
@@ -125,8 +128,8 @@ def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
 def test_every_data_set_can_be_estimated_without_its_files(dataset: str, tmp_path: Path) -> None:
     found = suite(*FEW, "width=0.05", "batch_size=10", "epochs=1", datasets=(dataset,))
     rows = estimated(found, tmp_path)
-    assert [row.method for row in rows if isinstance(row, Row)] == ["real-images", "standard-normal", "vae"]
-    assert rows[-1].steps == 30  # type: ignore[union-attr]
+    assert [row.method for row in rows if isinstance(row, Estimate)] == ["real-images", "standard-normal", "vae"]
+    assert rows[-1].costs.steps == 30  # type: ignore[union-attr]
     assert list(tmp_path.iterdir()) == []
 
 
