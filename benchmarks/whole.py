@@ -22,7 +22,8 @@ from lvm_bench.errors import UserError
 from lvm_bench.evaluation.features import Request
 from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.evaluation.score import evaluate
-from lvm_bench.execution.task import load_data, spec_of
+from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
 from lvm_bench.registry import EXTRACTORS, METHODS
 from lvm_bench.suites import bench_toml

@@ -19,7 +19,8 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import Stopped, UserError
 from lvm_bench.execution import check_kinds as kinds
 from lvm_bench.execution.check_kinds import require
-from lvm_bench.execution.task import load_data, spec_of
+from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.contract import Epoch, Method, Spec, resident, to_float
 from lvm_bench.seeding import generator
 from lvm_bench.suites import bench_toml

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lvm_bench import disk
 from lvm_bench.execution.failure import cause, told_once
+from lvm_bench.execution.job_data import require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.execution.trial import Space, measured, space_of
 from lvm_bench.registry import METHODS
@@ -85,6 +86,7 @@ def tell(
 ) -> bool:
     """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` refuses."""
     console, pairs = Console(stderr=True, highlight=False), surveyed(suite, results)
+    require_same_data(pairs, root)
     todo = {job.name: left(at, retry_failed=retry_failed, resample=resample) for job, at in pairs}
     jobs = [job for job, _ in pairs if todo[job.name]]
     require_precision(jobs, device)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.errors import Stopped
+from lvm_bench.execution.job_data import require_same_data
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.provenance import code_digest
 from lvm_bench.execution.stopping import Stop
@@ -38,11 +39,12 @@ def run_suite(
 
     Of each trained run `resample` further evaluations are made, each with other random draws.
     The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
-    Raises UserError before any work when the folder holds runs with other settings, Stopped when asked to.
+    Raises UserError before any work when the folder holds runs with other settings or data, Stopped when asked to.
     """
     folder = results / suite.name
     disk.check_writable(disk.check_inside(results, folder))
     pairs = surveyed(suite, results)
+    require_same_data(pairs, root)
     todo = [job for job, standing in pairs if left(standing, retry_failed=retry_failed, resample=resample)]
     require_files(todo, root)
     require_precision(todo, device)

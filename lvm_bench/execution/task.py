@@ -8,10 +8,11 @@ import torch
 
 from lvm_bench import disk
 from lvm_bench.data.files import fetchable, require
-from lvm_bench.data.images import Data, load
+from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, UserError
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
+from lvm_bench.execution.job_data import load_data
 from lvm_bench.modelling.contract import Spec
 from lvm_bench.registry import DATASETS, EXTRACTORS
 from lvm_bench.suites.job import Job
@@ -84,24 +85,6 @@ def require_files(jobs: list[Job], root: Path) -> None:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-
-
-def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
-    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`)."""
-    training = job.training
-    return load(
-        job.dataset_base,
-        root,
-        options=job.options,
-        train_images=_limit(training.train_images),
-        validation_images=_limit(training.validation_images),
-        test_images=_limit(job.evaluation.test_images),
-        made_up=made_up,
-    )
-
-
-def _limit(count: int | str) -> int | None:
-    return None if count == "all" else int(count)
 
 
 def spec_of(job: Job, data: Data) -> Spec:

@@ -17,7 +17,8 @@ import torch
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation import features, score
 from lvm_bench.evaluation.stand_ins import Failing, StandIn, evidence
-from lvm_bench.execution.task import load_data, spec_of
+from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.costs import Costs

@@ -361,10 +361,10 @@ def test_other_data_are_refused_and_what_was_finished_stays(lvm_bench: Call, tmp
             result = lvm_bench(*command)
             assert result.exit_code == 0, result.stderr
             before = json.loads((place / "scores.json").read_text())
-            (place / "images.npz").unlink()
-    result = lvm_bench(*command)
-    assert result.exit_code == 1
-    assert "was begun with other data" in result.stderr
+    for more in ((), ("--dry-run",)):
+        result = lvm_bench(*command, *more)
+        assert result.exit_code == 2
+        assert "The images of 'own' (own.npz) are not those that 3 runs of it had: their checksum was" in result.stderr
     assert json.loads((place / "scores.json").read_text()) == before
     assert disk.read_record(place / "job.json")["status"] == "done"
 
