@@ -198,14 +198,14 @@ def _options(file: Path, call: ast.Call) -> dict[str, Any]:
     for keyword in call.keywords:
         if isinstance(keyword.value, ast.Constant) and keyword.arg:
             found[keyword.arg] = keyword.value.value
-        elif keyword.arg in ("label", "better", "table", "reference"):
+        elif keyword.arg in ("label", "better", "table", "reference", "version"):
             raise UserError(
                 f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
                 "files are read for it, not run."
             )
-    for key, check in (("label", check_label), ("table", check_table), ("better", check_better)):
+    for key in found.keys() & CHECKS.keys():
         try:
-            check(found.get(key, ""))
+            CHECKS[key](found[key])
         except UserError as error:
             shown = text.shortened(found[key])
             raise UserError(f"{file}, line {call.lineno}, {key}: {shown} is not valid: {error}.") from error
@@ -231,6 +231,28 @@ def check_better(better: Any) -> str:
     if better not in ("", *DIRECTIONS):
         raise UserError(f"there is no such direction.{did_you_mean(str(better), DIRECTIONS)}".removesuffix("."))
     return better
+
+
+def check_version(version: Any) -> int:
+    """`version` itself, if it is an integer from 1; UserError otherwise."""
+    if type(version) is not int or not 1 <= version < 10**6:
+        raise UserError("give an integer from 1 as a version")
+    return version
+
+
+# What a decorator says for tables and records, and what is valid.
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "label": check_label,
+    "table": check_table,
+    "better": check_better,
+    "version": check_version,
+}
+
+
+def metric_of(key: str, names: Iterable[str]) -> str:
+    """The metric of a score's key, `<metric>.<variant>` or `<metric>_<part>.<variant>`; "" if it is none of `names`."""
+    stem = key.partition(".")[0]
+    return max((name for name in names if stem == name or stem.startswith(f"{name}_")), key=len, default="")
 
 
 def without_keywords(file: Path, kind: str) -> bytes:

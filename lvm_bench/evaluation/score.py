@@ -2,14 +2,14 @@
 
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
-from lvm_bench.registry import METRICS, source_file
+from lvm_bench.registry import METRICS, metric_of, source_file
 from lvm_bench.suites.job import MOST_SECONDS
 from lvm_bench.text import shortened
 
@@ -55,6 +55,18 @@ def wanted(chosen: list[str] | Literal["all"], drawn_alone: bool = False) -> Ite
             yield from (
                 (name, variant) for variant in metric.metric.of if not drawn_alone or is_drawn(parameters, variant)
             )
+
+
+def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection[str], seconds: float) -> None:
+    """Write scores where `evaluate` goes on from them, without those of the metrics named in `but`, once."""
+    if _kept(partial, identity, lambda _: None):
+        return
+    done: dict[str, Scores] = {}
+    for key, value in scores.items():
+        if (name := metric_of(key, METRICS)) not in but:
+            variant = key.partition(".")[2].partition("@")[0]
+            done.setdefault(f"{name}.{variant}", {})[key] = value
+    disk.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
 
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,13 @@ from lvm_bench.errors import RunError
 from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import TRAVERSAL, ModelEvidence
-from lvm_bench.evaluation.score import Scores, evaluate, seconds_before
+from lvm_bench.evaluation.score import Scores, evaluate, keep_for_later, seconds_before
 from lvm_bench.execution.failure import cause
 from lvm_bench.execution.progress import Listener
 from lvm_bench.execution.provenance import architecture, describe
 from lvm_bench.execution.task import Task, facts_of, spec_of
 from lvm_bench.modelling.contract import Method, Spec, resident
-from lvm_bench.registry import METHODS
+from lvm_bench.registry import METHODS, METRICS, metric_of
 from lvm_bench.runs.layout import (
     CODES,
     HISTORY,
@@ -41,8 +42,10 @@ from lvm_bench.runs.layout import (
     WEIGHTS,
 )
 from lvm_bench.runs.lease import Lease, Lost
+from lvm_bench.runs.measured import measured
 from lvm_bench.runs.record import scores_identity
 from lvm_bench.runs.redraws import redraws_of
+from lvm_bench.runs.score_files import scores_of
 from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
 from lvm_bench.suites.job import Job, RunningSettings
@@ -134,10 +137,11 @@ class RunAtWork:
         if method.cannot_sample:
             self.record["reason"] = method.cannot_sample
         self.progress.scoring(job)
-        if not self.is_scored():
+        if not self.is_scored() or self.standing.lacks:
+            self.keep_other_scores()
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, device)
             scores = self.scores(evidence)
-            shown = {IMAGES: _pictures(evidence), CODES: evidence.aggregate()}
+            shown = {} if self.is_scored() else {IMAGES: _pictures(evidence), CODES: evidence.aggregate()}
             made = [name for name, arrays in shown.items() if arrays]
             for name in made:
                 disk.write(self.folder / name, partial(_save, arrays=shown[name]))
@@ -170,12 +174,31 @@ class RunAtWork:
         made = {name: known for name, known in self.record["files"].items() if name not in TRAINED}
         return SCORES in made and not any(disk.fault(self.folder / name, made[name]) for name in made)
 
+    def keep_other_scores(self) -> None:
+        """Let the evaluation of a finished run go on from its scores, without the metrics it lacks."""
+        lacks, identity = self.standing.lacks, scores_identity(self.record)
+        if lacks and self.is_scored():
+            scores = scores_of((self.folder / SCORES).read_bytes())
+            seconds = self.standing.record.get("seconds_evaluation", 0.0)
+            keep_for_later(self.folder / PARTIAL, identity, scores, lacks, seconds)
+
+    def keep_redraws(self) -> None:
+        """Keep the redraws of a finished run, without the metrics it lacked: its other scores are those of before."""
+        with suppress(RunError):  # they are made anew when they are asked for
+            redraws = redraws_of(self.folder, scores_identity(self.standing.record))
+            lacks, identity = self.standing.lacks, scores_identity(self.record)
+            kept = [{key: draw[key] for key in draw if metric_of(key, METRICS) not in lacks} for draw in redraws]
+            if kept:
+                disk.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": kept})
+
     def score_control(self) -> State:
         """Measure real images as samples, or exact prior draws as codes."""
         job, (data, extractor) = self.job, self.begin()
         context = (data, extractor, job.evaluation, job.seed, self.context.device)
         self.progress.scoring(job)
-        self.keep(State.RUNNING)
+        if not self.is_done:
+            self.keep(State.RUNNING)
+        self.keep_other_scores()
         pictures = []
         if job.method == "real-images":
             evidence: Evidence = RealImages(*context)
@@ -207,6 +230,9 @@ class RunAtWork:
         """Write the scores and the record of a finished run."""
         disk.write_json(self.folder / SCORES, scores)
         self.note(SCORES, *pictures)
+        self.record["measured"] = (measured(self.standing.record) if self.standing.lacks else {}) | self.job.metrics
+        if self.standing.lacks:
+            self.keep_redraws()
         self.close()
 
     def close(self) -> None:

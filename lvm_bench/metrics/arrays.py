@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.asked import check_asked
-from lvm_bench.registry import METRICS, check_better, check_table
+from lvm_bench.registry import CHECKS, METRICS
 
 Array = np.ndarray | Tensor
 Function = Callable[..., float | dict[str, float]]
@@ -25,31 +25,39 @@ def anew(kind: str, what: str, make: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric's name, the better direction, and the variants (`<metric>.<variant>`) it is computed for."""
+    """A metric's name, better direction and version, and the variants (`<metric>.<variant>`) it is computed for."""
 
     name: str
     better: Literal["lower", "higher", "none"]
     of: tuple[str, ...]
+    version: int = 1
 
 
 def metric(
-    name: str, *, better: Literal["lower", "higher", "none"], of: tuple[str, ...], label: str = "", table: str = "other"
+    name: str,
+    *,
+    better: Literal["lower", "higher", "none"],
+    of: tuple[str, ...],
+    label: str = "",
+    table: str = "other",
+    version: int = 1,
 ) -> Callable[[Function], Function]:
     """Register a function as a metric, whose parameter names say what it needs (see `asked.EVIDENCE`).
 
     A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "". `label` is the heading
-    of its column, else its key, in the `table` of that name; both are read from the file. UserError for a parameter
-    that no evidence provides, and for an unknown table.
+    of its column, else its key, in the `table` of that name; both are read from the file. Whoever changes its
+    numbers raises `version`: runs that have an older one are measured again. UserError for a parameter that no
+    evidence provides, and for an unknown table.
     """
 
     def add(function: Function) -> Function:
         check_asked(name, function, of)
-        for key, value, check in (("table", table, check_table), ("better", better, check_better)):
+        for key, value in (("table", table), ("better", better), ("version", version)):
             try:
-                check(value)
+                CHECKS[key](value)
             except UserError as error:
                 raise UserError(f"the metric {name!r} has {key}={value!r}, and {error}.") from error
-        setattr(function, "metric", MetricInfo(name, better, of))  # noqa: B010
+        setattr(function, "metric", MetricInfo(name, better, of, version))  # noqa: B010
         return METRICS.register(name)(function)
 
     return add

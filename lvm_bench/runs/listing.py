@@ -1,6 +1,6 @@
 """How far each run is: what `lvm-bench list runs` prints. It reads alone."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ from lvm_bench.errors import RunError
 from lvm_bench.runs import suite_record
 from lvm_bench.runs.layout import Key, run_folders, suite_folders
 from lvm_bench.runs.lease import holder
+from lvm_bench.runs.measured import lacking, measured
 from lvm_bench.runs.record import LONGEST, check_links, unreadable
 from lvm_bench.runs.standing import Standing, State, stand
-from lvm_bench.text import columns, one_line
+from lvm_bench.text import columns, listed, one_line
 from lvm_bench.training import checkpoint
 
 STATES = tuple(state.value for state in State if state != State.NEW)  # that a listed run can be in
@@ -38,16 +39,23 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
     except RunError as error:
         complain(str(error))
         committed = {}
-    here = {key: folder for folder, key in run_folders(suite)}
+    here: dict[Key, Standing | str] = {}
+    for folder, key in run_folders(suite):
+        try:
+            check_links(suite, folder)
+            here[key] = stand(folder, key)
+        except OSError as error:
+            here[key] = unreadable(folder, error)
+        except RunError as error:
+            here[key] = str(error)
+    newest = _newest(found for found in here.values() if isinstance(found, Standing))
     for key in sorted({*here, *committed}):
         if key in here:
-            try:
-                check_links(suite, here[key])
-                yield _row_here(suite, stand(here[key], key))
-            except OSError as error:
-                yield _row(suite, key, State.DAMAGED, unreadable(here[key], error))
-            except RunError as error:
-                yield _row(suite, key, State.DAMAGED, str(error))
+            found = here[key]
+            if isinstance(found, str):
+                yield _row(suite, key, State.DAMAGED, found)
+            else:
+                yield _row_here(suite, found, newest.get(key[0], {}))
             continue
         run = committed[key]
         row = _row(suite, key, State.COMMITTED, f"{run.status}: {run.reason}" if run.reason else "")
@@ -55,10 +63,24 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
         yield row | ({"epoch": row["epochs"]} if run.status == State.DONE else {})
 
 
-def _row_here(suite: Path, standing: Standing) -> Row:
-    """The row of a run whose folder is here."""
+def _newest(standings: Iterable[Standing]) -> dict[str, dict[str, int]]:
+    """By data set: the metrics that one of its finished runs was measured with, and the newest version of each."""
+    found: dict[str, dict[str, int]] = {}
+    for standing in standings:
+        if standing.state == State.DONE:
+            known = found.setdefault(standing.key[0], {})
+            for name, version in measured(standing.record).items():
+                known[name] = max(version, known.get(name, 1))
+    return found
+
+
+def _row_here(suite: Path, standing: Standing, newest: dict[str, int]) -> Row:
+    """The row of a run whose folder is here; `newest` are the metrics that the runs of its data set have."""
     record, state = standing.record, standing.state
     reason = "" if state == State.RUNNING else " ".join(standing.notices) or record.get("reason", "")[:LONGEST]
+    lacks = lacking(record, newest) if state == State.DONE else []
+    if lacks:
+        reason = " ".join(filter(None, [reason, f"It lacks {listed(lacks)}: `lvm-bench run` measures what it lacks."]))
     row = _row(suite, standing.key, state, reason)
     if record:
         seconds = [record.get("seconds_training"), record.get("seconds_evaluation")]

@@ -12,6 +12,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.registry import check_label
 from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
+from lvm_bench.runs.measured import later_versions
 from lvm_bench.suites.job import CONTROLS, MOST_SECONDS, Plan
 from lvm_bench.text import check_name, one_line
 
@@ -117,6 +118,9 @@ Layer = Annotated[str, Field(max_length=100)]
 Architecture = dict[Literal["encoder", "decoder", "adversary"], Annotated[list[Layer], Field(max_length=1000)]]
 
 
+Versions = dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=1, lt=10**6)]]  # of metrics
+
+
 class Costs(_Checked):
     """What a run cost."""
 
@@ -157,6 +161,7 @@ class _Record(Kept):
     environment: Environment
     earlier_environments: list[Environment] = []
     architecture: Architecture | None = None
+    measured: Versions = {}
     files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
 
 
@@ -188,6 +193,7 @@ class Run:
     shown: dict[str, Any] = field(default_factory=dict)  # of plug-ins and variants
     facts: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, int] | None = None  # of the metrics that it was measured with, where one is not the first
 
     @property
     def key(self) -> Key:
@@ -323,6 +329,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
         facts=pool.one(record.get("facts") or {}, "facts", *place),
         architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
         files=record["files"],
+        versions=pool.one(versions, "versions") if (versions := later_versions(record)) else None,
         **{name: record[name] for name in known if name in record},
     )
 

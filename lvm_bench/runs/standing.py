@@ -10,6 +10,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, is_empty, run_folder
 from lvm_bench.runs.lease import is_alive
+from lvm_bench.runs.measured import effective, lacking
 from lvm_bench.runs.record import checked_record, scores_identity
 from lvm_bench.runs.redraws import redraws_of
 from lvm_bench.suites.job import CONTROLS, Job, Suite
@@ -41,6 +42,7 @@ class Standing:
     key: Key
     record: dict[str, Any] = field(default_factory=dict)  # {} where there is none that can be trusted
     faults: dict[str, str] = field(default_factory=dict)  # by file name, a sentence each
+    lacks: list[str] = field(default_factory=list)  # metrics that are wanted and not measured, or in another version
 
     @property
     def is_control(self) -> bool:
@@ -124,7 +126,8 @@ def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -
         return Left()
     sound = standing.record.get("files", {}).keys() - standing.faults.keys()
     train = not standing.is_control and not sound >= {*TRAINED}
-    score = standing.record.get("status") != State.DONE or bool(standing.faults.keys() - {*TRAINED})
+    scored = standing.record.get("status") == State.DONE and not standing.lacks
+    score = not scored or bool(standing.faults.keys() - {*TRAINED})
     redraws = 0 if standing.is_control else max(resample - (0 if train or score else _redrawn(standing, resample)), 0)
     return Left(train, score, redraws)
 
@@ -167,14 +170,19 @@ def survey(job: Job, results: Path) -> Standing:
     """How the run of a job stands if nobody else works on it; UserError when it has other settings."""
     standing = at_rest(folder_of(job, results), (job.dataset, job.method, job.seed))
     record = standing.record
-    if not record or record["digest_scores"] == disk.digest(job.scores_settings()):
+    if not record:
         return standing
+    facts = record.get("facts") or {}
+    before, now = effective(record["settings"], facts), effective(job.scores_settings(), facts)
+    if before == now:
+        lacks = lacking(record, job.metrics) if record["status"] == State.DONE else []
+        return replace(standing, lacks=lacks)
     if record["status"] in (State.FAILED, State.DECLINED) or job.is_control:  # nothing that took long is lost
         return Standing(State.NEW, standing.folder, standing.key)
     same_weights = record["digest_weights"] == disk.digest(job.weights_settings())
     is_trained = record["status"] in (State.TRAINED, State.DONE)
     if not (same_weights and is_trained and not (standing.folder / SCORES).exists()):
-        raise UserError(_other_settings(standing.folder, record["settings"], job.scores_settings(), same_weights))
+        raise UserError(_other_settings(standing.folder, before, now, same_weights))
     faults = {name: fault for name, fault in standing.faults.items() if name in TRAINED}
     status = {"status": State.TRAINED.value}  # its scores are of other settings
     return replace(standing, state=State.DAMAGED if faults else State.TRAINED, record=record | status, faults=faults)

@@ -22,12 +22,14 @@ from lvm_bench.runs.record import (
     Name,
     Run,
     Shown,
+    Versions,
     reason_of,
 )
 
 _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint")
 
-_LISTS = ("settings", "conditions", "architecture")  # the file holds equal ones once, and a run gives their places
+# The file holds equal ones once, and a run gives their places.
+_LISTS = ("settings", "conditions", "architecture", "versions")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class _Entry(Kept):
     settings: int | None = None
     conditions: int | None = None
     architecture: int | None = None
+    versions: int | None = None
     environment: int | None = None
     earlier_environments: list[int] = Field(default_factory=list)
     digest_weights: str = ""
@@ -98,6 +101,7 @@ class _Format(BaseModel):
     settings: list[dict[str, Any]] = []
     conditions: list[dict[str, Any]] = []
     architecture: list[Architecture] = []
+    versions: list[Versions] = []
     environments: list[Environment] = []
     runs: list[_Entry] = []
 
@@ -219,6 +223,8 @@ def write(folder: Path, about: About) -> None:
         "runs": [lists.entry(run) for run in about.runs],
     }
     record |= {name: value for name in ("axis", "shown") if (value := getattr(about, name))}
+    if not lists.distinct["versions"]:  # as a rule, and in a file of old
+        del lists.distinct["versions"]
     disk.write_record(folder / ABOUT, record | lists.distinct)
 
 

@@ -176,7 +176,7 @@ class _Reader:
                     yield f"{reason} Delete it: the next `lvm-bench run --resample` measures anew."
             elif name not in (*MADE, PARTIAL, *checkpoint.NAMES):
                 yield f"{file}: is no file of a run. {ELSEWHERE}"
-            elif ended:
+            elif ended and name != PARTIAL:  # metrics are added to a finished run
                 yield f"{file}: does not belong to a run that is {record['status']}. Delete it."
             elif name == PARTIAL:
                 self.found.files += 1

@@ -102,6 +102,7 @@ class Job:
     evaluation: EvaluationSettings
     conditions: dict[str, Any]  # what the suite gives every method on this data set
     plan: Plan
+    metrics: dict[str, int] = field(default_factory=dict)  # those that it is scored with, and the version of each
     shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
 
     @property
@@ -137,7 +138,7 @@ class Job:
         weights = self.weights_settings()
         if self.is_control:
             weights = {key: weights[key] for key in _OF_CONTROLS}
-        return {**weights, **self.evaluation.model_dump()}
+        return {**weights, **self.evaluation.model_dump(exclude_defaults=True)}
 
 
 @dataclass

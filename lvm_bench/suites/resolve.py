@@ -194,7 +194,8 @@ def _jobs(
             order = in_suite.index(method) if method in in_suite else len(in_suite)
             shown = labels.to_record(facts, job, _metrics(job, entries))
             plan = Plan(description=description, order=order, seeds=[*chosen["seeds"]], axis=axis)
-            here.append(replace(job, plan=plan, shown=shown))
+            versions = {name: entries["metric"][name].options.get("version", 1) for name in _metrics(job, entries)}
+            here.append(replace(job, plan=plan, metrics=versions, shown=shown))
         for seed in dict.fromkeys(seeds or chosen["seeds"]):
             jobs += [replace(job, seed=seed) for job in here]
     return jobs

@@ -156,7 +156,7 @@ def test_files_of_two_runs_that_changed_places_are_named(
         (f"{VAE}/.lock", "was left by a process that was killed"),
         (f"{VAE}/.lease.json", "was left by a process that was killed"),
         (f"{VAE}/resume.safetensors", "does not belong to a run that is done"),
-        (f"{VAE}/scores.partial.json", "does not belong to a run that is done"),
+        (f"{VAE}/scores.partial.json", "damaged, its contents do not match its seal"),
         (f"{VAE}/sweeps.npz", "does not belong to a run that is done"),
         ("small/runs/mnist/vae/seed-0-old", "is not of a run"),
         ("small/runs/mnist/vae/seed-00", "is not of a run"),
