@@ -30,7 +30,13 @@ MOMENTS: dict[str, tuple[str, float]] = {
 }
 
 
-def kills(make: Callable[[str], Place], seed: int, count: int, methods: tuple[str, ...] = METHODS) -> Item:
+def kills(
+    make: Callable[[str], Place],
+    seed: int,
+    count: int,
+    methods: tuple[str, ...] = METHODS,
+    settings: tuple[str, ...] = LONG,
+) -> Item:
     """Kill the whole process group at random moments, give the same command again, compare with a quiet run."""
     item = Item(
         "Kills",
@@ -40,7 +46,7 @@ def kills(make: Callable[[str], Place], seed: int, count: int, methods: tuple[st
         "of an undisturbed run, and the folder must hold the same files and no other.",
         ["killed", "kills"],
     )
-    rng, training = random.Random(seed), run(*LONG, methods=methods)
+    rng, training = random.Random(seed), run(*settings, methods=methods)
     quiet = make("quiet")
     for command in (training, REPORT):
         ended = quiet.call(command)

@@ -139,10 +139,10 @@ class Started:
 
 
 class Place:
-    """A folder with its own results, cache and logs."""
+    """A folder with its own results, cache and logs. Its commands are new interpreters, or forks if it `forks`."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, forks: bool = False):
+        self.folder, self.forks = folder, forks
         self.results, self.cache = folder / "results", folder / "cache"
         self._logs = 0
 
@@ -163,7 +163,9 @@ class Place:
         return "\n".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("log-*.txt")))
 
     def start(self, arguments: list[str]) -> Started:
-        """The command as a user starts it: a new interpreter."""
+        """The command as a user starts it: a new interpreter, unless this place forks."""
+        if self.forks:
+            return self.fork(arguments)
         log = self.log()
         with log.open("wb") as stream:
             process = subprocess.Popen(
@@ -214,7 +216,7 @@ class Place:
     def copy(self, folder: Path) -> "Place":
         """The same in another folder, times of files and all."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Place(folder)
+        return Place(folder, self.forks)
 
     def remove(self) -> None:
         """Delete it all."""
@@ -239,10 +241,10 @@ def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 @contextmanager
-def places() -> Iterator[Callable[[str], Place]]:
+def places(forks: bool = False) -> Iterator[Callable[[str], Place]]:
     """Makes places in a temporary folder, which is deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="lvm-bench-faults-") as folder:
-        yield lambda name: Place(Path(folder) / name)
+        yield lambda name: Place(Path(folder) / name, forks)
 
 
 @cache
@@ -250,7 +252,14 @@ def _forks() -> "multiprocessing.context.ForkServerContext":
     """Forks a process that has imported everything, and in which no thread runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["lvm_bench.cli", "lvm_bench.execution.suite", "lvm_bench.report.write", "sklearn.datasets"]
+        [
+            "lvm_bench.cli",
+            "lvm_bench.execution.suite",
+            "lvm_bench.report.write",
+            "sklearn.datasets",
+            "torch._dynamo",
+            "matplotlib.backends.backend_agg",
+        ]  # the first optimiser and the first figure import these
     )
     with mock.patch.dict(os.environ, _environment()):
         forkserver.ensure_running()
@@ -280,7 +289,7 @@ def _enter(
     from lvm_bench.cli import main
     from lvm_bench.report.figures import draw
 
-    # They take seconds to draw, and are written as all files are; `call` and `start` draw them.
+    # They take seconds to draw, and are written as all files are; new interpreters draw them.
     draw.left_out = lambda found: "Only the images are drawn."
     if before:
         before(*given)

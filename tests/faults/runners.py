@@ -30,9 +30,13 @@ RUN_FOLDER = Path(SUITE, "runs", "digits", "aae", "seed-0")
 
 
 def runners(
-    make: Callable[[str], Place], seed: int, counts: tuple[int, ...] = (2, 4), kills: tuple[int, ...] = (0, 4)
+    make: Callable[[str], Place],
+    seed: int,
+    counts: tuple[int, ...] = (2, 4),
+    kills: tuple[int, ...] = (0, 4),
+    more: tuple[str, ...] = (),
 ) -> Item:
-    """So many runners at once on one folder, so many of them killed and started again."""
+    """So many runners at once on one folder, so many of them killed and started again; `more` settings."""
     item = Item(
         "Runners that share a folder",
         "Several processes of the same `run` command at once on one results folder, four jobs; some are killed "
@@ -42,15 +46,15 @@ def runners(
         ["runners", "killed", "jobs", "trained by one process", "taken over after a kill", "seconds"],
     )
     rng = random.Random(seed)
-    quiet = make("alone")
-    for words in (SHARED, REPORT):
-        ended = quiet.call(words) if words is SHARED else quiet.forked(words)
+    quiet, training = make("alone"), [*SHARED, *more]
+    for words in (training, REPORT):
+        ended = quiet.call(words) if words is training else quiet.forked(words)
         item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
     for count in counts:
         for killing in kills:
             begun = time.monotonic()
             place = make(f"{count}-runners-{killing}-kills")
-            dead = _share(place, count, killing, rng, item)
+            dead = _share(place, training, count, killing, rng, item)
             seconds = time.monotonic() - begun
             item.expect(place.forked(REPORT).code == 0, f"{count} runners: report failed")
             item.failures += [f"{count} runners, {killing} kills: {text}" for text in compare(quiet, place)]
@@ -61,9 +65,9 @@ def runners(
     return item
 
 
-def _share(place: Place, count: int, kills: int, rng: random.Random, item: Item) -> set[int]:
+def _share(place: Place, training: list[str], count: int, kills: int, rng: random.Random, item: Item) -> set[int]:
     """Start runners and kill some; returns the numbers of the killed processes."""
-    started = [place.start(SHARED) for _ in range(count)]
+    started = [place.start(training) for _ in range(count)]
     dead: set[int] = set()
     while len(dead) < kills:
         while any(one.is_running for one in started) and not _training(place, started):
@@ -76,7 +80,7 @@ def _share(place: Place, count: int, kills: int, rng: random.Random, item: Item)
         chosen = rng.choice(busy if busy and rng.random() < 0.8 else alive)
         if chosen.kill():
             dead.add(chosen.process.pid or 0)
-            started[started.index(chosen)] = place.start(SHARED)
+            started[started.index(chosen)] = place.start(training)
     for one in started:
         ended = one.end()
         item.expect(ended.code == 0, f"a runner of {count} ended with {ended.code}: {ended.text[-500:]}")

@@ -37,7 +37,7 @@ def test_memory_that_is_freed_is_reused_without_page_faults_and_given_back_in_th
 
     plain = faults()
     with memory.reused():
-        assert min(faults() for _ in range(8)) < plain / 10  # the first calls grow the heap
+        assert min(faults() for _ in range(8)) < plain / 2  # the first calls grow the heap, some of them in part
         held = memory.peak("cpu")
     memory.forget_peak("cpu")
     now = memory.peak("cpu")
