@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from lvm_bench import disk
+from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped, StorageError, UserError
 from lvm_bench.execution import cluster as clusters
 from lvm_bench.execution.cluster import Board, Cluster, Line, Place
@@ -31,6 +31,7 @@ Call = Callable[..., Result]
 PLUGIN = '''
 import os
 import signal
+import time
 from pathlib import Path
 
 from lvm_bench import Method, method
@@ -59,11 +60,13 @@ class Plain(Method):
 
 @method("stopping")
 class Stopping(Plain):
-    """Stopping: sends a SIGTERM to the command."""
+    """Stopping: sends a SIGTERM to the command, after another run has gone on in another process."""
 
     def start_step(self, step):
         command = once("command") if step == 2 else None
         if command:
+            while not Path("results/quick/runs/digits/mortal/seed-0/scores.json").exists():
+                time.sleep(0.05)
             os.kill(int(command), signal.SIGTERM)
             (worker,) = cluster._WORKERS.values()
             while not worker.stop():  # else it may end before the wish to stop comes
@@ -90,10 +93,10 @@ class Flaky(Plain):
 '''
 RUN = (
     "run", "--suite", "quick", "--plugin", "plugin.py", "--seeds", "0", "--seeds", "1", "--set=epochs=3",
-    "--set=train_images=300", "--set=test_images=60", "--set=classifier_epochs=1", "--set=checkpoint_seconds=0",
-    "--set=methods.aae.threads=2", '--set=metrics=["mse", "gaussian_kl", "frechet"]', "--device=cpu",
+    "--set=train_images=100", "--set=test_images=60", "--set=batch_size=20", "--set=classifier_epochs=1",
+    "--set=checkpoint_seconds=0", "--set=methods.aae.threads=2", '--set=metrics=["mse", "gaussian_kl"]', "--device=cpu",
+    *(word for name in ("aae", "mortal", "flaky", "stopping") for word in ("--methods", name)),
 )  # fmt: skip
-ALL = (*RUN, *(word for name in ("aae", "stopping", "mortal", "flaky") for word in ("--methods", name)))
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -111,53 +114,44 @@ def contents(results: Path) -> dict[str, bytes]:
     return {str(file.relative_to(results)): file.read_bytes() for file in files}
 
 
-def processes(place: Path) -> set[str]:
-    """The numbers of the processes that worked since the last call."""
-    text = (place / "processes").read_text()
-    (place / "processes").unlink()
-    return set(text.split())
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same runs one after another, in one process."""
-    place = tmp_path_factory.mktemp("alone")
-    (place / "plugin.py").write_text(PLUGIN)
-    done = command(*ALL, cwd=place)
-    assert done.returncode == 1, done.stderr
-    return place
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the plug-in, whose methods are forgotten afterwards."""
     pytest.importorskip("ray")
     (tmp_path / "plugin.py").write_text(PLUGIN)
-    return tmp_path
+    yield tmp_path
+    for name in ("mortal", "flaky", "stopping"):
+        registry.METHODS._entries.pop(name, None)
 
 
-def test_runs_at_a_time_have_the_bytes_of_runs_alone_through_a_stop_and_a_dead_worker(place: Path, alone: Path) -> None:
+def test_runs_at_a_time_have_the_bytes_of_runs_alone_through_a_dead_worker_and_a_stop(
+    place: Path, lvm_bench: Call
+) -> None:
+    assert lvm_bench(*RUN, "--results", "alone").exit_code == 1
+    (place / "processes").unlink()
+    (place / "raised").unlink()
+
     (place / "command").touch()
-    stopped = command(*ALL, "--jobs", "2", cwd=place)
+    (place / "deadly").touch()
+    stopped = command(*RUN, "--jobs", "2", cwd=place)
     assert stopped.returncode == 75, stopped.stderr
+    assert stopped.stderr.count("Its worker died; another one goes on from its last checkpoint.") == 1
     assert "A SIGTERM came: everything is saved" in stopped.stderr
     assert not list((place / "results").rglob(".lease.json")), "no worker was killed before it had saved"
     assert (place / "results/quick/runs/digits/stopping/seed-0/resume.safetensors").exists()
+    workers = set((place / "processes").read_text().split())
+    assert len(workers) <= 3, "two at a time, of which one died, and each goes on to the next run"
+    assert "core_worker" not in stopped.stderr, "Ray's own words stay in its logs"
 
-    assert len(processes(place)) <= 2, "two at a time, and each goes on to the next run"
-
-    (place / "deadly").touch()
-    done = command(*ALL, "--jobs", "2", cwd=place)
-    assert done.returncode == 1, done.stderr
-    assert contents(place / "results") == contents(alone / "results")
-    assert len(processes(place)) <= 3, "one of them died"
-    assert done.stderr.count("Its worker died; another one goes on from its last checkpoint.") == 1
+    done = lvm_bench(*RUN)
+    assert done.exit_code == 1, done.stderr
+    assert contents(place / "results") == contents(place / "alone")
     assert (place / "raised").read_text() == "raised\n" * 2, "each of two seeds once, whatever was stopped"
     for seed in (0, 1):
-        assert f"digits/flaky/seed-{seed}  FAILED" in done.stderr
+        assert f"digits/flaky/seed-{seed}  FAILED" in stopped.stderr
         record = disk.read_record(place / f"results/quick/runs/digits/flaky/seed-{seed}/job.json")
         assert record["status"] == "failed"
         assert "out of luck" in record["traceback"]
-    assert "core_worker" not in stopped.stderr + done.stderr, "Ray's own words stay in its logs"
 
 
 @pytest.mark.parametrize("option", [("--jobs", "2"), ("--address", "127.0.0.1:6379")])
