@@ -46,6 +46,24 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lvm_bench.execution.estimate.tell", lambda *_, **__: True)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports draw no figure, which takes most of their time."""
+    monkeypatch.setattr("lvm_bench.report.figures.draw.write_all", lambda *_: [])
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports draw images and factors alone, and no figures of codes, curves and scores."""
+    monkeypatch.setattr("lvm_bench.report.figures.draw.left_out", lambda found: "Few figures are drawn.")
+
+
+@pytest.fixture
+def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainings of `lvm-bench check` take a third of the images."""
+    monkeypatch.setattr("lvm_bench.execution.check.SETTINGS", ("epochs=3", "train_images=400"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _empty_pdfs() -> Iterator[Callable[..., None]]:
     """Figures leave empty PDFs, whose drawing takes a third of the time; gives what draws them."""

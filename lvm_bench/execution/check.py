@@ -34,6 +34,7 @@ from lvm_bench.training.loop import train
 from lvm_bench.training.state import Trained
 
 PACKAGED = bench_toml.defaults_folder() / "bench.toml"
+SETTINGS = ("epochs=3",)  # of the trainings that are checked
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Case:
 def case(name: str, plugins: tuple[Path, ...] = ()) -> Case:
     """The method `name` with the packaged settings of the suite `quick`, three epochs long."""
     suite = resolve(
-        PACKAGED, "quick", methods=(name,), datasets=("digits",), seeds=(0,), plugins=plugins, settings=("epochs=3",)
+        PACKAGED, "quick", methods=(name,), datasets=("digits",), seeds=(0,), plugins=plugins, settings=SETTINGS
     )
     if suite.broken:
         raise UserError("\n".join(suite.broken.values()))

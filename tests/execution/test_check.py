@@ -22,6 +22,9 @@ OTHERS = [
 ]
 
 
+pytestmark = pytest.mark.usefixtures("short_checks")
+
+
 @cache
 def made(name: str) -> Case:
     return case(name)
