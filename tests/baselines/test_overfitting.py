@@ -30,7 +30,7 @@ def test_learns_64_images_by_heart(name, on_digits, digits):
     method.train()
     with torch.no_grad():
         method.start_epoch(Epoch(0, digits[:400], (0.0, 1.0), generator(0, "epoch")))
-    for step in range(200):
+    for step in range(120):
         with torch.no_grad():
             method.start_step(step)
         losses = method.losses(x)

@@ -48,6 +48,7 @@ def shapes3d() -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_from_the_official_files_to_table_vii(
     release: Callable[[str, Sequence[bytes]], Path], lvm_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,8 +284,9 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses(forbidden: Callable[[Te
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("made", [evidence, factor_evidence], ids=["images", "grid"])
-def test_metrics_are_computed_on_the_runs_device(name: str, made: Callable[[], Evidence]) -> None:
-    here, there = made(), made()
+def test_metrics_are_computed_on_the_runs_device(name: str, made: Callable[..., Evidence]) -> None:
+    few = {"samples": 50, "sap_samples": 100, "dci_samples": 60, "votes": 50}
+    here, there = made(**few), made(**few)
     there.device = DEVICE
     for variant in METRICS[name].metric.of:
         inputs = inputs_of(here, name, variant)

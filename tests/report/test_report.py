@@ -78,6 +78,7 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
         assert str(results / place) in result.stdout
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> None:
     first_run = lvm_bench("report", "--results", results)
     first = _files(results)
@@ -86,6 +87,7 @@ def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> No
     assert second_run.stdout == first_run.stdout
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results)
     before = _files(results)
@@ -97,6 +99,7 @@ def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: 
     assert all(after[name] == content for name, content in before.items() if "/runs/" not in name if name != page)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_a_table_whose_numbers_are_gone_does_not_stay(
     lvm_bench: Call, results: Path, put_run: Callable[..., Path]
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_table_whose_numbers_are_gone_does_not_stay(
     assert lvm_bench("verify", "--results", results).exit_code == 0
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_one_table_of_one_suite(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results, "--suite", "small", "--tables", "kl")
     assert names_in(results / "small" / "tables") == {"kl.md"}
@@ -137,6 +141,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(lvm_bench: Call, results:
     assert "the results folder cannot be written" in result.stderr
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_damage_is_named_and_the_rest_is_reported(lvm_bench: Call, results: Path) -> None:
     run = results / "small" / "runs" / "mnist"
     (run / "vae" / "seed-1" / "scores.json").write_text("{")
@@ -164,6 +169,7 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     assert not said
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_bench: Call, results: Path) -> None:
     """Somebody adds a method to committed scores: the figure of the others does not shrink to it."""
     figures, runs = results / "small" / "figures", results / "small" / "runs" / "mnist"
@@ -182,6 +188,7 @@ def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_
 def test_report_does_not_import_torch(results: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rich.console import Console;"
+        "from lvm_bench.report.figures import style; style.write_pdf = lambda *_: None;"
         "from lvm_bench.report.write import write_report;"
         f"write_report(Path({str(results)!r}), None, [], 'avae-2024', 'std', Console());"
         "sys.exit('torch' in sys.modules)"
@@ -213,6 +220,7 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("damaged", ["", "metric,l\n", "x", None])
+@pytest.mark.usefixtures("few_figures")
 def test_committed_bandwidths_are_rendered_beside_the_suites_and_damaged_ones_are_named(
     lvm_bench: Call, results: Path, damaged: str | None
 ) -> None:
@@ -259,6 +267,7 @@ def as_before(results: Path) -> None:
 
 
 @pytest.mark.parametrize("with_runs", [True, False])
+@pytest.mark.usefixtures("few_figures")
 def test_a_folder_of_before_is_read_and_loses_what_its_own_report_rendered(
     lvm_bench: Call, results: Path, with_runs: bool
 ) -> None:
@@ -318,6 +327,7 @@ def test_the_index_leads_to_every_suite_that_has_a_page(lvm_bench: Call, results
     assert "VAE, AVAE" in text or "AVAE, VAE" in text
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_an_index_holds_nothing_of_what_a_stranger_wrote_as_code(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results)
     shutil.rmtree(results / "small" / "runs")

@@ -18,6 +18,7 @@ from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import write_scores
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 RESULTS = Path(__file__).parents[2] / "results"
 Call = Callable[..., Result]
 Put = Callable[..., Path]

@@ -26,7 +26,13 @@ from lvm_bench.training.together import Joint
 
 pytestmark = pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="this torch knows no CUDA tensors")
 FILE = bench_toml.defaults_folder() / "bench.toml"
-SMALL = ("width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]", "methods.factor-vae.hidden=[20]")
+SMALL = (
+    "width=0.2",
+    "methods.avae.m=30",
+    "methods.avae.k_b=2",
+    "methods.aae.hidden=[20]",
+    "methods.factor-vae.hidden=[20]",
+)
 METHODS = sorted(extensions(FILE)["method"])
 N = 200
 GPU = FakeTensorMode(allow_non_fake_inputs=True)  # only one, because tensors of two modes cannot meet
@@ -131,7 +137,7 @@ def test_a_step_stays_on_the_gpu_and_waits_for_nothing(name: str, precision: str
         chosen = batch(training)
         step(training, chosen)  # creates what depends on the size of a batch alone
         with Watch() as watch:
-            for index in range(11):
+            for index in range(3):
                 with torch.no_grad():
                     training.method.start_step(index)
                 losses = step(training, chosen)
@@ -150,7 +156,7 @@ def test_a_step_of_several_seeds_stays_on_the_gpu_and_waits_for_nothing(name: st
         joint, chosen = Joint(two), [batch(training) for training in two]
         joint.step(chosen)  # the first step compares with each seed alone
         with Watch():
-            for index in range(11):
+            for index in range(3):
                 for training in two:
                     with torch.no_grad():
                         training.method.start_step(index)

@@ -124,7 +124,6 @@ def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_
     assert "mnist-codes-mds.png" not in drawn(one_run)
 
 
-@pytest.mark.usefixtures("pdfs")
 def test_forty_methods_with_long_names() -> None:
     names, stream = [f"{LONG[:-3]}-{i:02}" for i in range(40)], np.random.default_rng(0)
     points = {name: stream.random((2, 2)) for name in names}
@@ -172,7 +171,6 @@ def test_nothing_but_what_is_not_finite(put: Callable[..., None], tmp_path: Path
     assert not left & drawn(tmp_path / "small")
 
 
-@pytest.mark.usefixtures("pdfs")
 def test_missing_cells_and_runs_of_old(put: Callable[..., None], put_run: Put, tmp_path: Path) -> None:
     put("vae", 0)
     put_run("mnist", "aae", 0, {FD: 3.0})

@@ -18,6 +18,7 @@ from lvm_bench.runs.layout import REDRAWN
 from lvm_bench.runs.record import scores_identity
 from lvm_bench.runs.redraw_files import MOST, read_redraws, write_redraws
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 Call = Callable[..., Result]
 Put = Callable[..., Path]
 
