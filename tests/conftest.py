@@ -66,12 +66,13 @@ def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _empty_pdfs() -> Iterator[Callable[..., None]]:
-    """Figures leave empty PDFs, whose drawing takes a third of the time; gives what draws them."""
+    """Figures are coarse, and leave empty PDFs, whose drawing takes a third of the time; gives what draws them."""
     from lvm_bench import disk
     from lvm_bench.report.figures import style
 
     with pytest.MonkeyPatch.context() as patched:
         drawn = style.write_pdf
+        patched.setattr(style, "DPI", 60)
         patched.setattr(style, "write_pdf", lambda file, figure: disk.write_text(file, ""))
         yield drawn
 
