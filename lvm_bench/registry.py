@@ -203,7 +203,7 @@ def _options(file: Path, call: ast.Call) -> dict[str, Any]:
                 f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
                 "files are read for it, not run."
             )
-    for key in found.keys() & CHECKS.keys():
+    for key in (name for name in CHECKS if name in found):
         try:
             CHECKS[key](found[key])
         except UserError as error:
@@ -240,11 +240,19 @@ def check_version(version: Any) -> int:
     return version
 
 
+def check_variants(of: Any) -> tuple[str, ...]:
+    """`of` itself, if it is a tuple of texts, a metric's variants; UserError otherwise."""
+    if not isinstance(of, tuple) or not of or not all(isinstance(variant, str) for variant in of):
+        raise UserError(f"give a tuple of variants, such as of=({of if isinstance(of, str) else 'mean'!r},)")
+    return of
+
+
 # What a decorator says for tables and records, and what is valid.
 CHECKS: dict[str, Callable[[Any], object]] = {
     "label": check_label,
     "table": check_table,
     "better": check_better,
+    "of": check_variants,
     "version": check_version,
 }
 

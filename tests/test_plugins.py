@@ -260,6 +260,9 @@ def test_a_name_that_two_files_register_is_refused_with_both(kind: str, tmp_path
          "Did you mean 'latent'?"),
         (('"New score"', "5"), "line 4, label: 5 is not valid: give a line of at most 60 characters as a label."),
         (('"New score"', "NAME"), "line 4: label is not written out."),
+        (('("mean",)', '"mean"'), "new_metric.py, line 4, of: 'mean' is not valid: give a tuple of variants, such as "
+         "of=('mean',)."),
+        (('("mean",)', "()"), "line 4: the metric 'new_score' has of=(): give a tuple of variants"),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_metric_is_refused_when_its_file_is_loaded(

@@ -51,12 +51,12 @@ def metric(
     """
 
     def add(function: Function) -> Function:
-        check_asked(name, function, of)
-        for key, value in (("table", table), ("better", better), ("version", version)):
+        for key, value in (("table", table), ("better", better), ("of", of), ("version", version)):
             try:
                 CHECKS[key](value)
             except UserError as error:
-                raise UserError(f"the metric {name!r} has {key}={value!r}, and {error}.") from error
+                raise UserError(f"the metric {name!r} has {key}={value!r}: {error}.") from error
+        check_asked(name, function, of)
         setattr(function, "metric", MetricInfo(name, better, of, version))  # noqa: B010
         return METRICS.register(name)(function)
 
