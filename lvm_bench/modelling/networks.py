@@ -157,7 +157,7 @@ def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
         valid = " or ".join(f"{size}x{size}" for size in sizes)
         raise UserError(
             f"The network {name!r} is made for images of {valid} pixels, not {shape[1]}x{shape[2]}. "
-            "Choose a network made for this size, or add one with @network."
+            "Choose one made for this size, such as with --set network=NAME, or add one with @network."
         )
 
 

@@ -51,6 +51,11 @@ class Layers:
         places = (self.tables.get(f"{kind}s", {}), self.own.get(kind, {}))
         return {name: table["base"] for tables in places for name, table in tables.items() if "base" in table}
 
+    def base_path(self, kind: str, name: str) -> str:
+        """The path where a variant says its base."""
+        is_own = "base" in self.own.get(kind, {}).get(name, {})
+        return f"suites.{self.suite}.{kind}.{name}.base" if is_own else f"{kind}s.{name}.base"
+
     def chain(self, kind: str, name: str) -> list[str]:
         """The names whose tables apply: a variant's base, then its own."""
         base = self.variants(kind).get(name)

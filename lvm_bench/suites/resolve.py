@@ -130,10 +130,11 @@ def _entry(
     variants = layers.variants(kind)
     base = variants.get(name, name)
     if name in variants and name in entries[kind]:
-        layers.error(f"{kind}s.{name}.base", f"{name!r} is no variant. Give the variant a name of its own.")
+        reason = f"{name!r} is a variant here and a {WORDS[kind]} of {entries[kind][name].file}. Rename one of the two."
+        layers.error(layers.base_path(kind, name), reason)
         return None
     if base not in entries[kind]:
-        path = f"{kind}s.{name}.base" if name in variants else f"suites.{layers.suite}.{kind}s"
+        path = layers.base_path(kind, name) if name in variants else f"suites.{layers.suite}.{kind}s"
         valid = entries[kind] if name in variants else known
         own = f" A {WORDS[kind]} of your own comes with --plugin FILE." if not plugins else ""
         layers.error(path, f"unknown {WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}{own}")
@@ -238,7 +239,7 @@ def _arguments(
         if name in values:
             found[name] = _typed(layers, parameter.annotation, *values[name])
         elif parameter.default is parameter.empty:
-            layers.error(f"{table}.{name}", "has no value and no default. Add it to the table.")
+            layers.error(f"{table}.{name}", f"has no value and no default. {_way_to_give(layers, table, name)}")
     return found
 
 
@@ -258,10 +259,19 @@ def _model(layers: Layers, model: type[BaseModel], values: dict[str, tuple[str, 
     except ValidationError as error:
         for item in error.errors():
             key = str(item["loc"][0])
-            path = values[key][0] if key in values else f"{table}.{key}"
-            value = f"{shortened(values[key][1])} is not valid: " if key in values else ""
-            layers.error(path, f"{value}{validation_reason(item)}.")
+            if key in values:
+                path, value = values[key]
+                layers.error(path, f"{shortened(value)} is not valid: {validation_reason(item)}.")
+            else:
+                layers.error(f"{table}.{key}", f"{validation_reason(item)}. {_way_to_give(layers, table, key)}")
         return None
+
+
+def _way_to_give(layers: Layers, table: str, key: str) -> str:
+    """How a user gives a value that is missing, with the value of another data set as an example."""
+    others = (own[key] for own in layers.tables.get("datasets", {}).values() if key in own)
+    example = next(others, "VALUE")
+    return f"Give --set {table}.{key}={example} (for instance), or add it to the table [{table}]."
 
 
 # What is checked of jobs

@@ -258,7 +258,7 @@ CASES += [
         "a method by the name of a control", partial(variant_named, "method", "vae", "real-images"), "benchmark's own"
     ),
     Case("a method that differs in capitals", partial(variant_named, "method", "vae", "VAE"), "capitals alone"),
-    Case("a variant by the name of a method", partial(variant_named, "method", "vae", "ae"), "'ae' is no variant"),
+    Case("a variant by the name of a method", partial(variant_named, "method", "vae", "ae"), "'ae' is a variant here"),
     Case("a variant of itself", partial(variant_named, "method", "mine", "mine"), "unknown method 'mine'"),
     Case("a variant of a variant", partial(variant_named, "method", "rae-l2-gmm", "m"), "unknown method 'rae-l2-gmm'"),
     Case("a variant of a path", partial(variant_named, "method", "../../x", "m"), r"unknown method '../../x'"),

@@ -1,11 +1,13 @@
 """bench.toml: one rule of precedence, and every mistake reported at once with its path and the way out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvm_bench.errors import UserError
+from lvm_bench.registry import DATASETS
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Suite
 from lvm_bench.suites.resolve import resolve
@@ -196,6 +198,36 @@ def test_a_broken_toml_and_a_missing_file_are_sentences(tmp_path: Path) -> None:
         bench_toml.read(tmp_path / "bench.toml")
     with pytest.raises(UserError, match="there is no such configuration file"):
         bench_toml.config_file(tmp_path / "other.toml")
+
+
+def test_what_a_data_set_without_a_table_lacks_can_be_given_as_the_error_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        'from lvm_bench import dataset\n\n@dataset("mine")\ndef mine(root, *, path: str):\n    """Mine."""\n'
+    )
+    file, given = write(tmp_path), {"datasets": ("mine",), "plugins": (tmp_path / "mine.py",)}
+    with pytest.raises(UserError) as caught:
+        resolve(file, "s", **given)
+    settings = tuple(dict.fromkeys(re.findall(r"--set (\S+)", str(caught.value))))
+    assert settings == (
+        "datasets.mine.path=VALUE", "datasets.mine.network=digits", "datasets.mine.latent=8",
+        "datasets.mine.likelihood=sse",
+    )  # fmt: skip
+    job = resolve(file, "s", settings=settings, **given).jobs[0]
+    DATASETS._entries.pop("mine")
+    assert (job.options["path"], job.training.network, job.training.latent) == ("VALUE", "digits", 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("vae-strong", "methods.vae-strong"), ("vae-own", "suites.s.method.vae-own")]
+)
+def test_a_method_by_the_name_of_a_variant_is_told_with_both_places(name: str, place: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(f'from lvm_bench import Method, method\n\n@method("{name}")\nclass Mine(Method):\n    """M."""\n')
+    with pytest.raises(UserError) as caught:
+        resolve(write(tmp_path, '[suites.s.method.vae-own]\nbase = "vae"\n'), "s", plugins=(mine,))
+    assert str(caught.value) == (
+        f"bench.toml, {place}.base: {name!r} is a variant here and a method of {mine}. Rename one of the two."
+    )
 
 
 def test_a_value_in_the_place_of_a_table_is_named(tmp_path: Path) -> None:
