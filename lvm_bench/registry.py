@@ -292,9 +292,9 @@ def load(file: Path) -> None:
         else:
             _import_by_path(file)
     except UserError as error:
-        raise UserError(f"{where(error, file)}: {error}") from error
+        raise UserError(f"{where(error, file)}: {text.one_line(str(error))}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{where(error, file)}: raised {type(error).__name__} while loading: {error}") from error
+        raise UserError(f"{where(error, file)}: raised {text.of_error(error)}") from error
 
 
 def _import_by_path(file: Path) -> None:

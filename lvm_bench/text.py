@@ -49,6 +49,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
+def of_error(error: BaseException) -> str:
+    """`Error: its text` on one line; `Error` alone where it has no text."""
+    return ": ".join(filter(None, (type(error).__name__, one_line(str(error)))))
+
+
 def listed(items: Iterable[Any], most: int = 6, between: str = ", ") -> str:
     """The first `most` items as text, and the number of the others."""
     texts = list(map(str, items))

@@ -26,6 +26,7 @@ from lvm_bench.registry import DATASETS, EXTRACTORS, METRICS, Entry
 from lvm_bench.seeding import generator
 from lvm_bench.suites.discover import keyword_only
 from lvm_bench.suites.job import EvaluationSettings
+from lvm_bench.text import of_error
 
 SHAPES = ((1, 8, 8), (1, 32, 32), (3, 32, 32), (3, 64, 64), (1, 64, 64), (1, 28, 28))  # the first are those of digits
 
@@ -59,7 +60,7 @@ def problem(check: Callable[[], None], file: Path) -> str | None:
     except Unfit:
         raise
     except Exception as error:
-        return f"{registry.where(error, file)}: {type(error).__name__}: {error}"
+        return f"{registry.where(error, file)}: {of_error(error)}"
     return None
 
 

@@ -27,6 +27,7 @@ from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.runs.standing import State
 from lvm_bench.suites.job import Job, Suite
+from lvm_bench.text import of_error
 from lvm_bench.training.state import Tick
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ def _trouble(job: Job, cause: BaseException) -> BaseException:
     if isinstance(cause, Stopped | RunError | UserError):
         return cause
     return RunError(
-        f"{job.name}: a worker cannot work ({type(cause).__name__}: {cause}). "
+        f"{job.name}: a worker cannot work ({of_error(cause)}). "
         "All nodes need the same environment; whatever was finished is kept."
     )
 

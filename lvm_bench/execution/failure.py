@@ -6,24 +6,25 @@ from types import TracebackType
 import lvm_bench
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS, source_file
+from lvm_bench.text import of_error, one_line
 
 PACKAGE = Path(lvm_bench.__file__).parent
 
 
 def cause(error: BaseException) -> str:
-    """What is told of an error that ends a run.
+    """Why an error ends a run, on one line.
 
     The sentences of the package's own RunError and UserError say it all. Any other error is told with its place.
     """
     if not isinstance(error, RunError | UserError):
         return where_in(error)
-    raised = Path(_frames(error)[-1][0]) if error.__traceback__ else PACKAGE
-    return str(error) if raised.is_relative_to(PACKAGE) else f"{place_of(error)}: {error}"
+    raised, told = Path(_frames(error)[-1][0]) if error.__traceback__ else PACKAGE, one_line(str(error))
+    return told if raised.is_relative_to(PACKAGE) else f"{place_of(error)}: {told or type(error).__name__}"
 
 
 def where_in(error: BaseException) -> str:
     """`file, line n: Error: text`."""
-    return f"{place_of(error)}: {type(error).__name__}: {error}"
+    return f"{place_of(error)}: {of_error(error)}"
 
 
 def place_of(error: BaseException) -> str:

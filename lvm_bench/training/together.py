@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lvm_bench.errors import Stopped, StorageError
 from lvm_bench.modelling.contract import Method, to_float
-from lvm_bench.text import one_line
+from lvm_bench.text import of_error
 from lvm_bench.training.loop import Steps, steps
 from lvm_bench.training.state import Trained, Training
 
@@ -142,7 +142,7 @@ class Joint:
         except Apart:
             raise
         except (Exception, SystemExit) as error:
-            raise Apart(one_line(f"{type(error).__name__}: {error}")) from error
+            raise Apart(of_error(error)) from error
         parts = {name: value.detach().unbind() for name, value in losses.items()}
         return {training: {name: part[i] for name, part in parts.items()} for i, training in enumerate(self.trainings)}
 

@@ -176,10 +176,11 @@ def test_features_that_raise_fail_the_same_runs_in_the_dry_run(lvm_bench: Call, 
     EXTRACTORS._entries.pop("late")
     METRICS._entries.pop("of_made_images")
     assert (dry.exit_code, run.exit_code) == (1, 1)
-    reason = f"{tmp_path / 'late.py'}, line 6: ValueError: of its own"
+    reason = f"{tmp_path / 'late.py'}, line 6: ValueError: of its own in two lines\n"
     for told in (dry.stderr, run.stderr):
         assert set(re.findall(r"digits/([\w-]+)", told)) == {"real-images", "vae"}
         assert told.count(reason) == 1
+    assert "\nValueError: of its own\nin two lines" in record(tmp_path, "vae")["traceback"]
 
 
 def test_the_wish_to_end_at_once_ends_everything(breaks: Breaks, tmp_path: Path) -> None:
@@ -216,6 +217,21 @@ def test_the_place_is_the_deepest_line_of_an_extension_else_the_deepest_of_all(
     assert place_of(error) == f"{file}, line 6"
     del DATASETS._entries["mine"]
     assert "decoder.py, line " in place_of(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "MemoryError"), (AssertionError("\n"), "AssertionError"), (UserError(), "UserError"),
+        (RuntimeError("sizes:\n\t3 and\n\t4"), "RuntimeError: sizes: 3 and 4"), (RunError("a.\nb."), "a. b."),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_error_is_told_on_one_line(error: Exception, told: str) -> None:
+    def fails() -> None:
+        raise error
+
+    assert re.fullmatch(rf"{re.escape(__file__)}, line \d+: {re.escape(told)}", cause(raised(fails)))
 
 
 def test_a_sentence_of_the_package_needs_no_place() -> None:
