@@ -281,13 +281,9 @@ def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
 
 def _check_method(name: str, plugins: tuple[Path, ...], say: Callable[[str], None]) -> int:
     """The number of checks that a method fails."""
-    made, failures = case(name, plugins), 0
+    made = case(name, plugins)
     reason = made.cls.declines(made.spec)
     if reason:
         say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
         return 0
-    for check in CHECKS:
-        problem = verdict(check, made)
-        failures += problem is not None
-        say(kinds.line(name, check, problem))
-    return failures
+    return kinds.failures(name, CHECKS, lambda check: verdict(check, made), say)

@@ -1,7 +1,7 @@
 """The contracts of networks, data sets, metrics and extractors as tests on small data, behind `lvm-bench check`."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -64,25 +64,31 @@ def problem(check: Callable[[], None], file: Path) -> str | None:
     return None
 
 
-def line(name: str, check: Callable[..., None], problem: str | None) -> str:
-    """What is said of a check: its first line of words, and below it the problem."""
-    words = (check.__doc__ or "").splitlines()[0]
-    return f"{name}: {'FAILED' if problem else 'ok'}  {words}" + (f"\n    {problem}" if problem else "")
+def failures(
+    name: str, checks: Iterable[Callable[..., None]], tried: Callable[..., str | None], say: Callable[[str], None]
+) -> int:
+    """The number of checks that fail. Each is told by its first line of words, a problem that several share once."""
+    found: list[str] = []
+    for check in checks:
+        words = (check.__doc__ or "").splitlines()[0]
+        try:
+            problem = tried(check)
+        except Unfit as reason:
+            say(f"{name}: cannot be checked here: {reason}")
+            break
+        if problem is None:
+            say(f"{name}: ok  {words}")
+        else:
+            say(f"{name}: FAILED  {words}\n    {'The problem is the same.' if problem in found else problem}")
+            found.append(problem)
+    return len(found)
 
 
 def check(entry: Entry, say: Callable[[str], None]) -> int:
     """The number of checks that a network, data set, metric or extractor fails."""
     registry.load(entry.file)
-    failures = 0
-    for each in (has_a_description, *CHECKS[entry.kind]):
-        try:
-            found = problem(lambda each=each: each(entry), entry.file.resolve())  # type: ignore[misc]
-        except Unfit as reason:
-            say(f"{entry.name}: cannot be checked here: {reason}")
-            break
-        failures += found is not None
-        say(line(entry.name, each, found))
-    return failures
+    checks = (has_a_description, *CHECKS[entry.kind])
+    return failures(entry.name, checks, lambda check: problem(lambda: check(entry), entry.file.resolve()), say)
 
 
 def has_a_description(entry: Entry) -> None:

@@ -58,6 +58,8 @@ def test_others_keep_their_contracts(entry: Entry) -> None:
          "it returns str, not a number"),
         ('@metric("odd", better="lower", of=("mean",))\ndef odd(codes):\n    """Odd."""\n    return 1 / 0\n',
          "odd.py, line 5: ZeroDivisionError"),
+        ('@dataset("odd")\ndef odd(root):\n    """Odd."""\n    raise OSError("no disk")\n',
+         "odd.py, line 5: OSError: no disk"),
         ('@extractor("odd")\ndef odd(request):\n    """Odd."""\n'
          "    from lvm_bench.evaluation.features import Extractor\n"
          '    return Extractor("odd", "", "", lambda x: x.flatten(1) / 0.0, "cpu")\n', "its features are not finite"),
@@ -72,4 +74,4 @@ def test_what_others_break_is_named(code: str, told: str, tmp_path: Path) -> Non
     finally:
         for names in REGISTRIES.values():
             names._entries.pop("odd", None)
-    assert any("FAILED" in line and told in line for line in said), said
+    assert sum("FAILED" in line and told in line for line in said) == 1, said
