@@ -1,5 +1,6 @@
 """What each table shows: its columns, controls and title."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -278,8 +279,8 @@ def layout_of(name: str, frame: pd.DataFrame, extractor: str) -> Layout:
     """A table's layout with the columns of further metrics, those whose decorator names the table."""
     empty = Layout(OTHER, "", "Further scores, by their keys", (), (*REAL, *NORMAL))
     layout = empty if name == OTHER else LAYOUTS[name]
-    further = (Column(_label(key), key) for key in uncovered(frame, extractor) if table_of(key) == name)
-    return replace(layout, columns=(*layout.columns, *further))
+    further = [key for key in uncovered(frame, extractor) if table_of(key) == name]
+    return replace(layout, columns=(*layout.columns, *(Column(_label(key, further), key) for key in further)))
 
 
 def has_others(frame: pd.DataFrame, extractor: str) -> bool:
@@ -316,11 +317,17 @@ def table_of(key: str) -> str:
     return table if table in LAYOUTS else OTHER
 
 
-def _label(key: str) -> str:
-    """The heading of a further metric's score: the key, or its label with what the key adds to the metric's name."""
+def _label(key: str, keys: Iterable[str]) -> str:
+    """A further score's heading: its key, or the metric's label and what tells the key from the metric's others."""
     label = _said(key).get("label")
     if not label:
         return key
-    metric = metric_of(key)
-    part, _, variant = key.removeprefix(metric).removeprefix("_").partition(".")
-    return " ".join(filter(None, (label, part, variant.split("@")[0])))
+    others = [_parts(other) for other in keys if metric_of(other) == metric_of(key)]
+    differing = (own for own, *theirs in zip(_parts(key), *others, strict=True) if len({*theirs}) > 1)
+    return " ".join(filter(None, (label, *differing)))
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """The part and the variant of a key: `<metric>[_<part>].<variant>[@extractor]`."""
+    part, _, variant = key.removeprefix(metric_of(key)).removeprefix("_").partition(".")
+    return part, variant.split("@")[0]

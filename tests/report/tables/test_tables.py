@@ -11,9 +11,10 @@ from made import FACTS
 
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.layouts import LAYOUTS, direction, uncovered
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, layout_of, uncovered
 from lvm_bench.runs import comparable
 from lvm_bench.runs.suite_record import About
+from lvm_bench.suites import labels
 from lvm_bench.suites.job import CONTROLS
 
 Scored = Callable[..., pd.DataFrame]
@@ -261,3 +262,20 @@ def test_the_plain_auto_encoder_is_a_control_and_never_the_best(scored: Scored, 
     table = build_table("reconstruction", scored({"ae": [0.1], "vae": [1.0], "aae": [2.0]}), about)
     assert next(row.name for row in table.rows if row.control) == "ae"
     assert _marks(table, "mse.train") == {"ae": "", "vae": "best", "aae": "second"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["mine.fake@x"], ["Mine"]),
+        (["mine_a.mean"], ["Mine"]),
+        (["mine.fake@x", "mine.recon@x"], ["Mine fake", "Mine recon"]),
+        (["mine_a.mean", "mine_b.mean", "bare.mean"], ["Mine a", "Mine b", "bare.mean"]),
+        (["mine_a.mean", "mine_a.sampled", "mine_b.mean"], ["Mine a mean", "Mine a sampled", "Mine b mean"]),
+    ],
+)
+def test_a_labels_columns_are_told_apart_by_what_differs(keys: list[str], told: list[str]) -> None:
+    said = labels.plain().facts | {"metrics": {"mine": {"label": "Mine"}, "bare": {}}}
+    with labels.using(replace(labels.plain(), facts=said)):
+        layout = layout_of(OTHER, pd.DataFrame({"metric": sorted(keys)}), "x")
+    assert sorted(column.label for column in layout.columns) == told
