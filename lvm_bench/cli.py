@@ -219,8 +219,7 @@ def _catalogue(what: str, meaning: str) -> None:
     def listing(plugins: tuple[Path, ...], config: Path | None) -> None:
         from lvm_bench.suites import catalogue
 
-        rows = catalogue.rows(what, config, plugins)
-        for line in columns(rows.items()):
+        for line in columns(catalogue.rows(what, config, plugins)):
             click.echo(printable(line))
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lvm_bench.suites import bench_toml
+from lvm_bench.suites import bench_toml, labels
 from lvm_bench.suites.discover import extensions
 
 KINDS = {
@@ -15,15 +15,23 @@ KINDS = {
 }
 
 
-def rows(what: str, given: Path | None, plugins: tuple[Path, ...]) -> dict[str, str]:
-    """Name -> one line of description, for suites or one of `KINDS`; methods and data sets with their variants."""
+def rows(what: str, given: Path | None, plugins: tuple[Path, ...]) -> list[tuple[str, ...]]:
+    """Suites or one of `KINDS`: the name, its label if it is another and one has a label, one line of description.
+
+    Methods and data sets are listed with their variants.
+    """
     file = bench_toml.config_file(given)
     if what == "suites":
-        return bench_toml.suite_names(file)
-    found = {name: entry.description for name, entry in extensions(file, plugins)[KINDS[what]].items()}
+        return [*bench_toml.suite_names(file).items()]
+    entries, tables = extensions(file, plugins), bench_toml.read(file)
+    found = {name: entry.description for name, entry in entries[KINDS[what]].items()}
     if what in ("methods", "datasets"):
-        found |= variants(bench_toml.read(file), what)
-    return dict(sorted(found.items()))
+        found |= variants(tables, what)
+    said: dict[str, dict[str, Any]] = {}
+    for suite in (*tables.get("suites", {}), ""):  # what holds in general comes last, and wins
+        said |= labels.facts_of(entries, tables, suite).get(what, {})
+    shown = {name: own["label"] for name, own in said.items() if own.get("label", name) != name}
+    return [(name, *([shown.get(name, "")] if shown else []), found[name]) for name in sorted(found)]
 
 
 def variants(tables: dict[str, Any], what: str) -> dict[str, str]:
