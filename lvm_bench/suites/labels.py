@@ -15,6 +15,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import Extensions, extensions
 from lvm_bench.suites.job import Job
+from lvm_bench.suites.shipped import is_shipped
 
 Facts = dict[str, dict[str, dict[str, Any]]]  # by kind, name, and `label`, `reference`, `better` or `table`
 
@@ -29,9 +30,9 @@ class Known:
     facts: Facts
 
 
-def known(config: Path, plugins: tuple[Path, ...] = (), installed: bool = True) -> Known:
-    """What a configuration, plug-ins and, unless `installed` is False, other installed packages say."""
-    entries = extensions(config, plugins, installed)
+def known(config: Path, plugins: tuple[Path, ...] = ()) -> Known:
+    """What a configuration, plug-ins and other installed packages say."""
+    entries = extensions(config, plugins)
     return Known(entries, facts_of(entries, bench_toml.read(config)))
 
 
@@ -85,8 +86,13 @@ def _unknown_elsewhere(facts: Facts) -> Facts:
 
 @cache
 def plain() -> Known:
-    """What an installation without plug-ins knows, with its own configuration."""
-    return known(bench_toml.defaults_folder() / "bench.toml", installed=False)
+    """What an installation without plug-ins knows, with its own configuration and the files that came with it."""
+    config = bench_toml.defaults_folder() / "bench.toml"
+    everything = extensions(config, installed=False)
+    entries = {
+        kind: {name: entry for name, entry in own.items() if is_shipped(entry.file)} for kind, own in everything.items()
+    }
+    return Known(entries, facts_of(entries, bench_toml.read(config)))
 
 
 _SHOWN: ContextVar[Known] = ContextVar("shown")
