@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Container
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.worker import Worker
 from lvm_bench.registry import DATASETS, EXTRACTORS, METRICS, Registry, load
+from lvm_bench.report.page.tables import ShownTable
 from lvm_bench.report.tables.build import build_table
-from lvm_bench.report.tables.writers import to_markdown
+from lvm_bench.report.tables.writers import to_markdown, to_terminal
 from lvm_bench.runs import score_files
 from lvm_bench.runs.gather import Gathered, gather
 from lvm_bench.suites import bench_toml
@@ -102,6 +104,25 @@ def test_tables_show_a_dash_with_the_reason_for_a_control_that_failed(tmp_path: 
     (row,) = [line for line in text.splitlines() if "standard normal" in line and line.startswith("|")]
     assert not any(character.isdigit() for character in row)
     assert "on MNIST: seed 0, 1 failed: mine.py, line 3: ValueError: no" in text
+
+
+@pytest.mark.parametrize("others", [("digits",), ()], ids=["beside a whole one", "alone"])
+def test_a_data_set_whose_every_run_failed_is_a_block_of_dashes_with_one_reason(
+    others: tuple[str, ...], tmp_path: Path
+) -> None:
+    suite, methods = tmp_path / "small", ("vae", "aae", "real-images", "standard-normal")
+    for method, seed in product(methods, (0, 1)):
+        make_run(suite, "mnist", method, seed, status="failed", reason="mine.py, line 3: OSError: no disk")
+        for dataset in others:
+            make_run(suite, dataset, method, seed, {"gaussian_kl.mean": 0.5, "gaussian_kl_target.mean": 0.5})
+    table = build_table("kl", *framed(gather(suite, {}, print)))
+    told = "\n".join(text.plain for text in to_terminal(table, 80))
+    for name in ("VAE", "AAE", "standard normal (exact draws)"):
+        assert re.search(rf"\n{re.escape(name)} +– a( +– a)?\n", told)
+    assert told.count("no disk") == 1
+    assert "\na: AAE, VAE, standard normal (exact draws) on MNIST: seed 0, 1 failed: mine.py, line 3: OSError" in told
+    (shown, *_) = [panel for panel in ShownTable(table, "").panels() if panel[0] == "mnist"]
+    assert [column.key for column in shown[2]] == ["gaussian_kl.mean", "gaussian_kl_target.mean"][: 1 + len(others)]
 
 
 @pytest.mark.parametrize(

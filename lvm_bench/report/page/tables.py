@@ -37,11 +37,9 @@ class ShownTable:
         self.metrics = sorted({name for column in table.columns if (name := metric_of(column.key))})
 
     def panels(self) -> Iterator[tuple[str, str, list[Column]]]:
-        """Each data set with its heading and the columns that have a number."""
+        """Each data set that is shown, with its heading and its columns."""
         for dataset, heading in self.table.datasets.items():
-            filled = {metric for _, of, metric in self.table.cells if of == dataset}
-            columns = [column for column in self.table.columns if column.metric in filled]
-            if columns:
+            if columns := self.table.columns_on(dataset):
                 yield dataset, heading, columns
 
     def parts(self, dataset: str) -> list[list[Row]]:

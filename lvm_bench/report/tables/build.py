@@ -50,6 +50,8 @@ def build_table(
     cells |= marked
     cells |= beside_published(cells, layout, columns, names, rows, against, about.extractor)
     rows, footnotes = with_footnotes(rows, names, cells, columns, about)
+    scored = {*frame["dataset"][~frame["method"].isin(CONTROLS)]}
+    unmeasured = {name for name in names if name not in scored and any(name in row.notes for row in rows)}
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
     return Table(
@@ -62,6 +64,7 @@ def build_table(
         footnotes,
         against or "",
         spread,
+        frozenset(unmeasured),
     )
 
 

@@ -11,7 +11,7 @@ from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
 from lvm_bench.report.tables.layouts import Column, Layout
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import dataset_label
-from lvm_bench.text import counted
+from lvm_bench.text import counted, listed
 
 _SPREAD_WORDS = {
     "std": "mean ± population standard deviation",
@@ -50,8 +50,9 @@ def with_footnotes(
     columns: list[Column],
     about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows with letters where runs are missing or failed, and the text of each letter."""
-    letters: dict[str, str] = {}
+    """The rows with letters where runs are missing or failed, and the text of each letter. Rows share equal texts."""
+    letters: dict[tuple[str, str], str] = {}  # by data set and text
+    sharing: dict[tuple[str, str], list[str]] = {}
     noted = []
     for row in rows:
         notes = {}
@@ -65,12 +66,19 @@ def with_footnotes(
             text = row.notes.get(dataset, "")
             if not row.control and counts and max(counts) != seeds and seeds:
                 text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
-            own = f"{row.label} on {dataset_label(dataset)}: {text}" if text else ""
-            texts = [" ".join(text.split()) for text in (own, row.left_out.get(dataset, "")) if text]
-            if texts:
-                notes[dataset] = ",".join(letters.setdefault(text, _letter(len(letters))) for text in texts)
+            found = [note for note in ((dataset, text), ("", row.left_out.get(dataset, ""))) if note[1]]
+            for note in found:
+                letters.setdefault(note, _letter(len(letters)))
+                sharing.setdefault(note, []).append(row.label)
+            if found:
+                notes[dataset] = ",".join(map(letters.__getitem__, found))
         noted.append(replace(row, notes=notes))
-    return noted, {letter: text for text, letter in letters.items()}
+    return noted, {letter: _footnote(*note, sharing[note]) for note, letter in letters.items()}
+
+
+def _footnote(dataset: str, text: str, rows: list[str]) -> str:
+    """A footnote that rows share; without a data set it names them itself."""
+    return " ".join((f"{listed(rows)} on {dataset_label(dataset)}: {text}" if dataset else text).split())
 
 
 def _letter(i: int) -> str:

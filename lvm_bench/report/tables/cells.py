@@ -71,6 +71,18 @@ class Table:
     footnotes: dict[str, str]  # letter: text
     against: str = ""
     spread: str = SPREADS[0]
+    unmeasured: frozenset[str] = frozenset()  # the data sets on which no method has a score, with a reason
+
+    def columns_on(self, dataset: str) -> list[Column]:
+        """The columns that are shown of a data set: those that have a number on it.
+
+        Where all runs failed or were declined, dashes stand in the columns that have a number elsewhere, else in one.
+        """
+        places = {(of, metric) for _, of, metric in self.cells}
+        found = [column for column in self.columns if (dataset, column.metric) in places]
+        if found or dataset not in self.unmeasured:
+            return found
+        return [column for column in self.columns if any(column.metric == key for _, key in places)] or self.columns[:1]
 
     def mark(self, row: Row, datasets: Iterable[str]) -> str:
         """The mark of a row that was not run here on one of these data sets; "" for other rows."""

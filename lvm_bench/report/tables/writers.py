@@ -247,9 +247,9 @@ def to_terminal(table: Table, width: int) -> list[Text]:
     for dataset, heading in ((name, one_line(text)) for name, text in table.datasets.items()):
         labels = [one_line(row.label) + table.mark(row, [dataset]) for row in table.rows]
         columns = [
-            (column, [_terminal_cell(table, row, dataset, column) for row in table.rows]) for column in table.columns
+            (column, [_terminal_cell(table, row, dataset, column) for row in table.rows])
+            for column in table.columns_on(dataset)
         ]
-        columns = [(column, cells) for column, cells in columns if any(cell[0].plain[0] != DASH for cell in cells)]
         first = max([len(heading), *map(len, labels)])
         for part in _fitting(
             [(2 + _width(column, cells), (column, cells)) for column, cells in columns], width - first - 4

@@ -232,8 +232,8 @@ def test_a_page_of_nothing() -> None:
 def test_a_suite_without_scores(lvm_bench: Call, tmp_path: Path, put_run: Put) -> None:
     put_run("mnist", "vae", 0, {}, status="failed", reason="the loss became NaN")
     text = _written(lvm_bench, tmp_path)
-    assert "No run has a score for this table yet." in text
-    assert "the loss became NaN" in text
+    assert '<th scope="row">VAE<sup>a</sup></th>\n<td><span>–</span></td>' in text
+    assert "VAE on MNIST: seed 0 failed: the loss became NaN" in text
 
 
 @pytest.mark.parametrize("damage", ["deleted", "damaged", "of another shape"])
