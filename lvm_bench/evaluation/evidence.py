@@ -17,7 +17,7 @@ from lvm_bench.seeding import generator
 
 
 @runtime_checkable
-class Settings(Protocol):
+class EvidenceSettings(Protocol):
     """What the evaluation reads of a job's settings."""
 
     @property
@@ -43,7 +43,7 @@ class Absent(Exception):
 class Evidence:
     """What metrics may ask for of one run. A metric's parameter names say what it needs: see `PROVIDED`."""
 
-    def __init__(self, data: Data, extractor: Extractor | None, settings: Settings, seed: int, device: str):
+    def __init__(self, data: Data, extractor: Extractor | None, settings: EvidenceSettings, seed: int, device: str):
         self.data, self.settings, self.seed, self.device = data, settings, seed, device
         self._extractor = extractor
         heldout = data.validation if settings.protocol == "avae-paper" else data.test

@@ -17,7 +17,7 @@ from lvm_bench.execution.job_data import require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.execution.trial import Space, measured, space_of
 from lvm_bench.registry import METHODS
-from lvm_bench.runs.costs import Costs, costs_here
+from lvm_bench.runs.costs import RunCosts, costs_here
 from lvm_bench.runs.standing import Left, Standing, State, left, surveyed
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     dataset: str
     method: str
     left: tuple[Left, ...]
-    costs: Costs
+    costs: RunCosts
     from_runs: bool = False  # that are finished
 
     @property
@@ -68,7 +68,7 @@ def estimates(
                     if dataset not in spaces:
                         spaces = {dataset: space_of(job, root, device)}
                         if dataset not in begun and (once := spaces[dataset].once):
-                            yield Estimate(dataset, "(features, once)", (Left(score=True),), Costs(scoring=once))
+                            yield Estimate(dataset, "(features, once)", (Left(score=True),), RunCosts(scoring=once))
                     space = spaces[dataset]
                     if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, space.data))):
                         yield f"{dataset}/{method} declines: {reason}"

@@ -21,7 +21,7 @@ from lvm_bench.execution.job_data import load_data
 from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
-from lvm_bench.runs.costs import Costs
+from lvm_bench.runs.costs import RunCosts
 from lvm_bench.suites.job import Job
 from lvm_bench.training import batches, build, loop, memory, state
 
@@ -72,7 +72,7 @@ def space_of(job: Job, root: Path, device: str) -> Space:
     return Space(data, StandIn(dimensions, price=image), (setup + image) * len(data.train))
 
 
-def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], Costs]:
+def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], RunCosts]:
     """An untrained method, the stand-ins that are its networks, and what its training costs."""
     settings, spec, n, v = job.training, spec_of(job, data), len(data.train), len(data.validation)
     cls, network, width, precision = METHODS[job.method_base], settings.network, settings.width, settings.precision
@@ -104,14 +104,14 @@ def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], C
     epoch = hooks + len(order) * median(steps) + v * (validate + encoder.price)
     # In the end the last and the best weights encode all images.
     whole = v * validate + settings.epochs * epoch + 2 * n * encoder.price
-    costs = Costs(training=whole, step=median(steps), steps=settings.epochs * len(order), files=files)
+    costs = RunCosts(training=whole, step=median(steps), steps=settings.epochs * len(order), files=files)
     return method, stand_ins, costs
 
 
-def measured(job: Job, space: Space, device: str) -> Costs:
+def measured(job: Job, space: Space, device: str) -> RunCosts:
     """What one run costs. Metrics that an earlier run of the data set had are not timed again."""
     memory.forget_peak(device)
-    method, stand_ins, costs = (None, [], Costs()) if job.is_control else trained(job, space.data, device)
+    method, stand_ins, costs = (None, [], RunCosts()) if job.is_control else trained(job, space.data, device)
     inputs, computed = seconds_of_metrics(job, method, space, stand_ins, device)
     drawn = score.wanted(job.evaluation.metrics, drawn_alone=True)
     grid = len(space.data.grid.order) * stand_ins[0].price if stand_ins and space.data.grid else 0.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lvm_bench.runs.standing import Standing, State
 
 
-class Costs(NamedTuple):
+class RunCosts(NamedTuple):
     """What one run costs: seconds of its parts, bytes at the peak and of its files. NaN stands for unknown."""
 
     training: float = 0.0
@@ -21,7 +21,7 @@ class Costs(NamedTuple):
     files: float = 0.0
 
 
-def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
+def costs_here(standings: Iterable[Standing], device: str) -> RunCosts | None:
     """The mean costs of those runs that were finished on this machine and kind of device; None where there are none."""
     done = [standing.record for standing in standings if standing.state == State.DONE]
     here = [record for record in done if record["environment"].get("host") == platform.node()]
@@ -32,4 +32,4 @@ def costs_here(standings: Iterable[Standing], device: str) -> Costs | None:
     training, scoring, steps, peak = (fmean(record.get(key) or 0 for record in here) for key in keys)
     files = fmean(sum(file["bytes"] for file in record["files"].values()) for record in here)
     memory = peak * 2**20 or math.nan
-    return Costs(training, scoring, steps=round(steps), memory=memory, files=files)
+    return RunCosts(training, scoring, steps=round(steps), memory=memory, files=files)

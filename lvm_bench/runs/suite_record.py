@@ -57,7 +57,7 @@ class About:
         return self.facts(dataset).get("seeds", self.seeds)
 
 
-class _Entry(Kept):
+class _ListedRun(Kept):
     """A run in about.json. It gives its settings, conditions and environments by their places in the lists."""
 
     settings: int | None = None
@@ -103,7 +103,7 @@ class _Format(BaseModel):
     architecture: list[Architecture] = []
     versions: list[Versions] = []
     environments: list[Environment] = []
-    runs: list[_Entry] = []
+    runs: list[_ListedRun] = []
 
 
 def read(folder: Path) -> About:
@@ -246,7 +246,7 @@ class _Lists:
         return self.seen[name, id(value)]
 
     def entry(self, run: Run) -> dict[str, Any]:
-        """The entry of a run, as `_Entry` describes it."""
+        """The entry of a run, as `_ListedRun` describes it."""
         entry: dict[str, Any] = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "status": run.status}
         entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None)}
         for name in _LISTS:

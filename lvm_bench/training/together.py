@@ -274,7 +274,7 @@ def _joined(weights: list[nn.Parameter]) -> Float[Tensor, "s ..."]:
 def _forward_is(method: Method, function: str, x: Tensor, generators: list[torch.Generator]) -> Iterator[None]:
     """Inside this context `method(x)` runs one of its functions for all seeds; each draws from its own generator."""
     method.forward = getattr(method, function)
-    method.draw = lambda make: _Draws.apply(x, make, generators)  # type: ignore[method-assign]
+    method.draw = lambda make: _DrawsOfSeeds.apply(x, make, generators)  # type: ignore[method-assign]
     batch_norm, functional.batch_norm = functional.batch_norm, _batch_norm
     try:
         yield
@@ -297,7 +297,7 @@ def _batch_norm(
     return torch.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-class _Draws(torch.autograd.Function):
+class _DrawsOfSeeds(torch.autograd.Function):
     """Draws of `make` with the generator of each seed. x is any tensor that vmap splits by seed."""
 
     @staticmethod

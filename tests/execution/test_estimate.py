@@ -17,7 +17,7 @@ from lvm_bench.execution import estimate
 from lvm_bench.execution.estimate import Estimate
 from lvm_bench.execution.trial import extrapolated
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
-from lvm_bench.runs.costs import Costs
+from lvm_bench.runs.costs import RunCosts
 from lvm_bench.runs.standing import Left, Standing, State, left
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions
@@ -88,7 +88,7 @@ def test_a_whole_size_is_what_was_measured() -> None:
 
 def test_a_row_adds_up_what_is_left_of_each_run() -> None:
     runs = (Left(True, True, 2), Left(False, True, 2), Left(redraws=1))
-    assert Estimate("d", "m", runs, Costs(training=100, scoring=10, redraw=1)).seconds == 100 + 2 * 10 + 5
+    assert Estimate("d", "m", runs, RunCosts(training=100, scoring=10, redraw=1)).seconds == 100 + 2 * 10 + 5
 
 
 @pytest.mark.parametrize(

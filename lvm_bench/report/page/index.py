@@ -18,7 +18,7 @@ FILE = "index.html"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShownSuite:
     """A suite as the index shows it; `tables` are titles by name, `picture` is a data URI or empty."""
 
     name: str
@@ -32,20 +32,20 @@ class Entry:
 
 def write(results: Path) -> Path:
     """Write the index of every suite whose page stands in the site."""
-    entries = [entry(folder) for folder in suite_folders(results, None) if (site_folder(folder) / PAGE).is_file()]
+    suites = [shown_suite(folder) for folder in suite_folders(results, None) if (site_folder(folder) / PAGE).is_file()]
     file = results / SITE / FILE
-    disk.write_text(file, environment().get_template("index.html.jinja").render(entries=entries, files=inlined()))
+    disk.write_text(file, environment().get_template("index.html.jinja").render(suites=suites, files=inlined()))
     return file
 
 
-def entry(folder: Path) -> Entry:
+def shown_suite(folder: Path) -> ShownSuite:
     """What the index says of a suite; little where its about.json is damaged, of which `report` tells."""
     try:
         about = suite_record.read(folder)
     except RunError:
         about = About()
     tables = [name for name in NAMES if (folder / "tables" / f"{name}.md").is_file()]
-    return Entry(
+    return ShownSuite(
         folder.name,
         f"{folder.name}/{PAGE}",
         about.description,

@@ -93,15 +93,6 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def published_means(source: str) -> Means:
-    """The published means of one source. Numbers without a data set or a method are left out."""
-    return {
-        (row["dataset"], row["method"], row["metric"]): Mean(row["mean"], row["std"], row["n"])
-        for row in published.load(source).to_dict("records")
-        if row["dataset"] and row["method"]
-    }
-
-
 def measured_means(frame: pd.DataFrame) -> Means:
     """The means of a suite's scores over its seeds."""
     values: dict[tuple[str, str, str], dict[int, float]] = {}
@@ -119,13 +110,6 @@ def _mean(values: dict[int, float]) -> Mean:
     array = np.array([*known.values()])
     with np.errstate(invalid="ignore"):
         return Mean(float(array.mean()), float(array.std()), len(known), known)
-
-
-def judge_published(claim: Claim) -> bool | None:
-    """Whether a claim holds by the numbers that its own source published."""
-    if claim.kind in BANDWIDTH_KINDS:
-        return judge_bandwidths(claim, published.load(claim.source))
-    return judge(claim, published_means(claim.source))
 
 
 def judge_bandwidths(claim: Claim, frame: pd.DataFrame) -> bool:
