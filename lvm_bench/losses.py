@@ -1,3 +1,3 @@
-"""The public face of `modelling/losses.py`."""
+"""The public import path of the losses that methods share."""
 
 from lvm_bench.modelling.losses import *  # noqa: F403

@@ -1,3 +1,3 @@
-"""The public face of `modelling/networks.py`."""
+"""The public import path of the networks and of their decorator."""
 
 from lvm_bench.modelling.networks import *  # noqa: F403

@@ -45,7 +45,7 @@ class Registry(Mapping[str, Any]):
         return add
 
     def __getitem__(self, name: str) -> Any:
-        """What has that name; the package's own is loaded when it is asked for. UserError for an unknown name."""
+        """The extension of that name; the package's own is loaded at its first use. UserError for an unknown name."""
         if name not in self._entries:
             own = {entry.name: file for file in own_files() for entry in index(file) if REGISTRIES[entry.kind] is self}
             if name not in own:
@@ -103,7 +103,7 @@ _LONGEST_LABEL = 60  # characters
 
 @dataclass(frozen=True)
 class Entry:
-    """What reading a file tells of one extension: the first line of its docstring, its decorator's constants."""
+    """One extension as its file tells of it: the first line of its docstring, and the constants of its decorator."""
 
     kind: str
     name: str
@@ -193,7 +193,7 @@ def _decorator(call: ast.Call) -> str:
 
 
 def _options(file: Path, call: ast.Call) -> dict[str, Any]:
-    """The constants among a decorator's keywords; UserError where what tables need is none, or is not valid."""
+    """The constant keywords of a decorator. UserError where a keyword that tables need is no constant, or not valid."""
     found: dict[str, Any] = {}
     for keyword in call.keywords:
         if isinstance(keyword.value, ast.Constant) and keyword.arg:

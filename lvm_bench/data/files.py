@@ -68,7 +68,7 @@ def checksum(path: Path, algorithm: str) -> str:
 
 
 def difference(file: RemoteFile, path: Path) -> str | None:
-    """How the checksum of the file at `path` differs from the promised one, or None."""
+    """A sentence on how the checksum of the file at `path` differs from the promised one; None if it does not."""
     algorithm, expected = file.checksum.split(":")
     actual = checksum(path, algorithm)
     return None if actual == expected else f"its {algorithm} is {actual}, not {expected}"

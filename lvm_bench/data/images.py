@@ -131,7 +131,7 @@ def overlapping(n: int, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "n c h
 
 @dataclass(frozen=True)
 class Info:
-    """What `@dataset` is told: the value range that networks see, the files to download, their licence."""
+    """The arguments of `@dataset`: the value range that networks see, the files to download, their licence."""
 
     name: str
     value_range: tuple[float, float]

@@ -1,4 +1,4 @@
-"""What metrics may ask for of a run, each computed once. `of_model` and `of_controls` say where codes come from."""
+"""The evidence that metrics may ask for, each piece computed once. `of_model` and `of_controls` add codes."""
 
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from lvm_bench.seeding import generator
 
 @runtime_checkable
 class EvidenceSettings(Protocol):
-    """What the evaluation reads of a job's settings."""
+    """The settings of a job that evidence depends on."""
 
     @property
     def protocol(self) -> str: ...
@@ -41,7 +41,7 @@ class Absent(Exception):
 
 
 class Evidence:
-    """What metrics may ask for of one run. A metric's parameter names say what it needs: see `PROVIDED`."""
+    """The evidence of one run. `PROVIDED` computes the value of each parameter that a metric may have."""
 
     def __init__(self, data: Data, extractor: Extractor | None, settings: EvidenceSettings, seed: int, device: str):
         self.data, self.settings, self.seed, self.device = data, settings, seed, device

@@ -44,7 +44,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Request:
-    """What an extractor may need to set itself up."""
+    """The data, device and settings that an extractor is set up with."""
 
     data: Data
     root: Path  # of the data, where weights lie too

@@ -74,10 +74,10 @@ class ModelEvidence(Evidence):
         return self.quantise(self.decode(slerp(a.expand(PATH, -1), b.expand(PATH, -1), steps)))
 
     def aggregate(self) -> dict[str, np.ndarray]:
-        """What figures show of q(z): the first held-out codes, the eigenvalues of the covariance of all (of a Gaussian
-        encoder cov(mu) + mean exp(log_var)), descending, and the target variance, NaN where there is none.
+        """The arrays of q(z) that figures show: first held-out codes, eigenvalues of the covariance, target variance.
 
-        {} where codes are not finite, or one alone.
+        The covariance is that of all held-out codes; of a Gaussian encoder it is cov(mu) + mean exp(log_var). Its
+        eigenvalues descend. The target variance is NaN where there is none. {} unless there are two finite codes.
         """
         codes = self.codes("mean")
         means, own = (codes, None) if self.method.heads != 2 else self.posterior()
@@ -138,7 +138,7 @@ class ModelEvidence(Evidence):
             raise Absent
 
     def prior_codes(self) -> Float[Tensor, "n l"]:
-        """Those that samples are decoded from."""
+        """n codes that the method's prior draws; samples are decoded from them."""
         self._require_samples()
         return self.once("codes", "prior", self._prior_codes)
 

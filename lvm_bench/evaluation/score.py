@@ -70,7 +70,7 @@ def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection
 
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
-    """What a metric gets for a variant; None where it does not apply."""
+    """The arguments of a metric for a variant; None where it does not apply."""
     try:
         return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
     except Absent:
@@ -123,7 +123,7 @@ def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:
 
 
 def _number(name: str, value: Any) -> float:
-    """What a metric returned as a float; RunError where it is none."""
+    """The value that a metric returned as a float. RunError unless it is a number."""
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:

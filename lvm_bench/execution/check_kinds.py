@@ -38,11 +38,11 @@ FEW = 64  # images
 
 
 class Broken(Exception):
-    """What of its contract an extension breaks, as a sentence."""
+    """An extension breaks its contract. The text says which part of it."""
 
 
 class Unfit(Exception):
-    """Why an extension cannot be checked here, as a sentence."""
+    """An extension cannot be checked here. The text says why."""
 
 
 def require(condition: bool, text: str) -> None:

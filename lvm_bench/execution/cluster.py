@@ -123,7 +123,7 @@ _ASKING = ThreadPoolExecutor(1)
 
 
 def answer(reference: Any) -> Any:
-    """What an actor answers, asked for outside of the task's own thread: there Ray gives its CPUs away meanwhile."""
+    """The answer of a Ray actor. Another thread waits for it: a task that waits itself gives its CPUs away."""
     import ray
 
     return _ASKING.submit(ray.get, reference).result()
@@ -131,7 +131,7 @@ def answer(reference: Any) -> Any:
 
 @dataclass(frozen=True)
 class Place:
-    """What a worker must find on its machine."""
+    """The folders that a worker must find on its machine."""
 
     folder: Path  # in which the command was given
     results: Path  # of the suite
@@ -246,7 +246,7 @@ class Cluster:
         return "cpu" if self.device == "cpu" or not found else "cuda"
 
     def needs(self, job: Job) -> dict[str, float]:
-        """What Ray sets aside for a run."""
+        """The resources that Ray reserves for a run."""
         gpus = self.suite.running.gpus_per_job if self.device == "cuda" else 0
         return {"num_cpus": job.training.threads if self.address else 1, "num_gpus": gpus}
 
@@ -263,7 +263,7 @@ class Cluster:
                 )
 
     def distribute(self, hire: "Hire", progress: Progress, stop: Stop) -> "Work":
-        """What works on jobs in the place of a worker in this process. Raises Stopped, StorageError and UserError."""
+        """A function that has jobs done by the cluster's workers. It raises Stopped, StorageError and UserError."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -288,7 +288,7 @@ class Cluster:
 def _work(
     jobs: list[Job], submit: Callable[[list[Job]], Any], board: Any, progress: Progress, stop: Stop
 ) -> Iterator[tuple[Job, State]]:
-    """What became of each job, as they end; what a worker that died had is submitted again."""
+    """Yields each job with its state when it ends. The jobs of a worker that died are submitted again."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
@@ -336,7 +336,7 @@ def _work(
 
 
 def _trouble(job: Job, cause: BaseException) -> BaseException:
-    """What a worker raised, as the command says it."""
+    """The error that the command raises for the error of a worker."""
     if isinstance(cause, Stopped | RunError | UserError):
         return cause
     return RunError(

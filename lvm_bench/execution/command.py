@@ -17,7 +17,7 @@ from lvm_bench.text import counted, printable
 
 
 class Options(NamedTuple):
-    """How a suite is run: the options of the command that change no setting."""
+    """The options of the command that change no setting."""
 
     results: Path
     root: Path  # of the data

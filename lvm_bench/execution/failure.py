@@ -1,4 +1,4 @@
-"""Why a run failed, as a sentence that names the file and the line."""
+"""The reason of a failed run, as a sentence that names the file and the line."""
 
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ PACKAGE = Path(lvm_bench.__file__).parent
 
 
 def cause(error: BaseException) -> str:
-    """Why an error ends a run, on one line.
+    """The reason that an error gives for the end of a run, on one line.
 
     The sentences of the package's own RunError and UserError say it all. Any other error is told with its place.
     """

@@ -1,4 +1,4 @@
-"""What a run shows: one live line on a terminal, plain lines elsewhere; always on stderr."""
+"""The progress of a suite on stderr: one live line on a terminal, plain lines elsewhere."""
 
 import time
 from contextlib import suppress

@@ -29,7 +29,7 @@ def architecture(method: Method) -> dict[str, list[str]]:
 
 
 def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
-    """What job.json keeps of a run besides its outcome; `before` is what it kept until now."""
+    """The record of a run in job.json without its outcome. `before` is the record until now."""
     environment = {
         "versions": {**_versions(), **(_cuda() if device == "cuda" else {}), "method": code_digest(job)},
         "commit": _commit(),
@@ -75,7 +75,7 @@ def _cuda() -> dict[str, str]:
 
 
 def _device(device: str) -> str:
-    """What decides the bits: the name of the GPU, or the CPU's kind with the instructions that torch uses of it."""
+    """The device, as far as it decides bits: the GPU's name, or the CPU's kind and the instructions that torch uses."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -61,7 +61,7 @@ PICTURES = 16  # images of each kind kept for the figures
 
 @dataclass(frozen=True)
 class Context:
-    """What a run needs of whoever works on it."""
+    """The settings and services that a worker gives to each of its runs."""
 
     device: str
     running: RunningSettings
@@ -325,7 +325,7 @@ class RunAtWork:
 
 
 def _pictures(evidence: ModelEvidence) -> dict[str, Any]:
-    """What the figures show of a model's images."""
+    """The images of a model that figures show."""
     kinds = ("real", "recon", "interpolated", *(() if evidence.method.cannot_sample else ("fake",)))
     pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
     pictures["path"] = evidence.path().numpy()

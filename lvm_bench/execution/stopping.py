@@ -1,4 +1,4 @@
-"""When a suite stops before it is done: at a signal, or when its time is up; everything is saved first."""
+"""The reasons to stop a suite early: a signal, or the end of its time. Everything is saved first."""
 
 import re
 import signal

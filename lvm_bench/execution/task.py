@@ -1,4 +1,4 @@
-"""What a job needs before it can start: its data, feature space and device."""
+"""The data, the feature space and the device that a job needs before it can start."""
 
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from lvm_bench.suites.job import Job
 
 
 class Task(NamedTuple):
-    """What the runs of a data set share: its images and the feature space."""
+    """The images and the feature space that the runs of a data set share."""
 
     data: Data
     extractor: Extractor | None
@@ -88,14 +88,14 @@ def require_files(jobs: list[Job], root: Path) -> None:
 
 
 def spec_of(job: Job, data: Data) -> Spec:
-    """What a job's method may know of its task."""
+    """The facts of a job's task that its method may know."""
     c, h, w = (int(size) for size in data.train.pixels.shape[1:])
     training = job.training
     return Spec((c, h, w), data.value_range, training.latent, len(data.train), training.batch_size, training.likelihood)
 
 
 def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any]:
-    """What the tables' captions say of a data set."""
+    """The facts of a data set that captions of tables state."""
     avae = job.evaluation.protocol == "avae-paper"
     heldout = len(data.validation if avae else data.test)
     samples = min(job.evaluation.samples, heldout, len(data.train))

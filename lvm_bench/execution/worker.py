@@ -44,7 +44,7 @@ class Worker:
         self.context = Context(device, running, progress, stop, resample, self.tasks)
 
     def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, State]]:
-        """What became of each job, in order. Raises Stopped, StorageError and DeviceError."""
+        """Work on jobs in order, and yield each with its state. Raises Stopped, StorageError and DeviceError."""
         for group in groups(jobs):
             ended = self.train_together(group) if len(group) > 1 else {}
             for job in group:
@@ -119,7 +119,7 @@ class Worker:
         return self.leases.take(disk.check_inside(self.results, folder_of(job, self.results)))
 
     def _left(self, job: Job, standing: Standing) -> Left:
-        """What is left to do of a job; of a failed one nothing, unless it is to be tried again."""
+        """The work that is left of a job. A failed job has none, unless it is to be tried again."""
         retried = standing.state == State.FAILED and standing.record == self.given_up.get(job.name)
         return left(standing, retry_failed=retried, resample=self.context.resample)
 

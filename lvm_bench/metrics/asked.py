@@ -1,4 +1,4 @@
-"""What a metric may ask for, by the names of its parameters. `evaluation.evidence` provides each of them."""
+"""The parameters that a metric may have. `evaluation.evidence` provides the value of each."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from lvm_bench.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Asked:
-    """What a parameter is, and of what it differs: `of` are the variants that it has, all of them if empty."""
+    """The meaning of a parameter, and the variants `of` a metric for which it has a value: any variant if empty."""
 
     meaning: str
     of: tuple[str, ...] = ()

@@ -152,7 +152,7 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
 def _votes(
     codes: Float64[Tensor, "N d"], sizes: Sequence[int], votes: int, images: int, stream: torch.Generator
 ) -> Int64[Tensor, "k d"]:
-    """How often each axis varies least in the draws that fix each factor."""
+    """Counts of the draws that fix each factor, by the axis that varies least in them."""
     table = torch.zeros(len(sizes), codes.shape[1], dtype=torch.int64)
     for k, z in fixed_draws(codes, sizes, votes, images, stream):
         # Codes are centred over the grid, so that the difference loses no digits.

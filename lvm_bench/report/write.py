@@ -93,7 +93,7 @@ _NO_PICTURES = "No pictures: the runs' folders hold no images."
 
 @dataclass
 class Emitted:
-    """What was made of a suite: its tables for printing, what to say beside them, its pictures and its page."""
+    """The output for a suite: tables for printing, warnings beside them, its pictures and its page."""
 
     tables: list[Text]
     warnings: list[str]
@@ -179,7 +179,7 @@ def _printed(composed: Composed, names: Sequence[str] | None, width: int) -> lis
 
 
 def _stem_end(against: str | None, spread: str) -> str:
-    """What follows a table's name in the names of its files."""
+    """The part of a file's name that follows the name of its table."""
     return "".join(f".{part}" for part in (against, spread if spread != SPREADS[0] else None) if part)
 
 
@@ -204,7 +204,7 @@ def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None,
 
 
 def _file(folder: Path, table: str, stem_end: str, suffix: str) -> Path:
-    """Where a table stands in one form."""
+    """The file of a table in one form."""
     place = folder if suffix == ".md" and not stem_end else site_folder(folder)
     return place / "tables" / f"{table}{stem_end}{suffix}"
 

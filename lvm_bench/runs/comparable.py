@@ -1,4 +1,4 @@
-"""Which runs a table may show together, which may be averaged, and what readers must know of them."""
+"""The runs that a table may show together, those that may be averaged, and remarks on them for readers."""
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator
@@ -21,7 +21,7 @@ Place = tuple[str, str]  # data set, method
 
 @dataclass(frozen=True)
 class Remarks:
-    """What readers of a suite's scores must know of its runs."""
+    """Remarks on a suite's runs that readers of its scores need."""
 
     outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
     left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown
@@ -47,7 +47,7 @@ def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
-    """Why runs or samples of a method on a data set are missing."""
+    """The reasons that runs or samples are missing, by data set and method."""
     reasons: dict[Place, dict[tuple[str, str], list[int]]] = {}
     for run in runs:
         if run.status in ("failed", "declined") or (run.status == "done" and run.reason):
@@ -136,7 +136,7 @@ def _numbered(seeds: Iterable[int]) -> str:
 
 
 def left_out(runs: Iterable[Run]) -> dict[Place, str]:
-    """Why committed runs are left out: they were made under other conditions than the runs here."""
+    """A sentence for each place whose committed runs are left out: the runs here had other conditions."""
     found: dict[Place, str] = {}
     for dataset, own in _by_dataset(runs):
         here = _distinct(run for run in own if run.folder and not run.is_control)
@@ -167,7 +167,7 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
 
 
 def _other_conditions(there: Run, here: Run) -> str:
-    """How the conditions of two runs differ; "" if they do not, or if one's are unknown."""
+    """The conditions in which two runs differ, as text; "" if there are none, or if those of one are unknown."""
     if there.conditions is None or here.conditions is None:
         return ""
     names = there.settings if there.is_control else None  # no other condition changes a control
@@ -232,7 +232,7 @@ def _different_environments(runs: Iterable[Run]) -> list[str]:
 
 
 def _versions_and_device(environment: dict[str, Any]) -> dict[str, str]:
-    """What may change the last bits of a run: versions, device and threads."""
+    """The versions, the device and the threads of a run: they may change its last bits."""
     facts = {"device": environment["device"], "threads": str(environment["threads"])}
     return without(environment["versions"], "method") | facts
 
@@ -249,7 +249,7 @@ def _counted(values: Counter[str]) -> str:
 
 
 def _made(away: list[Run], here: Container[Place]) -> str:
-    """With what the runs that were not made here were made, and their seeds if others were made here."""
+    """A footnote on the environments of runs not made here, with their seeds where other seeds were made here."""
     environments = dict.fromkeys(map(_described, {id(e): e for run in away for e in run.environments[-1:]}.values()))
     texts = [f"made with {listed(environments, 2)}" if environments else "it is not known with which versions"]
     if any(run.conditions is None for run in away):

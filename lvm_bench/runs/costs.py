@@ -1,4 +1,4 @@
-"""What finished runs cost on this machine."""
+"""Mean costs of runs that were finished on this machine."""
 
 import math
 import platform

@@ -63,7 +63,7 @@ def suite_folders(results: Path, suite: str | None) -> list[Path]:
 
 
 def site_folder(suite: Path) -> Path:
-    """Where stands what `report` renders of a suite: pages, figures, and tables for programs and papers."""
+    """The folder that `report` renders a suite into: pages, figures, and tables for programs and papers."""
     return suite.parent / SITE / suite.name
 
 
@@ -103,5 +103,5 @@ def is_empty(folder: Path) -> bool:
 
 
 def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) -> Path:
-    """Where the files of one run live; the readable path is the run's identity."""
+    """The folder of one run. Its readable path is the run's identity."""
     return results / suite / "runs" / dataset / method / f"seed-{seed}"

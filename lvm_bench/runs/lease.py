@@ -1,4 +1,4 @@
-"""Who works on a folder: a kernel lock among the processes of one machine, a lease for those of other machines."""
+"""The right to work on a folder: a kernel lock between processes of one machine, a lease between machines."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a folder, as its lease says."""
+    """The process that holds a folder, from its lease."""
 
     host: str
     machine: str  # changes when the machine is started anew
@@ -200,7 +200,7 @@ def _appears(beside: Path, file: Path) -> bool:
 
 
 def _changed(file: Path) -> int | None:
-    """When a file was last touched, in nanoseconds; None where there is none."""
+    """The time of a file's last change in nanoseconds; None where there is no file."""
     try:
         return file.stat().st_mtime_ns
     except FileNotFoundError:
@@ -208,7 +208,7 @@ def _changed(file: Path) -> int | None:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds a folder, as far as its lease can be read; None where there is none."""
+    """The holder of a folder, from its lease; None where there is no lease that can be read."""
     try:
         if not (folder / LEASE).is_file():
             return None
@@ -243,7 +243,7 @@ def _runs(pid: int) -> bool:
 
 
 def _machine() -> str:
-    """What tells one start of one machine from every other, and its containers, where the system says so."""
+    """The identity of this start of this machine, and of its container, if the system has one; else the host's name."""
     file, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if not file.is_file():
         return platform.node()

@@ -1,4 +1,4 @@
-"""How far each run is: what `lvm-bench list runs` prints. It reads alone."""
+"""The progress of each run, as `lvm-bench list runs` prints it. Nothing is written."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def rows(results: Path, suite: str | None, states: Collection[str], complain: Callable[[str], object]) -> list[Row]:
-    """What is known of each run of one suite or of all; where `states` are given, of the runs in these alone.
+    """A row for each run of one suite or of all. Where `states` are given, only runs in these states.
 
     Complains about a damaged about.json. UserError when there are no results.
     """
@@ -103,7 +103,7 @@ def _row(suite: Path, key: Key, state: State, reason: str) -> Row:
 
 
 def _told(settings: dict[str, Any] | None, seconds: list[float | None], environments: Collection[Any]) -> Row:
-    """What a record says of epochs, seconds and device."""
+    """The epochs, the seconds and the device in a record."""
     spent = [each for each in seconds if each is not None]
     return {
         "epochs": (settings or {}).get("epochs"),

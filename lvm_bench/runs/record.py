@@ -47,7 +47,7 @@ class Factors(_Checked):
 
 
 class Facts(_Checked):
-    """What captions say of a data set."""
+    """The facts of a data set that captions state."""
 
     latent: Count
     heldout: Count
@@ -65,7 +65,7 @@ class Facts(_Checked):
 
 
 class Environment(_Checked):
-    """Where and with what a run was made."""
+    """The machine, the versions and the date of a run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,7 +78,7 @@ class Environment(_Checked):
 
 
 class _Shown(_Checked):
-    """How a method or data set is shown that a plain installation does not know."""
+    """The label of a method or data set that a plain installation does not know."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,7 +87,7 @@ class _Shown(_Checked):
 
 
 class _ShownMetric(_Checked):
-    """How a metric is shown that a plain installation does not know."""
+    """The label, direction and table of a metric that a plain installation does not know."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -97,7 +97,7 @@ class _ShownMetric(_Checked):
 
 
 class Shown(_Checked):
-    """What decorators and variants say of how things are shown, by name; see `suites.labels`."""
+    """Labels and directions from decorators and tables of variants, by name; see `suites.labels`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -122,7 +122,7 @@ Versions = dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=1
 
 
 class Costs(_Checked):
-    """What a run cost."""
+    """The costs of a run."""
 
     parameters: Count | None = None
     updates: Count | None = None  # of the model
@@ -136,7 +136,7 @@ COSTS = tuple(Costs.model_fields)
 
 
 class Kept(Costs):
-    """What both job.json and about.json keep of a run."""
+    """The entries of a run that both job.json and about.json keep."""
 
     dataset: Name
     method: Name
@@ -197,7 +197,7 @@ class Run:
 
     @property
     def key(self) -> Key:
-        """What tells it from the other runs of its suite."""
+        """Its data set, method and seed: no other run of its suite has the same."""
         return self.dataset, self.method, self.seed
 
     @property
@@ -211,7 +211,7 @@ class Run:
         return self.dataset, self.method
 
     def content(self, name: str) -> bytes:
-        """What one of its files holds; RunError with what to do unless it is the recorded one."""
+        """The content of one of its files. RunError with what to do unless it is the recorded file."""
         assert self.folder is not None
         if name not in self.files:
             raise RunError(f"{self.folder / name}: is not in the record of a finished run. {DELETE}")
@@ -248,7 +248,7 @@ def check_links(suite: Path, folder: Path) -> None:
 
 
 def unreadable(folder: Path, error: OSError) -> str:
-    """What is said of a folder that the system does not let us read."""
+    """A sentence on a folder that the system does not let us read."""
     return f"{folder}: cannot be read ({error.strerror}). Change its permissions, or delete it."
 
 
@@ -299,7 +299,7 @@ def _is_deep(value: dict[str, Any] | list[Any], levels: int = DEEPEST) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """What is wrong, and where, in a few words."""
+    """A few words on what is wrong, and where."""
     if not isinstance(error, ValidationError):
         return "a place outside its list" if isinstance(error, IndexError) else "too deep"
     first = error.errors()[0]

@@ -59,7 +59,7 @@ def write_redraws(file: Path, redraws: Redraws) -> None:
 
 
 def read_redraws(file: Path) -> Redraws:
-    """What `write_redraws` wrote, {} where there is no file; RunError where it is damaged."""
+    """The redraws in a file of `write_redraws`; {} where there is no file. RunError where it is damaged."""
     if not file.exists():
         return {}
     found: dict[Key, dict[int, dict[str, float]]] = {}

@@ -9,7 +9,7 @@ from lvm_bench.runs.layout import REDRAWN
 
 
 def redraws_of(folder: Path, expected: str) -> list[Any]:
-    """What further evaluations of a run scored, [] where there are none; RunError where they are of other scores."""
+    """The scores of a run's further evaluations, [] if there are none. RunError if they belong to other scores."""
     file = folder / REDRAWN
     if not file.is_file():
         return []

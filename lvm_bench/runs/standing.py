@@ -1,4 +1,4 @@
-"""Which states a run can be in, in which one it is by its folder, and what is left to do of it."""
+"""The states of a run, the state that its folder shows, and the work that is left of it."""
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from lvm_bench.suites.job import CONTROLS, Job, Suite
 
 
 class State(StrEnum):
-    """How far a run is. Those that job.json keeps are `record.Status`."""
+    """The state of a run. job.json keeps those of `record.Status`."""
 
     NEW = "new"  # nothing of it is there
     RUNNING = "running"  # somebody works on it
@@ -55,7 +55,7 @@ class Standing:
         return [f"{fault} {self.way(name)}" for name, fault in self.faults.items()]
 
     def way(self, name: str) -> str:
-        """What `run` does when it finds this file damaged."""
+        """A sentence on what `run` does when it finds this file damaged."""
         trains = name in (RECORD, *TRAINED) and not self.is_control
         measures = name not in TRAINED
         does = " and ".join(word for word, said in (("trains", trains), ("measures", measures)) if said)
@@ -65,7 +65,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to do of a run; false where nothing is."""
+    """The work that is left of a run; false where there is none."""
 
     train: bool = False
     score: bool = False
@@ -76,7 +76,7 @@ class Left:
 
 
 def stand(folder: Path, key: Key) -> Standing:
-    """How a run stands by its folder alone, without writing."""
+    """The standing of a run by its folder alone. Nothing is written."""
     found = at_rest(folder, key)
     if found.state not in (State.NEW, *FINISHED) and is_alive(folder):
         return replace(found, state=State.RUNNING)
@@ -84,7 +84,7 @@ def stand(folder: Path, key: Key) -> Standing:
 
 
 def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
-    """How a run stands if nobody works on it; the files named in `but` are not looked at."""
+    """The standing of a run if nobody works on it. The files named in `but` are not read."""
     if not folder.is_dir():
         return Standing(State.NEW, folder, key)
     if not (folder / RECORD).exists() and is_empty(folder):
@@ -104,7 +104,7 @@ def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
 def faults_of(
     folder: Path, record: dict[str, Any], whole: Callable[[str], bool], but: Container[str] = ()
 ) -> dict[str, str]:
-    """What is wrong with a run's files, by name. Where not `whole(name)` a file is judged by its size alone."""
+    """A sentence on each bad file of a run, by name. Where not `whole(name)` a file is judged by its size alone."""
     known, status, is_control = record["files"], record["status"], record["method"] in CONTROLS
     needed = [*TRAINED] if status in (State.TRAINED, State.DONE) and not is_control else []
     needed += [SCORES] if status == State.DONE else []
@@ -117,7 +117,7 @@ def faults_of(
 
 
 def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -> Left:
-    """What `run` has to do of a run, of which `resample` further evaluations are wanted.
+    """The work that `run` has with a run, of which `resample` further evaluations are wanted.
 
     With `retry_failed` only failed runs are worked on, else all but those. A training that was interrupted counts
     whole.
@@ -133,7 +133,7 @@ def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -
 
 
 def _redrawn(standing: Standing, wanted: int) -> int:
-    """How many further evaluations of its scores a run has, 0 where none are wanted."""
+    """The number of further evaluations of its scores that a run has; 0 where none are wanted."""
     try:
         return len(redraws_of(standing.folder, scores_identity(standing.record))) if wanted else 0
     except RunError:
@@ -141,18 +141,18 @@ def _redrawn(standing: Standing, wanted: int) -> int:
 
 
 def folder_of(job: Job, results: Path) -> Path:
-    """Where the files of a job live."""
+    """The folder of a job's run."""
     return run_folder(results, job.suite, job.dataset, job.method, job.seed)
 
 
 def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:
-    """How each run of a suite stands, controls first; UserError naming every run that has other settings."""
+    """The standing of each run of a suite, controls first. UserError naming every run that has other settings."""
     everything = [*suite.controls, *suite.jobs]
     return list(zip(everything, survey_all(everything, results), strict=True))
 
 
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
-    """How each job stands; UserError naming every run that has other settings."""
+    """The standing of each job. UserError naming every run that has other settings."""
     standings, problems = [], []
     with disk.nothing_to_collect():
         for job in jobs:
@@ -167,7 +167,7 @@ def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
 
 
 def survey(job: Job, results: Path) -> Standing:
-    """How the run of a job stands if nobody else works on it; UserError when it has other settings."""
+    """The standing of a job's run if nobody else works on it. UserError when it has other settings."""
     standing = at_rest(folder_of(job, results), (job.dataset, job.method, job.seed))
     record = standing.record
     if not record:

@@ -34,7 +34,7 @@ _LISTS = ("settings", "conditions", "architecture", "versions")
 
 @dataclass(frozen=True)
 class About:
-    """What a suite is, the facts of its data sets, and how each of its runs was made."""
+    """A suite's description, the facts of its data sets, and the origin of each of its runs."""
 
     suite: str = ""
     description: str = ""
@@ -107,7 +107,7 @@ class _Format(BaseModel):
 
 
 def read(folder: Path) -> About:
-    """What a suite's about.json says; nothing where there is no file. RunError with what to do when it is damaged.
+    """The content of a suite's about.json, empty where there is no file. RunError with what to do when it is damaged.
 
     A file of old has neither its runs nor a seal.
     """
@@ -167,7 +167,7 @@ def _runs_of_old(about: About, found: dict[str, Any]) -> Iterator[Run]:
 
 
 def compose(suite: str, runs: list[Run], before: About) -> About:
-    """What these runs say of their suite; `before` says the rest."""
+    """The suite as these runs record it. What no run here records is taken from `before`."""
     here = [run for run in runs if run.folder]
     ranks = {name: place for place, name in enumerate(before.methods)}
     ranks |= {run.method: run.plan["order"] for run in here if not run.is_control}
@@ -188,7 +188,7 @@ def compose(suite: str, runs: list[Run], before: About) -> About:
 
 
 def shown_of(runs: Iterable[Run], before: About) -> dict[str, dict[str, Any]]:
-    """What runs, and about.json before them, say of how plug-ins and variants are shown; {} as a rule."""
+    """The labels of plug-ins and variants that runs, and about.json before them, record; {} as a rule."""
     found: dict[str, dict[str, Any]] = {kind: dict(own) for kind, own in before.shown.items()}
     for run in runs:
         for kind, own in run.shown.items():

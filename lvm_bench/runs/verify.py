@@ -43,7 +43,7 @@ ELSEWHERE = "Delete it, or move it elsewhere."
 
 @dataclass
 class Verified:
-    """How much was read, and a sentence for each damaged or inconsistent file with what to do."""
+    """The numbers of runs and files read, and a sentence with what to do for each damaged or inconsistent file."""
 
     problems: list[str] = field(default_factory=list)
     runs: int = 0
@@ -96,13 +96,13 @@ class _Reader:
         return path.is_symlink() and not path.resolve().is_relative_to(self.root)
 
     def link(self, path: Path) -> str:
-        """What is said of such a link."""
+        """The sentence on such a link."""
         return (
             f"{path}: is a link out of the results folder, and is not followed. Put the files themselves in its place."
         )
 
     def strangers(self) -> Iterator[str]:
-        """What stands among the folders of runs and is none."""
+        """A sentence for each file or folder among the folders of runs that belongs to no run."""
         known = {folder for folder, _ in run_folders(self.suite)}
         known |= {above for folder in known for above in folder.parents[:2]}
         levels = [self.suite / "runs"]
@@ -114,7 +114,7 @@ class _Reader:
                     yield f"{entry}: is not of a run. {ELSEWHERE}"
 
     def run(self, folder: Path, key: Key) -> Iterator[str]:
-        """What is wrong in the folder of one run."""
+        """The problems in the folder of one run."""
         self.found.runs += 1
         if is_alive(folder):
             self.found.at_work += 1
@@ -133,14 +133,14 @@ class _Reader:
             self.without_scores.append(key)
 
     def record(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
-        """What does not agree within a record."""
+        """The contradictions within a record."""
         if record["suite"] != self.suite.name:
             yield f"{file}: is of the suite {record['suite']!r}. Move it back there, or delete it."
         if record["digest_scores"] != disk.digest(record["settings"]):
             yield f"{file}: digest_scores is not the digest of its settings. {DELETE}"
 
     def recorded(self, standing: Standing, linked: set[str]) -> Iterator[str]:
-        """What is wrong with the files that a record lists, besides what a look at the folder shows."""
+        """The problems of the files that a record lists, without those that a look at the folder shows."""
         names = standing.record["files"].keys() - linked
         self.found.files += len(names)
         faults = faults_of(standing.folder, standing.record, lambda name: True, linked)
@@ -151,7 +151,7 @@ class _Reader:
             yield from self.contents(standing.folder / name, standing.record)
 
     def contents(self, file: Path, record: dict[str, Any]) -> Iterator[str]:
-        """What does not agree between a record and a file that is whole."""
+        """The contradictions between a record and a file that is whole."""
         if file.suffix == ".safetensors" and (reason := _other_job(file, record)):
             yield f"{file}: {reason}. {DELETE}"
         if file.name == SCORES:
@@ -164,7 +164,7 @@ class _Reader:
                 self.scores[record["dataset"], record["method"], record["seed"]] = scores
 
     def unfinished(self, folder: Path, names: set[str], record: dict[str, Any]) -> Iterator[str]:
-        """What is wrong with the files that only a run at work needs, or that no run writes."""
+        """The problems of files that only a run at work needs, or that no run writes."""
         ended = record["status"] in FINISHED
         for name in sorted(names - {RECORD, LOCK, LEASE, *record["files"]}):
             file = folder / name
@@ -191,13 +191,13 @@ class _Reader:
                     )
 
     def left_over(self, folder: Path, names: set[str]) -> Iterator[str]:
-        """What killed processes left in a folder at which nobody is at work."""
+        """The files that killed processes left in a folder, if nobody is at work there."""
         for name in sorted(names):
             if name in (LOCK, LEASE) or name.startswith(disk.TEMPORARY):
                 yield f"{folder / name}: {OF_NOBODY}"
 
     def gathered(self) -> Iterator[str]:
-        """What is wrong with the files that `report` wrote."""
+        """The problems of the files that `report` wrote."""
         for folder in (self.suite, *(self.suite / name for name in checksums.FOLDERS)):
             if folder.is_dir() and not self.leads_out(folder):
                 yield from self.left_over(folder, {*os.listdir(folder)})
@@ -231,7 +231,7 @@ class _Reader:
             yield from self.committed(self.suite / SUITE_SCORES)
 
     def committed(self, file: Path) -> Iterator[str]:
-        """Where scores.csv and the runs do not agree."""
+        """The contradictions between scores.csv and the runs."""
         try:
             rows = read_scores(file)
         except RunError as error:
@@ -251,7 +251,7 @@ def _is_bare(path: Path) -> bool:
 
 
 def _other_job(file: Path, record: dict[str, Any]) -> str:
-    """How the job in the header of a weights file differs from the record's; "" if it does not."""
+    """The difference between the job in a weights file's header and the record's; "" if there is none."""
     try:
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
@@ -269,7 +269,7 @@ def _other_job(file: Path, record: dict[str, Any]) -> str:
 
 
 def _no_partial(file: Path) -> str:
-    """Why a file holds no scores by metric and variant; "" if it does."""
+    """The reason that a file holds no scores by metric and variant; "" if it does."""
     try:
         found = disk.read_record(file)
         for scores in found["scores"].values():
@@ -282,7 +282,7 @@ def _no_partial(file: Path) -> str:
 
 
 def _no_redraws(folder: Path, record: dict[str, Any]) -> str:
-    """Why a run's further evaluations are none of its scores; "" if they are."""
+    """The reason that a run's further evaluations do not belong to its scores; "" if they do."""
     try:
         checked_redraws(redraws_of(folder, scores_identity(record)))
     except RunError as error:

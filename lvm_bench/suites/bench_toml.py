@@ -126,7 +126,7 @@ def raise_all(errors: Iterable[str]) -> None:
 
 
 def unfit(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Where, and why, values are none that a setting can have: what TOML says, JSON and digests must keep."""
+    """The path of each value that no setting can have, with the reason: JSON and digests must keep what TOML says."""
     match value:
         case dict() | list() if depth > _DEEPEST:
             yield path, f"is nested more than {_DEEPEST} deep."
@@ -152,7 +152,7 @@ def unfit(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str
 
 
 def misshapen(tables: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where, and why, a table is not what it must be, a name cannot name a folder, or a list says a thing twice."""
+    """The path and the reason of each misshapen table, bad name of a folder, or list with repeats."""
     try:
         _File.model_validate_json(json.dumps(tables), strict=True)
     except ValidationError as error:
@@ -178,7 +178,7 @@ def misshapen(tables: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def misnamed(kind: str, names: Iterable[str]) -> Iterator[str]:
-    """Why names of methods, data sets or suites cannot be those of folders side by side."""
+    """The reasons that names of methods, data sets or suites cannot be those of folders side by side."""
     spelt: dict[str, str] = {}
     for name in names:
         try:

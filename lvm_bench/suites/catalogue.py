@@ -1,4 +1,4 @@
-"""What `lvm-bench list` prints, found by reading files: no torch, and no code of an extension is loaded."""
+"""The rows that `lvm-bench list` prints, found by reading files: neither torch nor an extension is loaded."""
 
 from pathlib import Path
 from typing import Any

@@ -76,7 +76,7 @@ _OF_CONTROLS = ("dataset", "options", "latent", "train_images", "validation_imag
 
 
 class Plan(BaseModel):
-    """What a suite says around a job: tables need it, and no result depends on it."""
+    """The suite's description, order and seeds around a job. Tables need them, and no result depends on them."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -119,7 +119,7 @@ class Job:
         return replace(self, method=name, method_base=name, arguments={})
 
     def weights_settings(self) -> dict[str, Any]:
-        """What changes the weights, as plain JSON; its digest is half of the run's identity."""
+        """The settings that change the weights, as plain JSON. Their digest is half of the run's identity."""
         return {
             "dataset": self.dataset_base,
             "options": self.options,
@@ -131,7 +131,7 @@ class Job:
         }
 
     def scores_settings(self) -> dict[str, Any]:
-        """What changes the scores, as plain JSON: the weights' settings and the evaluation's.
+        """The settings that change the scores, as plain JSON: the weights' and the evaluation's.
 
         Of a control: the data and the evaluation alone.
         """

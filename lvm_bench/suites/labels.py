@@ -1,4 +1,4 @@
-"""How methods, data sets and metrics are shown: what their decorators and the tables of variants say.
+"""Labels, directions and tables of methods, data sets and metrics, from their decorators and the tables of variants.
 
 A report shows what a results folder has recorded over what is known here: see `show`.
 """
@@ -31,13 +31,13 @@ class Known:
 
 
 def known(config: Path, plugins: tuple[Path, ...] = ()) -> Known:
-    """What a configuration, plug-ins and other installed packages say."""
+    """The extensions of a configuration, of plug-ins and of other installed packages."""
     entries = extensions(config, plugins)
     return Known(entries, facts_of(entries, bench_toml.read(config)))
 
 
 def facts_of(entries: Extensions, tables: Mapping[str, Any], suite: str = "") -> Facts:
-    """What decorators say of how extensions are shown, then the tables of `methods` and `datasets`, then a suite's.
+    """The facts of each extension: its decorator's, then those of its table in `methods` or `datasets`, then a suite's.
 
     The methods stand in the order of the tables; those without a table come last.
     """
@@ -58,7 +58,7 @@ def _named(tables: Mapping[str, Any], kind: str, suite: str) -> dict[str, dict[s
 
 
 def _of_table(name: str, table: Mapping[str, Any], said: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How a method or data set with a table is shown: a variant is a reference where its base is one."""
+    """The facts of a method or data set with a table. A variant is a reference where its base is one."""
     of_base = _only(("reference",), said.get(table.get("base", name), {}))
     return of_base | _only(("label",), said.get(name, {})) | _only(("label",), table)
 
@@ -68,7 +68,7 @@ def _only(keys: tuple[str, ...], table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_record(facts: Facts, job: Job, metrics: Iterable[str]) -> Facts:
-    """What of a job's method, data set and metrics a plain installation does not know; {} as a rule."""
+    """The facts of a job's method, data set and metrics that a plain installation does not know; {} as a rule."""
     named = {"methods": {job.method}, "datasets": {job.dataset}, "metrics": {*metrics}}
     differing = _unknown_elsewhere(facts)
     found = {kind: {name: own[name] for name in sorted(named[kind] & own.keys())} for kind, own in differing.items()}
@@ -76,7 +76,7 @@ def to_record(facts: Facts, job: Job, metrics: Iterable[str]) -> Facts:
 
 
 def _unknown_elsewhere(facts: Facts) -> Facts:
-    """What differs from what a plain installation knows."""
+    """The facts that a plain installation does not have, or has otherwise."""
     known = plain().facts
     return {
         kind: {name: said for name, said in own.items() if said and said != known[kind].get(name)}
@@ -86,7 +86,7 @@ def _unknown_elsewhere(facts: Facts) -> Facts:
 
 @cache
 def plain() -> Known:
-    """What an installation without plug-ins knows, with its own configuration and the files that came with it."""
+    """The extensions of an installation without plug-ins: its own configuration, and the files that came with it."""
     config = bench_toml.defaults_folder() / "bench.toml"
     everything = extensions(config, installed=False)
     entries = {
@@ -99,7 +99,7 @@ _SHOWN: ContextVar[Known] = ContextVar("shown")
 
 
 def current() -> Known:
-    """What is shown now: what `using` and `show` were given, else what a plain installation knows."""
+    """The extensions that `using` and `show` were given, else those of a plain installation."""
     return _SHOWN.get(None) or plain()
 
 
@@ -125,7 +125,7 @@ def show(recorded: Facts) -> None:
 
 
 def here(config: Path | None, plugins: tuple[Path, ...] = ()) -> Known:
-    """What the configuration in use and plug-ins say.
+    """The extensions of the configuration in use and of plug-ins.
 
     A broken bench.toml that nobody asked for keeps no one from looking at results: then it is what is known without it.
     """
@@ -138,12 +138,12 @@ def here(config: Path | None, plugins: tuple[Path, ...] = ()) -> Known:
 
 
 def label(method: str) -> str:
-    """How a method is written in tables and pictures."""
+    """The label of a method in tables and pictures; its name where it has none."""
     return current().facts["methods"].get(method, {}).get("label", method)
 
 
 def dataset_label(dataset: str) -> str:
-    """How a data set is written in tables and pictures."""
+    """The label of a data set in tables and pictures; its name where it has none."""
     return current().facts["datasets"].get(dataset, {}).get("label", dataset)
 
 

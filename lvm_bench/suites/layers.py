@@ -93,7 +93,7 @@ class Layers:
         return [(path, table) for path, table in found if table]
 
     def conditions(self, dataset: str) -> dict[str, Any]:
-        """What the suite gives every method on a data set, whatever the methods' own tables change."""
+        """The settings that the suite gives every method on a data set, before the methods' own tables change them."""
         given = [item for _, table in self.of(dataset, None) for item in table.items()]
         return {key: value for key, value in (*given, *self.bare) if key in SETTINGS}
 

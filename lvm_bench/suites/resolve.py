@@ -268,7 +268,7 @@ def _model(layers: Layers, model: type[BaseModel], values: dict[str, tuple[str, 
 
 
 def _way_to_give(layers: Layers, table: str, key: str) -> str:
-    """How a user gives a value that is missing, with the value of another data set as an example."""
+    """A sentence on how to give a missing value, with the value of another data set as an example."""
     others = (own[key] for own in layers.tables.get("datasets", {}).values() if key in own)
     example = next(others, "VALUE")
     return f"Give --set {table}.{key}={example} (for instance), or add it to the table [{table}]."

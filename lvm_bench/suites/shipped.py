@@ -1,4 +1,4 @@
-"""Which files came with the package, and which were dropped into its folders since."""
+"""The files that came with the package, as opposed to those that were dropped into its folders since."""
 
 import importlib.metadata
 import subprocess

@@ -20,7 +20,7 @@ from lvm_bench.training.numerics import memory_format, precision
 
 @dataclass
 class Tick:
-    """How far a training is, how fast it goes, and the losses of its last epoch."""
+    """The progress of a training, its pace, and the losses of its last epoch."""
 
     epoch: int  # counted from 1
     epochs: int

@@ -73,7 +73,7 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
 
 
 def left_out(found: Gathered) -> str:
-    """Why figures of codes, curves and scores are left out; "" if they are drawn."""
+    """A sentence on why figures of codes, curves and scores are left out; "" if they are drawn."""
     if len(found.shown) <= MOST_RUNS:
         return ""
     return f"Figures of codes, curves and scores are left out above {MOST_RUNS:,} runs; here are {len(found.shown):,}."

@@ -238,12 +238,12 @@ def plain(text: str, most: int = LONGEST) -> str:
 
 
 def name(method: str) -> str:
-    """How a method is written in a figure."""
+    """The name of a method in a figure."""
     return plain(label(method))
 
 
 def dataset_name(dataset: str) -> str:
-    """How a data set is written in a figure."""
+    """The name of a data set in a figure."""
     return plain(dataset_label(dataset))
 
 

@@ -1,4 +1,4 @@
-"""How much fits on a page of a given size."""
+"""The room that is left on a page of a given size."""
 
 from typing import Any
 

@@ -39,7 +39,7 @@ def write(results: Path) -> Path:
 
 
 def shown_suite(folder: Path) -> ShownSuite:
-    """What the index says of a suite; little where its about.json is damaged, of which `report` tells."""
+    """A suite for the index. A damaged about.json, of which `report` tells, leaves out its data sets and methods."""
     try:
         about = suite_record.read(folder)
     except RunError:

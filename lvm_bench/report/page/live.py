@@ -1,4 +1,4 @@
-"""What is going on in a suite: the runs that have not ended, their curves so far, and failures. It only reads."""
+"""The part of the page on runs that have not ended: their curves so far, and failures. It only reads."""
 
 from collections import Counter
 from dataclasses import dataclass

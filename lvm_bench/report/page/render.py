@@ -91,7 +91,7 @@ def render(
 def _facts(
     suite: str, tables: list[Table], found: Gathered, words: list[WordTable], groups: list[RunGroup]
 ) -> dict[str, Any]:
-    """What the page's template asks for by name, beside the parts whose sizes are counted."""
+    """The values that the page's template names, without the parts whose sizes are counted."""
     return {
         "suite": suite,
         "about": found.about,

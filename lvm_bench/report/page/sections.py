@@ -1,4 +1,4 @@
-"""What the page says of methods, metrics, environments and data sets."""
+"""The sentences and rows of the page about methods, metrics, environments and data sets."""
 
 import json
 from collections import Counter

@@ -75,7 +75,7 @@ def write(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """What `write` wrote; RunError where it is not that."""
+    """The numbers in bandwidth.csv, as `write` takes them. RunError where the file is damaged."""
     try:
         frame = pd.read_csv(folder / FILE, converters=COLUMNS)
     except (ValueError, OSError) as error:

@@ -124,7 +124,7 @@ def caption_of(
 
 
 def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
-    """How many images were encoded and, for distances of features, with what they were compared."""
+    """The number of encoded images and, for distances of features, the images that they were compared with."""
     parts = []
     if facts.get("weights") == "best":
         parts.append("weights of the epoch with the best validation loss")

@@ -93,7 +93,7 @@ def deciding(seen: list[Comparison], here: bool | None) -> Comparison:
 
 
 def _why(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]], seen: list[Comparison]) -> str:
-    """Why a claim cannot be tested; if it can, for which other methods it holds and which data sets are missing."""
+    """The reason that a claim cannot be tested; else the other methods for which it holds, and missing data sets."""
     if seen:
         absent = [dataset_label(name) for name in claim.datasets if name not in {d for d, _ in places}]
         others = others_that_do(claim, means, extractor) if claim.only else []

@@ -1,4 +1,4 @@
-"""What each table shows: its columns, controls and title."""
+"""The layout of each table: its columns, controls and title."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -302,7 +302,7 @@ def metric_of(key: str) -> str:
 
 
 def _said(key: str) -> dict[str, str]:
-    """What the decorator of a key's metric says."""
+    """The label, direction and table that the decorator of a key's metric gives."""
     return labels.current().facts["metrics"].get(metric_of(key), {})
 
 

@@ -1,4 +1,4 @@
-"""How much of a score's spread over seeds comes from training, and how much from the draws of one evaluation."""
+"""The parts of a score's spread over seeds: from training, and from the draws of one evaluation."""
 
 import math
 from dataclasses import dataclass

@@ -230,7 +230,7 @@ def _better_than(
 
 
 def _against(holds: bool, own: Mean, other: Mean, sign: int, what: str) -> Comparison:
-    """How far a mean is ahead of another, tested over the seeds that both have."""
+    """The comparison of two means, tested over the seeds that both have."""
     common = [seed for seed in own.values if seed in other.values]
     differences = sign * np.array([other.values[seed] - own.values[seed] for seed in common])
     return _tested(holds, sign * (other.mean - own.mean), differences, what)
