@@ -28,10 +28,16 @@ class RemoteFile:
     checksum: str  # "sha256:..." or "md5:...", in hexadecimal
     size: int  # bytes
     note: str = ""  # a sentence on what else can be done if it is missing
+    unpacked: "tuple[RemoteFile, ...]" = ()  # the same file without its .gz, under the names that people have it
 
     @property
     def owner(self) -> str:
         return self.path.split("/")[0]
+
+    def here(self, root: Path) -> "RemoteFile":
+        """The file itself, or an unpacked one that is there in its place."""
+        there = (file for file in (self, *self.unpacked) if (root / file.path).is_file())
+        return next(there, self)
 
 
 WEIGHTS = RemoteFile(
@@ -93,7 +99,7 @@ def require(name: str, root: Path) -> list[Path]:
 
     Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
     """
-    files = fetchable()[name]
+    files = [file.here(root) for file in fetchable()[name]]
     missing = [file for file in files if not (root / file.path).is_file()]
     if missing:
         raise UserError("\n".join(_missing(file, root / file.path) for file in missing))
@@ -123,9 +129,9 @@ def fetch(name: str, root: Path) -> None:
     if name not in known:
         raise UserError(f"There is nothing to download by the name {name!r}.{did_you_mean(name, known)}")
     for file in known[name]:
-        path = root / file.path
+        path, here = root / file.path, file.here(root)
         try:
-            if not path.is_file() or difference(file, path):
+            if not (root / here.path).is_file() or difference(here, root / here.path):
                 disk.write(path, partial(_download, file))
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to something that is no address
             if isinstance(error, HTTPError):
@@ -178,7 +184,7 @@ def inventory(root: Path) -> list[FileStatus]:
     licences = {name: function.info.licence for name, function in DATASETS.items()}
     rows = []
     for owner, files in fetchable().items():
-        for file in files:
+        for file in (each.here(root) for each in files):
             path = root / file.path
             size = path.stat().st_size if path.is_file() else None
             state = "missing" if size is None else "present" if size == file.size else "damaged"

@@ -1,6 +1,7 @@
 """MNIST and Fashion-MNIST from their official IDX files, padded with zeros to 32 x 32."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,21 @@ NAMES = (
 )
 
 
-def _files(folder: str, url: str, checks: dict[str, int]) -> tuple[RemoteFile, ...]:
-    """The four files of a release, from {SHA-256: bytes} in the order of NAMES."""
-    return tuple(
-        RemoteFile(f"{folder}/{name}", f"{url}/{name}", f"sha256:{check}", size)
-        for name, (check, size) in zip(NAMES, checks.items(), strict=True)
-    )
+def _files(
+    folder: str, url: str, checks: dict[str, int], unpacked: Sequence[tuple[str, int]] = ()
+) -> tuple[RemoteFile, ...]:
+    """The four files of a release, from {SHA-256: bytes} in the order of NAMES; likewise the unpacked ones."""
+    files = []
+    for index, (name, (check, size)) in enumerate(zip(NAMES, checks.items(), strict=True)):
+        plain = name.removesuffix(".gz")
+        names = (plain, plain.replace("-idx", ".idx"))  # some programs unpack to the latter
+        same = tuple(
+            RemoteFile(f"{folder}/{each}", "", f"sha256:{digest}", length)
+            for digest, length in unpacked[index : index + 1]
+            for each in names
+        )
+        files.append(RemoteFile(f"{folder}/{name}", f"{url}/{name}", f"sha256:{check}", size, unpacked=same))
+    return tuple(files)
 
 
 MNIST = _files(
@@ -36,6 +46,12 @@ MNIST = _files(
         "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6": 1_648_877,
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6": 4_542,
     },
+    (
+        ("abbfc3264331991b4ba89bac6213be1cafe5b3bcabd499c8070b327d445ed3aa", 47_040_016),
+        ("91ef2c4cc0784318ebe50e7d5ebb53e88914bf5ad2602f44b28f48bef7fc6843", 60_008),
+        ("d7b8cfbbe7b769325e3c7708877a615064c1b6ed3887c348b8f6a35c79a4f302", 7_840_016),
+        ("63dad22eafea5ebabe52b256157cba48c52c97103fc8e42bbab92d7632a376c1", 10_008),
+    ),
 )
 FASHION = _files(
     "fashion-mnist/FashionMNIST/raw",
@@ -78,9 +94,12 @@ def _images(images: Path, labels: Path) -> Images:
 
 
 def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
-    """The array of a gzipped IDX file of bytes: 0, 0, 8, the number of axes, their sizes (big-endian), the values."""
+    """The array of an IDX file of bytes, gzipped or not: 0, 0, 8, the number of axes, their sizes (big-endian), the
+    values.
+    """
     with whole(file):
-        content = gzip.decompress(file.read_bytes())
+        content = file.read_bytes()
+        content = gzip.decompress(content) if file.suffix == ".gz" else content
         axes = content[3]
         shape = np.frombuffer(content, ">u4", axes, 4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

@@ -168,7 +168,7 @@ def _data(entry: Entry) -> Data:
         raise Unfit(f"it needs {', '.join(needed)}, which a table of bench.toml gives.")
     options = {name: parameter.default for name, parameter in parameters.items()}
     files = DATASETS[entry.name].info.files
-    missing = [str(path) for file in files if not (path := data_root(None) / file.path).is_file()]
+    missing = [str(path) for file in files if not (path := data_root(None) / file.here(data_root(None)).path).is_file()]
     if missing:
         raise Unfit(f"{', '.join(missing)} is missing.")
     try:
