@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lvm_bench.data.files import RemoteFile
+from lvm_bench.data.labels import MOST_CLASSES
 from lvm_bench.errors import UserError
 from lvm_bench.registry import DATASETS
 from lvm_bench.seeding import generator
+from lvm_bench.text import counted
 
 OWN_SPLIT = 6  # one in six images becomes another split if the data come without splits
 GRID_ASIDE = 20_000  # images of a grid that are set aside at most, half to validate and half to test
@@ -90,12 +92,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The result of a data-set function. `validation` is None if the official release has no such split."""
+    """The result of a data-set function. `validation` is None if the official release has no such split.
+
+    `notes` are sentences on how the user's files were read.
+    """
 
     train: Images
     test: Images
     validation: Images | None = None
     grid: Grid | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,13 +145,15 @@ class Info:
     licence: str
     novel: str  # a data set of equal shape, whose images a model of this one should find novel
     outline: Callable[..., Outline] | None  # from the options; None if only the files tell it
+    later: tuple[str, ...] = ()  # options that came later: at their defaults they are no part of a run's identity
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """The images of a run. `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
 
-    `novel` are test images of another data set, if one is declared and its files are here.
+    `novel` are test images of another data set, if one is declared and its files are here. `notes` are those of
+    `Splits`.
     """
 
     name: str
@@ -156,6 +164,7 @@ class Data:
     fingerprint: str
     grid: Grid | None = None
     novel: Images | None = None
+    notes: tuple[str, ...] = ()
 
 
 Loader = Callable[..., Splits]
@@ -170,15 +179,16 @@ def dataset(
     licence: str = "",
     novel: str = "",
     outline: Callable[..., Outline] | None = None,
+    later: Sequence[str] = (),
 ) -> Callable[[Loader], Loader]:
     """Register a function from the data root to Splits under `name`.
 
     Its keyword-only arguments are the options that bench.toml may set; `outline` gets the same. `label` is how tables
-    write it, else its name; it is read from the file.
+    write it, else its name; it is read from the file. `later` names the options that runs of before did not know.
     """
 
     def add(function: Loader) -> Loader:
-        function.info = Info(name, value_range, tuple(files), licence, novel, outline)  # type: ignore[attr-defined]
+        function.info = Info(name, value_range, tuple(files), licence, novel, outline, tuple(later))  # type: ignore[attr-defined]
         return DATASETS.register(name)(function)
 
     return add
@@ -216,13 +226,24 @@ def load(
     validation = _first(name, "validation", validation, "validation_images", validation_images)
     test = _first(name, "test", splits.test, "test_images", test_images)
     novel = None
-    if info.novel and all((root / file.path).is_file() for file in DATASETS[info.novel].info.files):
+    if info.novel and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files):
         novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
     if outline:
         return Data(name, train, validation, test, info.value_range, "made up", splits.grid, novel)
+    _check_classes(name, [train, validation, test])
     # A grid holds the images of all splits and fixes their order.
     digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
-    return Data(name, train, validation, test, info.value_range, digest, splits.grid, novel)
+    return Data(name, train, validation, test, info.value_range, digest, splits.grid, novel, splits.notes)
+
+
+def _check_classes(name: str, parts: Sequence[Images]) -> None:
+    """UserError for labels beyond the most classes: whatever learns from labels has a place for each index up to it."""
+    largest = max((int(images.labels.max(initial=0)) for images in parts if images.labels is not None), default=0)
+    if largest >= MOST_CLASSES:
+        raise UserError(
+            f"The data set {name!r} has labels up to {largest:,}. Valid: indices of at most {MOST_CLASSES:,} classes, "
+            "from 0, as numpy.unique(labels, return_inverse=True)[1] gives them."
+        )
 
 
 def _first(name: str, split: str, images: Images, key: str, count: int | None) -> Images:
@@ -259,15 +280,36 @@ def shuffled(images: Images, name: str) -> Images:
     return images.take(random_order(len(images), name))
 
 
-def own_splits(name: str, train: Images, test: Images | None) -> Splits:
-    """Splits of a user's own images in a fixed random order. A sixth becomes the test split if there is none."""
+def own_splits(name: str, train: Images, test: Images | None, notes: Sequence[str] = ()) -> Splits:
+    """Splits of a user's own images in a fixed random order. A sixth becomes the test split if there is none.
+
+    Test images that are equal to another image, pixel for pixel, are told in a note.
+    """
     train = shuffled(train, name)
     if test is not None:
-        return Splits(train, shuffled(test, name))
-    count = len(train) // OWN_SPLIT
+        test = shuffled(test, name)
+    else:
+        count = len(train) // OWN_SPLIT
+        if count == 0:
+            raise UserError(
+                f"The data set {name!r} has {len(train)} images, too few to split a sixth off as test images. "
+                "Give some dozens of images, or test images of their own with test_path."
+            )
+        train, test = train.take(slice(None, -count)), train.take(slice(-count, None))
+    return Splits(train, test, notes=(*notes, *_shared(train, test)))
+
+
+def _shared(train: Images, test: Images) -> list[str]:
+    """The note on test images that are training images too, if there are any."""
+    known = {_pixels_digest(image) for image in train.pixels}
+    count = sum(_pixels_digest(image) in known for image in test.pixels)
     if count == 0:
-        raise UserError(
-            f"The data set {name!r} has {len(train)} images, too few to split a sixth off as test images. "
-            f"Give at least {OWN_SPLIT}, or test images of their own with test_path."
-        )
-    return Splits(train.take(slice(None, -count)), train.take(slice(-count, None)))
+        return []
+    return [
+        f"Duplicates: {counted(count, 'test image')} of {len(test):,} {'is' if count == 1 else 'are'} equal to a "
+        "training image, pixel for pixel. Scores of held-out images flatter there: keep one image of each."
+    ]
+
+
+def _pixels_digest(image: UInt8[np.ndarray, "c h w"]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()

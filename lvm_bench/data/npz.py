@@ -6,6 +6,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,12 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lvm_bench.data.images import Images, Splits, dataset, own_splits
+from lvm_bench.data.labels import class_indices
 from lvm_bench.errors import UserError
 
 Layout = Literal["channels-first", "channels-last"]
 LABELS = "labels"
+HALF_LEVEL = 1 / 510  # half of the step between two of the 256 grey levels of [0, 1]
 INFLATION = 1032  # bytes that deflate makes of one byte, at most
 # Errors that a damaged archive raises. RuntimeError means a password or an unknown compression.
 UNREADABLE = (
@@ -35,38 +38,60 @@ def npz(
     labels: str = LABELS,
     layout: Layout | None = None,
 ) -> Splits:
-    """Your own arrays: [n h w], [n c h w] or [n h w c] with c = 1 or 3, uint8 or floats in [0, 1].
+    """Your own arrays: [n h w], [n c h w] or [n h w c] with c = 1 or 3, uint8, bool or floats in [0, 1].
 
-    `images` and `labels` name the arrays in the file. A file may lack labels if `labels` keeps its default.
+    `images` and `labels` name the arrays in the file. A file may lack labels if `labels` keeps its default. Labels are
+    class indices; other integers, text and dates become their ranks.
     Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
     """
-    train = _read(root / Path(path).expanduser(), images, labels, layout)
-    test = None if test_path is None else _read(root / Path(test_path).expanduser(), images, labels, layout)
-    if test is not None and test.pixels.shape[1:] != train.pixels.shape[1:]:
+    files = [root / Path(each).expanduser() for each in (path, test_path) if each is not None]
+    arrays = [_read(file, images, labels) for file in files]
+    places = [f"{file}, array {images!r}" for file in files]
+    pixels = [channels_first(found[images], layout, at) for found, at in zip(arrays, places, strict=True)]
+    if len({part.shape[1:] for part in pixels}) > 1:
         raise UserError(
-            f"{test_path}: its images are {test.pixels.shape[1:]} (c, h, w), those of {path} "
-            f"{train.pixels.shape[1:]}. Give both files images of one shape."
+            f"{test_path}: its images are {pixels[1].shape[1:]} (c, h, w), those of {path} "
+            f"{pixels[0].shape[1:]}. Give both files images of one shape."
         )
-    return own_splits("npz", train, test)
+    data, notes = to_bytes(pixels, places)
+    numbers, more = _labels([found.get(labels) for found in arrays], data, files, labels)
+    train, *tests = (Images(*each) for each in zip(data, numbers, strict=True))
+    return own_splits("npz", train, tests[0] if tests else None, [*notes, *more])
 
 
-def _read(file: Path, images: str, labels: str, layout: Layout | None) -> Images:
-    """The images and labels of a file; UserError unless its arrays can be used."""
+def _read(file: Path, images: str, labels: str) -> dict[str, np.ndarray]:
+    """The arrays of images and labels of a file; UserError if it cannot be read or lacks one."""
     try:
         if file.exists() and not file.is_file():  # a pipe may have no end
             raise ValueError("it is no file")
         with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             keys = [member.removesuffix(".npy") for member in archive.namelist()]
-            found = {name: stored(archive, name) for name in {images, labels} if name in keys}
+            for name in [images] if labels == LABELS else [images, labels]:
+                if name not in keys:
+                    raise _missing(file, archive, name, "images" if name == images else "labels")
+            return {name: stored(archive, name, str(file)) for name in {images, labels} if name in keys}
     except FileNotFoundError as error:
         raise UserError(f"{file}: does not exist. Set path or test_path of the data set 'npz' to a file.") from error
+    except UserError:
+        raise
     except UNREADABLE as error:
         raise UserError(f"{file}: cannot be read as .npz ({error}). Write it again with numpy.savez.") from error
-    for name in [images] if labels == LABELS else [images, labels]:
-        if name not in found:
-            raise UserError(f"{file}: has no array {name!r}; it has {', '.join(map(repr, keys))}.")
-    pixels = channels_first(found[images], layout, f"{file}, array {images!r}")
-    return Images(to_bytes(pixels, f"{file}, array {images!r}"), _labels(found.get(labels), len(pixels), file, labels))
+
+
+def _missing(file: Path, archive: zipfile.ZipFile, name: str, key: str) -> UserError:
+    """The error about an array that a file lacks; it says which arrays there are, and how to name another one."""
+    members = [member for member in archive.namelist() if member.endswith(".npy")]
+    shapes = {}
+    for member in members:
+        with archive.open(member) as stream:
+            shapes[member.removesuffix(".npy")] = array_header(stream)[0]
+    if not shapes:
+        return UserError(f"{file}: holds no array. Write it with numpy.savez(file, {name}=...).")
+    likely = [other for other, shape in shapes.items() if (len(shape) > 1) == (key == "images")] or [*shapes]
+    found = ", ".join(f"{other!r} {shape}" for other, shape in shapes.items())
+    return UserError(
+        f'{file}: has no array {name!r}; it has {found}. Name the one that holds the {key}: {key} = "{likely[0]}".'
+    )
 
 
 def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -76,16 +101,22 @@ def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     return header(stream)
 
 
-def stored(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array of an .npz archive. ValueError, before memory is taken, if its header promises other data."""
+def stored(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+    """An array of an .npz archive. ValueError, before memory is taken, if its header promises other data.
+
+    UserError for an array of Python objects, which are not loaded: they could run code.
+    """
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
         shape, _, dtype = array_header(stream)
         there = member.file_size - stream.tell()
+    if dtype.hasobject:
+        raise UserError(
+            f"{where}, array {name!r}: holds Python objects ({dtype}, shape {shape}). Give it numbers or text: "
+            "labels.astype(str) or labels.astype(int), and images of one size as numpy.stack(images)."
+        )
     possible = member.file_size <= INFLATION * member.compress_size
-    if not dtype.hasobject and (
-        math.prod(shape) * dtype.itemsize != there or min(shape, default=0) < 0 or not possible
-    ):
+    if math.prod(shape) * dtype.itemsize != there or min(shape, default=0) < 0 or not possible:
         raise ValueError(f"the array {name!r} promises {dtype} {shape}, and there are other bytes")
     with archive.open(member) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
@@ -113,27 +144,61 @@ def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.n
     return array if chosen == "channels-first" else array.transpose(0, 3, 1, 2)
 
 
-def to_bytes(array: np.ndarray, where: str) -> UInt8[np.ndarray, "n c h w"]:
-    """uint8 pixels unchanged, floats v in [0, 1] as round(255 v). UserError for anything else."""
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{where}: pixels are {array.dtype}. Valid: uint8 from 0 to 255, or floats from 0 to 1.")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # NaN fails both comparisons
-        raise UserError(
-            f"{where}: float pixels go from {low:g} to {high:g}. Valid: 0 to 1, or uint8 from 0 to 255. Rescale them."
-        )
-    return np.rint(np.multiply(array, 255, dtype=np.result_type(array, np.float32))).astype(np.uint8, order="C")
+def to_bytes(
+    parts: Sequence[np.ndarray], places: Sequence[str]
+) -> tuple[list[UInt8[np.ndarray, "_ c h w"]], list[str]]:
+    """The pixels of all files as uint8, and notes: floats v in [0, 1] as round(255 v), False and True as 0 and 255.
+
+    uint8 pixels are unchanged, unless those of all files are 0 and 1: these are masks, and 1 becomes 255.
+    UserError for anything else.
+    """
+    bytes_alone = [part for part in parts if part.dtype == np.uint8]
+    are_masks = max((int(part.max()) for part in bytes_alone), default=0) == 1
+    pixels, notes = [], []
+    for part, where in zip(parts, places, strict=True):
+        if part.dtype == bool or (part.dtype == np.uint8 and are_masks):
+            pixels.append(255 * np.ascontiguousarray(part, np.uint8))
+        elif part.dtype == np.uint8:
+            pixels.append(np.ascontiguousarray(part))
+        elif np.issubdtype(part.dtype, np.floating):
+            notes += _check_range(part, where)
+            scaled = np.multiply(part, 255, dtype=np.result_type(part, np.float32))
+            pixels.append(np.rint(scaled).clip(0, 255).astype(np.uint8, order="C"))
+        else:
+            raise UserError(
+                f"{where}: pixels are {part.dtype}. Valid: uint8 from 0 to 255, floats from 0 to 1, or bool."
+            )
+    if are_masks:
+        notes.append(f"{places[0]}: the uint8 pixels are 0 and 1 alone: taken for masks, 1 becomes white (255).")
+    return pixels, notes
 
 
-def _labels(array: Any, n: int, file: Path, name: str) -> Int64[np.ndarray, " n"] | None:
-    """Labels as int64, None without any; UserError unless they are n integers from 0."""
-    if array is None:
-        return None
-    if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
+def _check_range(array: np.ndarray, where: str) -> list[str]:
+    """The note that floats were clipped to [0, 1]; UserError if one lies outside by half a grey level or more."""
+    low, high = (float(value) for value in (array.min(), array.max()))
+    if not (low > -HALF_LEVEL and high < 1 + HALF_LEVEL):  # NaN fails both comparisons
         raise UserError(
-            f"{file}, array {name!r}: labels are {array.dtype} of shape {array.shape}. "
-            f"Valid: integers from 0, of shape ({n},)."
+            f"{where}: float pixels go from {low} to {high}. Valid: 0 to 1, or uint8 from 0 to 255. Rescale them."
         )
-    return array.astype(np.int64)
+    if low >= 0 and high <= 1:
+        return []
+    return [f"{where}: float pixels go from {low} to {high}: clipped to 0 to 1, by less than half a grey level."]
+
+
+def _labels(
+    arrays: Sequence[np.ndarray | None], pixels: Sequence[np.ndarray], files: Sequence[Path], name: str
+) -> tuple[list[Int64[np.ndarray, " _"] | None], list[str]]:
+    """The labels of each file as class indices, None without any, and notes. UserError unless each image has one."""
+    given = []
+    for array, images, file in zip(arrays, pixels, files, strict=True):
+        if array is not None and array.shape != images.shape[:1]:
+            raise UserError(
+                f"{file}, array {name!r}: labels are {array.dtype} of shape {array.shape}. "
+                f"Valid: one per image, of shape {images.shape[:1]}."
+            )
+        given += [] if array is None else [array]
+    if not given:
+        return [None] * len(files), []
+    ranked, notes = class_indices(given, f"{files[0]}, array {name!r}")
+    numbers = iter(ranked)
+    return [None if array is None else next(numbers) for array in arrays], notes

@@ -109,6 +109,9 @@ class Line:
     def notice(self, job: Job, text: str) -> None:
         self._say(("notice", (job, text)))
 
+    def about_data(self, job: Job, text: str) -> None:
+        self._say(("about_data", (job, text)))
+
     def _say(self, *calls: Call) -> None:
         from ray.exceptions import RayError
 

@@ -1,23 +1,30 @@
 """The images of a job, and whether they are still those that its finished runs were made with."""
 
+import inspect
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvm_bench import disk
-from lvm_bench.data.images import Data, load
+from lvm_bench.data.images import OWN_SPLIT, Data, load
 from lvm_bench.errors import UserError
-from lvm_bench.registry import DATASETS, own_files, source_file
+from lvm_bench.evaluation.score import wanted
+from lvm_bench.registry import DATASETS, METRICS, own_files, source_file
 from lvm_bench.runs.standing import Standing
 from lvm_bench.suites.job import Job
 from lvm_bench.text import counted, listed
+
+FEWEST = 4  # samples that every metric without neighbours can do with
 
 SHORT = 12  # digits of a checksum that messages show
 
 
 def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
-    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`)."""
+    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`).
+
+    UserError where its metrics need more images.
+    """
     stamp = None if made_up else _stamp(job, root)  # before the files are read, which may change meanwhile
     training = job.training
     data = load(
@@ -31,7 +38,28 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
     )
     if stamp:
         disk.write_text(_kept_fingerprint(stamp), data.fingerprint)
+    _check_enough(job, data)
     return data
+
+
+def _check_enough(job: Job, data: Data) -> None:
+    """UserError, which says how many images are needed, where a metric has too few samples."""
+    asked = {key for name, _ in wanted(job.evaluation.metrics) for key in inspect.signature(METRICS[name]).parameters}
+    needed = max(FEWEST, job.evaluation.neighbours + 1 if "neighbours" in asked else 0)
+    split = heldout_of(job)
+    n = min(job.evaluation.samples, len(getattr(data, split)), len(data.train))
+    if n < needed:
+        raise UserError(
+            f"The data set {job.dataset!r} has too few images: {len(data.train):,} to train, {len(data.validation):,} "
+            f"to validate, {len(data.test):,} to test. The metrics compare {n} images of the {split} split with as "
+            f"many training images, and need {needed}. Give {OWN_SPLIT * needed} images or more (a sixth of them is "
+            f"set aside), or raise the limits train_images, {split}_images and samples."
+        )
+
+
+def heldout_of(job: Job) -> str:
+    """The split that is measured: `test`, or `validation` as in the AVAE paper's own scripts."""
+    return "validation" if job.evaluation.protocol == "avae-paper" else "test"
 
 
 def require_same_data(pairs: Iterable[tuple[Job, Standing]], root: Path) -> None:
@@ -93,7 +121,7 @@ def _causes(job: Job) -> str:
 def _sources(job: Job, root: Path) -> list[Path] | None:
     """The files and folders that a job's images come from; None where its data set does not tell them."""
     function = DATASETS[job.dataset_base]
-    declared = [root / file.path for file in function.info.files]
+    declared = [root / file.here(root).path for file in function.info.files]
     chosen = [root / Path(path).expanduser() for key in ("path", "test_path") if (path := job.options.get(key))]
     own = Path(source_file(function)) in own_files()
     return declared + chosen if declared or chosen or own else None

@@ -26,6 +26,7 @@ class Listener(Protocol):
     def elsewhere(self, job: Job) -> None: ...
     def failed(self, name: str, reason: str) -> None: ...
     def notice(self, job: Job, text: str) -> None: ...
+    def about_data(self, job: Job, text: str) -> None: ...
 
 
 class Progress:
@@ -39,6 +40,7 @@ class Progress:
         self.printed: dict[str, float] = {}
         self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
         self.reasons: dict[str, str] = {}  # of failures that were told, each with the name of its first run
+        self.told: set[tuple[str, str]] = set()  # data sets, each with what was told of it
         self.todo = self.controls = self.finished = 0
 
     def start(self, total: int, finished: int, todo: int, controls: int = 0) -> None:
@@ -102,6 +104,12 @@ class Progress:
     def notice(self, job: Job, text: str) -> None:
         """Something about a run that its author should know, such as a damaged file."""
         self.line(f"{job.name}  {text}")
+
+    def about_data(self, job: Job, text: str) -> None:
+        """How the files of a job's data set were read; told once for all its runs."""
+        if (job.dataset, text) not in self.told:
+            self.told.add((job.dataset, text))
+            self.line(f"{job.dataset}  {text}")
 
     def waiting(self, count: int, whose: str) -> None:
         """Nothing is left but what other runners are at work on."""

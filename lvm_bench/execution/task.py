@@ -1,5 +1,6 @@
 """The data, the feature space and the device that a job needs before it can start."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, UserError
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
-from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.job_data import heldout_of, load_data
 from lvm_bench.modelling.contract import Spec
 from lvm_bench.registry import DATASETS, EXTRACTORS
 from lvm_bench.suites.job import Job
@@ -28,8 +29,8 @@ class Task(NamedTuple):
 class Tasks:
     """Loads the task of a job, and keeps the last one, or why it cannot be loaded, for the jobs that share it."""
 
-    def __init__(self, root: Path, device: str):
-        self.root, self.device = root, device
+    def __init__(self, root: Path, device: str, tell: Callable[[Job, str], object]):
+        self.root, self.device, self.tell = root, device, tell
         self._key = ""
         self._task: Task | None = None
         self._error: tuple[BaseException, TracebackType | None] | None = None
@@ -41,6 +42,8 @@ class Tasks:
             self._key, self._task, self._error = "", None, None  # frees the memory of the last one first
             try:
                 data = load_data(job, self.root)
+                for note in data.notes:
+                    self.tell(job, note)
                 self._task = Task(data, extractor_of(job, data, self.root, self.device))
             except StorageError:
                 raise
@@ -96,7 +99,7 @@ def spec_of(job: Job, data: Data) -> Spec:
 
 def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any]:
     """The facts of a data set that captions of tables state."""
-    avae = job.evaluation.protocol == "avae-paper"
+    avae = heldout_of(job) == "validation"
     heldout = len(data.validation if avae else data.test)
     samples = min(job.evaluation.samples, heldout, len(data.train))
     official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"

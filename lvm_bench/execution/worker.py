@@ -40,7 +40,7 @@ class Worker:
     ):
         self.results, self.device, self.progress, self.stop = results, device, progress, stop
         self.given_up = given_up  # the records of the failed runs that are to be tried again
-        self.leases, self.tasks = Leases(), Tasks(root, device)
+        self.leases, self.tasks = Leases(), Tasks(root, device, progress.about_data)
         self.context = Context(device, running, progress, stop, resample, self.tasks)
 
     def work_all(self, jobs: list[Job]) -> Iterable[tuple[Job, State]]:

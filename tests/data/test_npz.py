@@ -60,19 +60,19 @@ def test_any_shape_becomes_one_or_three_channels_or_a_sentence(shape: list[int])
 def test_floats_round_to_the_nearest_byte(value: int) -> None:
     for kind in (np.float16, np.float32, np.float64):
         array = np.full((1, 1, 1, 1), value / 255, kind)
-        assert to_bytes(array, "x").item() == value
+        assert to_bytes([array], ["x"])[0][0].item() == value
 
 
 @pytest.mark.parametrize("values", [[-0.01, 0.5], [0.0, 1.01], [0.0, 255.0], [0.5, np.nan], [0.0, np.inf]])
 def test_floats_outside_the_range_are_a_sentence(values: list[float]) -> None:
     with pytest.raises(UserError, match=r"float pixels go from .* Valid: 0 to 1"):
-        to_bytes(np.array(values).reshape(2, 1, 1, 1), "x")
+        to_bytes([np.array(values).reshape(2, 1, 1, 1)], ["x"])
 
 
-@pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint16, bool, complex])
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint16, complex])
 def test_other_types_of_pixels_are_a_sentence(kind: type) -> None:
     with pytest.raises(UserError, match=r"pixels are .* Valid: uint8"):
-        to_bytes(np.zeros((2, 1, 1, 1), kind), "x")
+        to_bytes([np.zeros((2, 1, 1, 1), kind)], ["x"])
 
 
 def test_every_layout_and_type_gives_the_same_images(tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ def test_labels_stay_with_their_images_and_test_files_stay_apart(tmp_path: Path)
 @pytest.mark.parametrize(
     ("arrays", "options", "sentence"),
     [
-        ({"x_train": pixels(9, 4, 4)}, {}, r"mine.npz: has no array 'images'; it has 'x_train'"),
+        ({"x_train": pixels(9, 4, 4)}, {}, r"has no array 'images'; it has 'x_train' .*: images = \"x_train\""),
         (
             {"images": pixels(9, 4, 4), "y": np.zeros(9)},
             {"labels": "z"},
-            r"no array 'z'; it has 'images', 'y'",
+            r"no array 'z'; it has 'images' .*: labels = \"y\"",
         ),
         ({"images": pixels(9, 3, 3, 3)}, {}, r"\(9, 3, 3, 3\) can be read as channels first or last"),
         ({"images": pixels(9, 4, 4, 2)}, {}, r"\(9, 4, 4, 2\) is not that of images"),
@@ -117,8 +117,8 @@ def test_labels_stay_with_their_images_and_test_files_stay_apart(tmp_path: Path)
         ({"images": pixels(0, 4, 4)}, {}, "not that of images"),
         ({"images": pixels(9, 4, 4), "labels": np.zeros(8, int)}, {}, r"'labels': labels .*of shape \(9,\)"),
         ({"images": pixels(9, 4, 4), "labels": np.zeros(9)}, {}, r"labels are float64"),
-        ({"images": pixels(9, 4, 4), "labels": np.full(9, -1)}, {}, r"integers from 0"),
-        ({"images": np.array([{}] * 9)}, {}, r"mine.npz: cannot be read as .npz \(Object arrays"),
+        ({"images": pixels(9, 4, 4), "labels": np.full(9, 1j)}, {}, r"labels are complex128.*integers, text or dates"),
+        ({"images": np.array([{}] * 9)}, {}, r"array 'images': holds Python objects .*numpy.stack"),
         ({"images": pixels(9, 4, 4)}, {"test_path": "other.npz"}, r"other.npz: does not exist"),
         ({"images": pixels(3, 4, 4)}, {}, "3 images, too few"),
     ],
