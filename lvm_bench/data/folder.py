@@ -2,85 +2,159 @@
 
 import struct
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
+from lvm_bench.data.file_tree import ImageFiles, image_files
 from lvm_bench.data.images import Images, Splits, dataset, own_splits
+from lvm_bench.data.labels import class_indices
 from lvm_bench.errors import UserError
+from lvm_bench.text import counted, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-# Without this list Pillow would try every format whatever the suffix, and hand some to programs such as Ghostscript.
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}  # by Pillow's names
 LARGEST_SIZE = 4096  # pixels along a side, far beyond any network here
 
 
-@dataset("folder")
-def folder(root: Path, *, path: str, test_path: str | None = None, size: int = 64, crop: int | None = None) -> Splits:
-    """Your own image files, 3 x size x size: centre crop (`crop` pixels, else the largest square), LANCZOS.
+class Look(NamedTuple):
+    """How image files become arrays."""
 
-    Sub-folders are searched too. If every file lies in one, and there are two or more, the topmost is its class.
+    size: int
+    crop: int | None
+    channels: int
+    background: str
+
+
+class Decoded(NamedTuple):
+    """The pixels of an image file, and what is told of it."""
+
+    pixels: UInt8[np.ndarray, "c h w"]
+    is_transparent: bool
+    frames: int
+
+
+@dataset("folder", later=("channels", "background"))
+def folder(
+    root: Path,
+    *,
+    path: str,
+    test_path: str | None = None,
+    size: int = 64,
+    crop: int | None = None,
+    channels: Literal[1, 3] = 3,
+    background: str = "white",
+) -> Splits:
+    """Your own image files, channels x size x size: centre crop (`crop` pixels, else the largest square), LANCZOS.
+
+    Sub-folders are searched too, hidden ones are not. If every file lies in one, and there are two or more, the topmost
+    is its class. Transparent pixels show the `background`: a name, or "#rrggbb".
     Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
     """
+    _check_options(size, crop, background)
+    look = Look(size, crop, channels, background)
+    homes = {"path": path} if test_path is None else {"path": path, "test_path": test_path}
+    read = [_read(root / Path(place).expanduser(), key, look) for key, place in homes.items()]
+    labels = _labels([classes for _, classes, _ in read], root / path)
+    train, *tests = (Images(pixels, own) for (pixels, _, _), own in zip(read, labels, strict=True))
+    return own_splits("folder", train, tests[0] if tests else None, [note for _, _, notes in read for note in notes])
+
+
+def _check_options(size: int, crop: int | None, background: str) -> None:
+    """UserError for a size or crop of nothing, and for a background that is no colour."""
+    from PIL.ImageColor import getrgb
+
     for key, value in (("size", size), ("crop", crop)):
         if value is not None and not 1 <= value <= LARGEST_SIZE:
             raise UserError(f"The data set 'folder' has {key} = {value}. Choose 1 to {LARGEST_SIZE:,} pixels.")
-    train, classes = _read(root / Path(path).expanduser(), "path", size, crop)
-    if test_path is None:
-        return own_splits("folder", Images(train, _labels(classes, classes)), None)
-    test, test_classes = _read(root / Path(test_path).expanduser(), "test_path", size, crop)
-    both = [*classes, *test_classes]
-    return own_splits("folder", Images(train, _labels(classes, both)), Images(test, _labels(test_classes, both)))
+    try:
+        getrgb(background)
+    except ValueError as error:
+        raise UserError(
+            f"The data set 'folder' has background = {shortened(background)}, which is no colour. "
+            'Valid: a name such as "white", or "#rrggbb".'
+        ) from error
 
 
-def _read(home: Path, key: str, size: int, crop: int | None) -> tuple[UInt8[np.ndarray, "n 3 h w"], list[str]]:
-    """The images of a folder in the order of their paths, and the topmost sub-folder of each ("" for none)."""
+def _read(home: Path, key: str, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], list[str], list[str]]:
+    """The images of a folder in the order of their paths, the topmost sub-folder of each ("" for none), and notes."""
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
-    files = sorted(
-        file.relative_to(home) for file in home.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES
-    )
-    if not files:
-        raise UserError(f"{home}: holds no image ({', '.join(sorted(SUFFIXES))}). Set {key} to a folder of images.")
+    formats = _readable()
+    found = image_files(home, {suffix for name in formats for suffix in FORMATS[name]}, key)
+    files = found.images
     try:
-        pixels = np.empty((len(files), 3, size, size), np.uint8)
+        pixels = np.empty((len(files), look.channels, look.size, look.size), np.uint8)
     except MemoryError as error:
-        raise UserError(f"{home}: {len(files):,} images with size = {size} do not fit into memory.") from error
+        raise UserError(f"{home}: {len(files):,} images with size = {look.size} do not fit into memory.") from error
+    counts: Counter[str] = Counter()
     for index, file in enumerate(progress(files, f"Reading {home.name}")):
-        pixels[index] = _decode(home / file, size, crop)
-    return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files]
+        pixels[index], is_transparent, frames = _decode(home / file, look, formats)
+        counts["transparent"] += is_transparent
+        counts["of frames"] += frames > 1
+    return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files], _notes(home, found, counts, look)
 
 
-def _labels(classes: list[str], everywhere: list[str]) -> np.ndarray | None:
-    """The number of each class among those of all splits; None if an image has no class, or there is one class."""
-    names = sorted(set(everywhere))
+def _notes(home: Path, found: ImageFiles, counts: Counter[str], look: Look) -> list[str]:
+    """What is told of how the files of a folder were read."""
+    notes = [*found.notes]
+    whole = f"of {counted(len(found.images), 'image')}"
+    if counts["transparent"]:
+        other = "" if look.background != "white" else ' (background = "black", say, chooses another)'
+        notes.append(f"{home}: {counts['transparent']:,} {whole} are transparent: shown on {look.background}{other}.")
+    if counts["of frames"]:
+        notes.append(f"{home}: {counts['of frames']:,} {whole} have several frames: the first of each is read.")
+    return notes
+
+
+def _readable() -> list[str]:
+    """Those of the formats that the installed Pillow reads."""
+    from PIL import features
+
+    # Without a list Pillow would try every format whatever the suffix, and hand some to programs such as Ghostscript.
+    return [name for name in FORMATS if name != "AVIF" or "avif" in features.get_supported_modules()]
+
+
+def _labels(classes: list[list[str]], where: Path) -> Sequence[Int64[np.ndarray, " n"] | None]:
+    """The number of each image's class among those of all splits; None if an image has none, or there is one class."""
+    names = {name for part in classes for name in part}
     if "" in names or len(names) == 1:
-        return None
-    return np.array([names.index(name) for name in classes], np.int64)
+        return [None] * len(classes)
+    return class_indices([np.array(part) for part in classes], f"{where}, its sub-folders")[0]
 
 
-def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w"]:
+def _decode(file: Path, look: Look, formats: list[str]) -> Decoded:
     """The image in a file; UserError if it cannot be decoded or is smaller than the crop."""
     import PIL.Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            opened = PIL.Image.open(file, formats=FORMATS)
+            opened = PIL.Image.open(file, formats=formats)
         with opened as image:
             image.load()
             # Pillow clips 16-bit and float pixels to 255 when it converts them to RGB: images become nearly white.
             if image.mode[0] in "IF":
                 raise ValueError(f"pixels of mode {image.mode}, more than 8 bits")
-            return square(image, crop or min(image.size), size)
+            shown, is_transparent = opaque(upright(image), look.background)
+            pixels = square(shown, look.crop or min(shown.size), look.size, look.channels)
+            return Decoded(pixels, is_transparent, getattr(image, "n_frames", 1))
     except (
         OSError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, MemoryError, struct.error,
         PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,
@@ -88,16 +162,40 @@ def _decode(file: Path, size: int, crop: int | None) -> UInt8[np.ndarray, "3 h w
         raise UserError(f"{file}: cannot be used as an image ({error}). Replace or remove it.") from error
 
 
-def square(image: "Image", crop: int, size: int) -> UInt8[np.ndarray, "3 h w"]:
-    """The central `crop` x `crop` pixels in RGB, resized with LANCZOS. ValueError if there are fewer pixels."""
+def upright(image: "Image") -> "Image":
+    """The image as viewers show it: turned as its EXIF orientation says, as it is where that cannot be read."""
+    from PIL.ImageOps import exif_transpose
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of damaged EXIF data
+            return exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, struct.error):
+        return image
+
+
+def opaque(image: "Image", background: str) -> tuple["Image", bool]:
+    """The image over a background of one colour in RGB, and whether any pixel of it was transparent."""
+    import PIL.Image
+
+    if not image.has_transparency_data:
+        return image.convert("RGB"), False
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB"), False
+    below = PIL.Image.new("RGBA", layer.size, background)
+    return PIL.Image.alpha_composite(below, layer).convert("RGB"), True
+
+
+def square(image: "Image", crop: int, size: int, channels: int = 3) -> UInt8[np.ndarray, "c h w"]:
+    """The central `crop` x `crop` pixels, RGB or grey, resized with LANCZOS. ValueError if there are fewer pixels."""
     from PIL.Image import Resampling
 
     if crop > min(image.size):
         raise ValueError(f"{image.width} x {image.height} pixels, smaller than the crop of {crop}")
     left, top = (image.width - crop) // 2, (image.height - crop) // 2
     box = (left, top, left + crop, top + crop)
-    small = image.convert("RGB").crop(box).resize((size, size), Resampling.LANCZOS)
-    return np.asarray(small).transpose(2, 0, 1)
+    small = image.convert("RGB" if channels == 3 else "L").crop(box).resize((size, size), Resampling.LANCZOS)
+    return np.asarray(small).reshape(size, size, channels).transpose(2, 0, 1)
 
 
 def progress(items: list[T], title: str) -> Iterable[T]:

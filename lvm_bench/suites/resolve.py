@@ -208,6 +208,9 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
     options, arguments = found.parameters["dataset"][dataset], found.parameters["method"][method]
     values = layers.merged(layers.of(dataset, method), {*SETTINGS, *options, *arguments})
     given_options = _arguments(layers, options, values, f"datasets.{dataset}")
+    for name in registry.DATASETS[layers.chain("dataset", dataset)[0]].info.later:
+        if given_options[name] == options[name].default:  # runs from before it keep their identity
+            del given_options[name]
     given_arguments = _arguments(layers, arguments, values, f"methods.{method}")
     training = _model(layers, TrainingSettings, values, f"datasets.{dataset}")
     evaluation = _model(layers, EvaluationSettings, values, f"datasets.{dataset}")
