@@ -216,6 +216,11 @@ def load(
     train, validation = splits.train, splits.validation
     if validation is None:
         count = len(train) // OWN_SPLIT if validation_images is None else validation_images
+        if count == 0 and validation_images is None:
+            raise UserError(
+                f"The data set {name!r} has {len(train)} training images, too few to split a sixth off as validation "
+                "images. Give some dozens."
+            )
         if not 0 < count < len(train):
             raise UserError(
                 f"The data set {name!r} has {len(train):,} training images, from which "

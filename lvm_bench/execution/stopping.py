@@ -1,7 +1,9 @@
 """The reasons to stop a suite early: a signal, or the end of its time. Everything is saved first."""
 
+import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from lvm_bench.errors import UserError
 RESUBMIT = 75  # sysexits' EX_TEMPFAIL: the same command goes on
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
+
+GRACE = 8.0  # seconds from a SIGTERM to the end, whatever is computed: schedulers kill after ten or more
 
 _BUDGET = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -54,7 +58,10 @@ class Stop:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGTERM and the first Ctrl-C ask to stop; the second Ctrl-C ends the process at once."""
+        """SIGTERM and the first Ctrl-C ask to stop; the second Ctrl-C ends the process at once.
+
+        8 s after a SIGTERM the process ends at any rate: files are written whole or not at all, so that nothing breaks.
+        """
 
         def terminate(number: int, frame: FrameType | None) -> None:
             self.ask("A SIGTERM came")
@@ -71,7 +78,63 @@ class Stop:
             (signal.SIGTERM, terminate), (signal.SIGINT, interrupt),
         )}  # fmt: skip
         try:
-            yield
+            with self._bounded():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Inside this context a SIGTERM ends the process after `GRACE`, unless the context ends before.
+
+        Python's own handlers wait for the main thread, which may be in one long call. The bytes that the system's
+        handler writes for each signal do not.
+        """
+        receiver, sender = os.pipe()
+        os.set_blocking(sender, False)
+        ended = threading.Event()
+
+        def watch() -> None:
+            while signal.SIGTERM not in os.read(receiver, 1):
+                if ended.is_set():
+                    return
+            if not ended.wait(GRACE):
+                _say_what_was_cut()
+                os._exit(self.exit_code)
+
+        watcher = threading.Thread(target=watch, name="watch for SIGTERM", daemon=True)
+        before = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+        _watched.append(sender)
+        watcher.start()
+        try:
+            yield
+        finally:
+            _watched.remove(sender)
+            signal.set_wakeup_fd(before)
+            ended.set()
+            os.write(sender, b"\0")
+            watcher.join()
+            os.close(sender)
+            os.close(receiver)
+
+
+_watched: list[int] = []  # where the system's handler writes
+
+
+def _leave_to_parent() -> None:
+    """In a forked process: what comes there is not for its parent."""
+    if _watched:
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _say_what_was_cut() -> None:
+    """The last line on stderr, with the cursor that a live display may have hidden."""
+    text = (
+        f"A SIGTERM came {GRACE:.0f} s ago: what was under way is cut off, and whatever was finished is saved. "
+        "The same command goes on."
+    )
+    os.write(2, f"\n{chr(27) + '[?25h' if sys.stderr.isatty() else ''}{text}\n".encode())

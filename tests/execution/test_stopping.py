@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -79,6 +81,39 @@ def test_the_second_ctrl_c_ends_the_process_at_once() -> None:
         assert stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def run_alone(code: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, with 0.1 s from a SIGTERM to its end."""
+    start = "import hashlib, os, signal\nfrom lvm_bench.execution import stopping\nstopping.GRACE = 0.1\n"
+    return subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, timeout=60)
+
+
+# Each of them would take minutes; neither looks at the stop, and the first never comes back to Python's handlers.
+@pytest.mark.parametrize("work", ["hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)", "for _ in range(10**10): pass"])
+def test_a_process_ends_on_sigterm_whatever_it_computes(work: str) -> None:
+    ended = run_alone(
+        "import threading\n"
+        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        f"with stopping.Stop().signals():\n    {work}"
+    )
+    assert ended.returncode == RESUBMIT
+    assert "A SIGTERM came" in ended.stderr
+    assert "The same command goes on." in ended.stderr
+
+
+def test_what_ends_in_time_is_not_watched_any_more_and_a_child_is_not_taken_for_its_parent() -> None:
+    ended = run_alone(
+        "import threading\n"
+        "stop = stopping.Stop()\n"
+        "with stop.signals():\n"
+        "    if not os.fork():\n"
+        "        os._exit(signal.set_wakeup_fd(-1) != -1)\n"
+        "    _, status = os.wait()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print(status, threading.active_count(), signal.set_wakeup_fd(-1), stop.reason)"
+    )
+    assert (ended.returncode, ended.stdout) == (0, "0 1 -1 A SIGTERM came\n"), ended.stderr
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:
