@@ -86,7 +86,7 @@ def _missing(file: Path, archive: zipfile.ZipFile, name: str, key: str) -> UserE
         with archive.open(member) as stream:
             shapes[member.removesuffix(".npy")] = array_header(stream)[0]
     if not shapes:
-        return UserError(f"{file}: holds no array. Write it with numpy.savez(file, {name}=...).")
+        return UserError(f"{file}: has no array {name!r}, nor any other. Write it with numpy.savez(file, {name}=...).")
     likely = [other for other, shape in shapes.items() if (len(shape) > 1) == (key == "images")] or [*shapes]
     found = ", ".join(f"{other!r} {shape}" for other, shape in shapes.items())
     return UserError(

@@ -132,8 +132,14 @@ def test_own_images_are_shuffled_and_split_without_overlap() -> None:
 
 
 def test_own_images_that_are_too_few_to_split_are_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"'npz' has 5 images, too few .* at least 6, or .* test_path"):
+    with pytest.raises(UserError, match=r"'npz' has 5 images, too few .* some dozens of images, or .* test_path"):
         own_splits("npz", numbered(5), None)
+
+
+def test_images_that_are_too_few_to_validate_on_are_a_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=numbered(6).pixels)
+    with pytest.raises(UserError, match=r"'npz' has 5 training images, too few to split a sixth off as validation"):
+        load("npz", tmp_path, options={"path": "x.npz"})
 
 
 def test_digits_are_all_of_scikit_learns_once_with_rounded_pixels(tmp_path: Path) -> None:
@@ -259,3 +265,20 @@ def test_the_fingerprint_of_a_grid_knows_its_order(tmp_path: Path) -> None:
         prints.add(loaded.fingerprint)
         del DATASETS._entries["turned"]
     assert len(prints) == 2
+
+
+def test_labels_beyond_the_most_classes_are_refused_whatever_the_data_set(tmp_path: Path) -> None:
+    for largest in (9_999, 10_000):
+
+        @dataset("of ids")
+        def of_ids(root: Path, largest: int = largest) -> Splits:
+            """Two classes by name, and ten thousand outputs of whatever learns from them."""
+            images = Images(np.zeros((12, 1, 2, 2), np.uint8), np.array([0, largest] * 6))
+            return Splits(images, images)
+
+        if largest < 10_000:
+            assert load("of ids", tmp_path, options={}).train.labels is not None
+        else:
+            with pytest.raises(UserError, match=r"'of ids' has labels up to 10,000. Valid: indices of at most 10,000"):
+                load("of ids", tmp_path, options={})
+        del DATASETS._entries["of ids"]

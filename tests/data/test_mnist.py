@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from lvm_bench.data import mnist
+from lvm_bench.data.files import fetch, inventory
 from lvm_bench.data.images import load
 from lvm_bench.errors import UserError
+from lvm_bench.registry import DATASETS
 
 Release = Callable[[str, Sequence[bytes]], Path]
 
@@ -112,3 +115,37 @@ def test_real_mnist_files_have_the_md5_that_torchvision_expects(real: Callable[[
     folder = real("mnist") / "mnist/MNIST/raw"
     for name, md5 in MNIST.resources:
         assert hashlib.md5((folder / name).read_bytes()).hexdigest() == md5
+
+
+@pytest.mark.parametrize("between", ["-", "."])
+def test_unpacked_files_are_read_in_the_place_of_the_packed_ones(
+    release: Release, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    monkeypatch.setattr(mnist, "VALIDATION", 3)
+    packed = [idx(array) for array in arrays()]
+    root = release("mnist", packed)
+    reference = load("mnist", root, options={})
+    files = []
+    for file, content in zip(DATASETS["mnist"].info.files, packed, strict=True):
+        plain = gzip.decompress(content)
+        known = {"checksum": f"sha256:{hashlib.sha256(plain).hexdigest()}", "size": len(plain)}
+        unpacked = tuple(replace(each, **known) for each in file.unpacked)
+        files.append(replace(file, unpacked=unpacked))
+        (root / file.path).unlink()
+        name = Path(file.path).stem.replace("-idx", f"{between}idx")
+        (root / file.path).with_name(name).write_bytes(plain)
+    monkeypatch.setattr(DATASETS["mnist"], "info", replace(DATASETS["mnist"].info, files=tuple(files)))
+    assert load("mnist", root, options={}).fingerprint == reference.fingerprint
+    assert [row.state for row in inventory(root) if row.owner == "mnist"] == ["present"] * 4
+    fetch("mnist", root)  # nothing is left to download
+    broken = (root / files[0].path).with_name(f"train-images{between}idx3-ubyte")
+    broken.write_bytes(broken.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=rf"train-images{between}idx3-ubyte: its sha256 is .* Delete it and run"):
+        load("mnist", root, options={})
+
+
+def test_real_unpacked_mnist_has_the_declared_checksums(real: Callable[[str], Path]) -> None:
+    for file in mnist.MNIST:
+        plain = gzip.decompress((real("mnist") / file.path).read_bytes())
+        for unpacked in file.unpacked:
+            assert (unpacked.checksum, unpacked.size) == (f"sha256:{hashlib.sha256(plain).hexdigest()}", len(plain))

@@ -169,3 +169,110 @@ def test_real_cifar10_has_its_known_channel_means(real: Callable[[str], Path]) -
     np.testing.assert_allclose(some, [0.49139968, 0.48215841, 0.44653091], atol=0.01)  # 9,000 of 50,000 images
     assert split.test.labels is not None
     assert np.bincount(split.test.labels).tolist() == [1000] * 10
+
+
+D = np.dtype("datetime64[D]")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([7, 10**9, 9 * 10**12]),
+        np.array([-1, 0, 1], np.int8),
+        np.array([2**63, 2**63 + 1, 2**64 - 1], np.uint64),
+        np.array([1990, 2004, 2020], np.uint16),
+        np.array(["10", "9", "cat"]),
+        np.array([b"a", b"b", b"bb"]),
+        np.array(["2001-02-03", "2001-02-04", "2020-01-01"], D),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_labels_that_are_no_indices_become_their_ranks_and_it_is_told_once(
+    tmp_path: Path, values: np.ndarray, apart: bool
+) -> None:
+    ranks = np.arange(40) % 3
+    images = np.broadcast_to((10 * ranks)[:, None, None].astype(np.uint8), (40, 2, 4)).copy()
+    images[:, 0, 0] = np.arange(40)  # all are different
+    options = {}
+    if apart:  # the first class is in the test file alone
+        ranks[ranks == 0] = 1
+        ranks[30:] = np.arange(10) % 3
+        np.savez(tmp_path / "test.npz", images=images[30:], labels=values[ranks[30:]])
+        options = {"test_path": "test.npz"}
+    count = 30 if apart else 40
+    split = read(tmp_path, {"images": images[:count], "labels": values[ranks[:count]]}, **options)
+    for part in (split.train, split.validation, split.test):
+        assert part.labels is not None
+        assert part.labels.tolist() == ranks[part.pixels[:, 0, 0, 0]].tolist()
+    (note,) = split.notes
+    assert "array 'labels': the 3 distinct labels, from" in note
+    assert "became the classes 0 to 2 in sorted order" in note
+
+
+def test_labels_of_two_files_are_of_one_kind_and_large_numbers_stay_apart(tmp_path: Path) -> None:
+    test = {"images": pixels(9, 4, 4)}
+    np.savez(tmp_path / "test.npz", **test, labels=np.full(9, 2**53 + 1, np.uint64))  # type: ignore[arg-type]
+    train = {"images": pixels(40, 4, 4)[::-1], "labels": np.full(40, 2**53, np.int64)}
+    split = read(tmp_path, train, test_path="test.npz")
+    assert split.train.labels is not None
+    assert split.test.labels is not None
+    assert ({*split.train.labels}, {*split.test.labels}) == ({0}, {1})
+    np.savez(tmp_path / "test.npz", **test, labels=np.full(9, "a"))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"labels are int64 and <U1. Valid: integers, text or dates, of one kind"):
+        read(tmp_path, train, test_path="test.npz")
+
+
+@pytest.mark.parametrize("kind", [np.int64, str])
+def test_too_many_classes_are_a_sentence_that_names_the_labels(tmp_path: Path, kind: type) -> None:
+    labels = np.arange(10_001).astype(kind)
+    images = np.zeros((10_001, 1, 2), np.uint8)
+    with pytest.raises(UserError, match=r"array 'labels': labels have 10,001 distinct values.* 10,000 classes at most"):
+        read(tmp_path, {"images": images, "labels": labels})
+    assert read(tmp_path, {"images": images, "labels": labels % 10_000 if kind is np.int64 else labels.astype("U2")})
+
+
+def test_a_date_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    labels = np.full(9, "2001-02-03", D)
+    labels[3] = "NaT"
+    with pytest.raises(UserError, match="array 'labels': some labels are no date"):
+        read(tmp_path, {"images": pixels(9, 4, 4), "labels": labels})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.float32])
+def test_masks_are_black_and_white(tmp_path: Path, kind: type) -> None:
+    masks = pixels(30, 4, 4) % 2
+    split = read(tmp_path, {"images": masks.astype(kind)})
+    np.testing.assert_array_equal(in_order(split), np.array(sorted((255 * masks[:, None]).tolist())))
+    assert any("taken for masks" in note for note in split.notes) == (kind is np.uint8)
+
+
+def test_dark_images_stay_dark_beside_brighter_ones_or_black_ones(tmp_path: Path) -> None:
+    dark = pixels(30, 4, 4) % 2
+    np.savez(tmp_path / "test.npz", images=pixels(9, 4, 4))
+    assert read(tmp_path, {"images": dark}, test_path="test.npz").train.pixels.max() == 1
+    np.savez(tmp_path / "test.npz", images=np.zeros((9, 4, 4), np.uint8))
+    assert read(tmp_path, {"images": dark}, test_path="test.npz").train.pixels.max() == 255
+    assert read(tmp_path, {"images": 0 * dark}).train.pixels.max() == 0
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_that_rounding_took_out_of_the_range_are_clipped_with_a_word(tmp_path: Path, kind: type) -> None:
+    images = (pixels(30, 4, 4) / 255).astype(kind)
+    reference = read(tmp_path, {"images": images})
+    images[images == 1] = np.nextafter(kind(1), kind(2))
+    images[images == 0] = np.nextafter(kind(0), kind(-1))
+    split = read(tmp_path, {"images": images})
+    assert split.fingerprint == reference.fingerprint
+    assert any(
+        f"float pixels go from {float(images.min())} to {float(images.max())}: clipped" in n for n in split.notes
+    )
+    assert reference.notes == ()
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_an_array_of_objects_is_named_with_what_helps(tmp_path: Path, name: str) -> None:
+    arrays = {"images": pixels(9, 4, 4), "labels": np.zeros(9, int)}
+    with pytest.raises(UserError, match=rf"array '{name}': holds Python objects .*labels\.astype\(str\)"):
+        read(tmp_path, arrays | {name: np.array([None] * 9)})
+    assert read(tmp_path, arrays | {"other": np.array([None] * 9)})  # which nobody asked for

@@ -1,6 +1,7 @@
 """What a run shows: a live line on a terminal, plain lines elsewhere, and names that cannot be read as markup."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -70,3 +71,14 @@ def test_a_terminal_that_is_gone_stops_nothing(job: Job, terminal: bool) -> None
     lines.tick(job, Tick(2, 60, 0.5, 1234.5, {}))
     lines.failed("digits/x", "it broke")
     lines.done(job, 75.0)
+
+
+def test_how_data_were_read_is_told_once(job: Job) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    lines = Progress(console)
+    for seed in range(3):
+        lines.about_data(replace(job, seed=seed), "the labels became classes.")
+    lines.about_data(replace(job, dataset="other"), "the labels became classes.")
+    assert isinstance(console.file, io.StringIO)
+    told = "digits  the labels became classes.\nother  the labels became classes.\n"
+    assert console.file.getvalue() == told

@@ -389,3 +389,13 @@ def test_facts_are_those_of_a_runs_own_settings(lvm_bench: Call, tmp_path: Path)
         assert record["images_encoded"] == 100
         assert record["architecture"]["encoder"][-1] == f"FC {2 * l}"
         assert record["architecture"]["decoder"][-1] == "sigmoid"
+
+
+def test_too_few_images_are_named_at_the_start_with_the_number_needed(lvm_bench: Call) -> None:
+    result = lvm_bench(*VAE, "--set=test_images=5", '--set=metrics=["mse", "knn"]')
+    assert result.exit_code == 1
+    assert "The metrics compare 5 images of the test split" in result.stderr
+    assert "and need 6. Give 36 images or more" in result.stderr
+    assert "epoch" not in result.stderr
+    result = lvm_bench(*VAE, "--set=test_images=5", '--set=metrics=["mse"]')
+    assert result.exit_code == 0

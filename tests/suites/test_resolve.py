@@ -307,3 +307,14 @@ def test_the_example_of_own_images_is_a_data_set_as_it_stands(tmp_path: Path) ->
     assert {(job.dataset_base, job.options["path"], job.training.network) for job in jobs} == {
         ("npz", "mine.npz", "mnist")
     }
+
+
+def test_an_option_that_came_later_leaves_the_identity_of_runs_from_before_it(tmp_path: Path) -> None:
+    own = '[datasets.pics]\nbase = "folder"\npath = "pics"\nnetwork = "digits"\nlatent = 4\nlikelihood = "sse"\n'
+    options = []
+    for line in ("", 'background = "white"\nchannels = 3\n', "channels = 1\n"):
+        file = write(tmp_path)
+        file.write_text(f"{file.read_text()}\n{own}{line}")
+        options.append(resolve(file, "s", methods=("vae",), datasets=("pics",)).jobs[0].options)
+    assert options[0] == options[1] == {"path": "pics", "test_path": None, "size": 64, "crop": None}
+    assert options[2] == options[0] | {"channels": 1}
