@@ -20,7 +20,10 @@ def class_indices(parts: Sequence[np.ndarray], where: str) -> tuple[list[Int64[n
     kinds = {part.dtype.kind for part in parts}
     if not (kinds <= {*_INTEGERS} or (len(kinds) == 1 and kinds <= {*_OTHERS})):
         found = " and ".join(dict.fromkeys(str(part.dtype) for part in parts))
-        raise UserError(f"{where}: labels are {found}. Valid: integers, text or dates, of one kind in all files.")
+        raise UserError(
+            f"{where}: labels are {found}. Valid: integers, text or dates, of one kind in all files "
+            "(labels.astype(int), say)."
+        )
     if any(part.dtype.kind in "mM" and np.isnat(part).any() for part in parts):
         raise UserError(f"{where}: some labels are no date (NaT). Give every image a label.")
     # NumPy would join int64 and uint64 as float64, in which neighbours of large numbers are equal.
