@@ -21,10 +21,7 @@ SHORT = 12  # digits of a checksum that messages show
 
 
 def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
-    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`).
-
-    UserError where its metrics need more images.
-    """
+    """The data of a job, limited as its settings say, or as many images that show nothing (see `load`)."""
     stamp = None if made_up else _stamp(job, root)  # before the files are read, which may change meanwhile
     training = job.training
     data = load(
@@ -38,11 +35,10 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
     )
     if stamp:
         disk.write_text(_kept_fingerprint(stamp), data.fingerprint)
-    _check_enough(job, data)
     return data
 
 
-def _check_enough(job: Job, data: Data) -> None:
+def require_enough(job: Job, data: Data) -> None:
     """UserError, which says how many images are needed, where a metric has too few samples."""
     asked = {key for name, _ in wanted(job.evaluation.metrics) for key in inspect.signature(METRICS[name]).parameters}
     needed = max(FEWEST, job.evaluation.neighbours + 1 if "neighbours" in asked else 0)

@@ -13,7 +13,7 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, UserError
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
-from lvm_bench.execution.job_data import heldout_of, load_data
+from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
 from lvm_bench.modelling.contract import Spec
 from lvm_bench.registry import DATASETS, EXTRACTORS
 from lvm_bench.suites.job import Job
@@ -42,6 +42,7 @@ class Tasks:
             self._key, self._task, self._error = "", None, None  # frees the memory of the last one first
             try:
                 data = load_data(job, self.root)
+                require_enough(job, data)
                 for note in data.notes:
                     self.tell(job, note)
                 self._task = Task(data, extractor_of(job, data, self.root, self.device))

@@ -17,7 +17,7 @@ import torch
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation import features, score
 from lvm_bench.evaluation.stand_ins import Failing, StandIn, evidence
-from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.job_data import load_data, require_enough
 from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
@@ -56,6 +56,7 @@ def timed(action: Callable[[], object], device: str, again: bool = True) -> floa
 def space_of(job: Job, root: Path, device: str) -> Space:
     """What the runs of a job's data set share."""
     data, settings, begun = load_data(job, root, made_up=True), job.evaluation, time.perf_counter()
+    require_enough(job, data)
     if not score.needs_features(settings.metrics):
         return Space(data)
     few = replace(data, train=data.train.take(slice(1000)), test=data.test.take(slice(1)))
