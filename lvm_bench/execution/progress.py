@@ -112,8 +112,9 @@ class Progress:
             self.line(f"{job.dataset}  {text}")
 
     def waiting(self, count: int, whose: str) -> None:
-        """Nothing is left but what other runners are at work on."""
-        self._show_text("", f"{counted(count, 'run')} at work in other runners ({whose}): waiting")
+        """Nothing is left but what other runners are at work on: so many runs, or else controls alone."""
+        what = counted(count, "run") if count else "Only controls"
+        self._show_text("", f"{what} at work in other runners ({whose}): waiting")
         del self.texts[""]
 
     def stopped(self, reason: str, left: int, total: int) -> None:

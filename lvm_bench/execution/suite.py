@@ -16,11 +16,13 @@ from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import require_files, require_precision
 from lvm_bench.execution.worker import Hire, Work, Worker
 from lvm_bench.registry import METHODS, source_file
-from lvm_bench.runs.lease import Holder, holder
+from lvm_bench.runs.lease import Holder, holder, is_free
 from lvm_bench.runs.standing import FINISHED, Standing, State, folder_of, left, survey_all, surveyed
 from lvm_bench.suites.job import Job, Suite
 
 POLL = 2.0  # seconds between two looks at runs that others work on
+
+SOON = 0.1  # seconds after which a run is tried again that was just given back
 
 
 def run_suite(
@@ -106,10 +108,13 @@ def share(
         busy = [job for job, outcome in found if outcome == State.RUNNING]
         if stop():
             raise Stopped
+        # A lease may be released between the two looks: that run is not waited for, it is tried again.
+        held = [job for job in busy if not is_free(folder_of(job, results))]
+        if held:
+            whose = {_whose(holder(folder_of(job, results))) for job in held}
+            progress.waiting(sum(not job.is_control for job in held), ", ".join(sorted(whose)))
         if busy:
-            whose = {_whose(holder(folder_of(job, results))) for job in busy}
-            progress.waiting(len(busy), ", ".join(sorted(whose)))
-            stop.wait(POLL)
+            stop.wait(POLL if held else SOON)
         todo = busy
     return outcomes
 

@@ -1,11 +1,16 @@
-"""The right to work on a folder: a kernel lock between processes of one machine, a lease between machines."""
+"""Who works on a folder: a kernel lock among the processes of one machine, a lease for those of other machines.
+
+Host names and process numbers are for people: two machines, or two containers, may have the same.
+"""
 
 import errno
 import json
 import os
 import platform
+import secrets
 import threading
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +19,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lvm_bench import disk
+from lvm_bench import disk, process
 from lvm_bench.runs.layout import LEASE, LOCK
 
 TOUCH = 30.0  # seconds between two signs of life
 
-STALE = 600.0  # seconds without one after which another machine's lease is void
+STALE = 600.0  # seconds without one after which a lease is void
 
 CONFIRM = 90.0  # seconds for which a lease is watched before it is taken over: the clock may have jumped
+
+
+_SECRET = secrets.token_hex(16)
 
 
 class Lost(Exception):
@@ -38,15 +46,27 @@ class Lost(Exception):
 class Holder:
     """The process that holds a folder, from its lease."""
 
+    token: str  # of its process alone
     host: str
     machine: str  # changes when the machine is started anew
     pid: int
+    started: str  # tells a process from a later one of the same number
     doing: dict[str, Any]  # how far it is: epoch, epochs
 
     @property
     def is_near(self) -> bool:
-        """Whether it is of this machine, where the kernel's lock decides."""
-        return self.host == platform.node() or self.machine == _machine()
+        """Whether it is of this machine and sees the same processes, so that its number means the same here."""
+        return bool(self.machine) and self.machine == _machine()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.is_near and process.has_ended(self.pid, self.started)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is known to run."""
+        return self.is_near and bool(self.started) and process.started(self.pid) == self.started
 
 
 class Lease:
@@ -145,12 +165,14 @@ class Leases:
                 lease.release()
 
     def _lease(self, folder: Path) -> int | None:
-        """A new lease, in the place of one that is void; None while another machine's is valid."""
+        """A new lease, in the place of one that is void; None while that of another process is valid."""
         file, known = folder / LEASE, holder(folder)
-        if not (known and known.is_near) and not self._is_void(file):
+        # With the lock in hand, a lease of this very process is one that it could not delete.
+        is_left = known is not None and (known.is_dead or known.token == _token())
+        if not is_left and not self._is_void(file):
             return None
         # Two machines may judge it at once: only one can put its own there, and the other sees that it is not its own.
-        aside, beside = (file.with_name(f"{disk.TEMPORARY}{platform.node()}-{os.getpid()}-{n}") for n in ("old", "new"))
+        aside, beside = (file.with_name(f"{disk.TEMPORARY}{_token()}-{n}") for n in ("old", "new"))
         with suppress(FileNotFoundError):
             file.rename(aside)
             aside.unlink()
@@ -176,7 +198,7 @@ class Leases:
         self._seen[file] = (changed, since if before == changed else now)
         if before != changed or now - since < CONFIRM:
             return False
-        probe = file.with_name(f"{disk.TEMPORARY}{platform.node()}-{os.getpid()}-clock")
+        probe = file.with_name(f"{disk.TEMPORARY}{_token()}-clock")
         probe.touch()
         age = (probe.stat().st_mtime_ns - changed) / 1e9
         probe.unlink()
@@ -184,7 +206,9 @@ class Leases:
 
 
 def _sign(handle: int, doing: dict[str, Any]) -> None:
-    text = json.dumps({"host": platform.node(), "machine": _machine(), "pid": os.getpid(), "doing": doing})
+    pid = os.getpid()
+    who = {"token": _token(), "host": platform.node(), "machine": _machine(), "pid": pid}
+    text = json.dumps({**who, "started": process.started(pid), "doing": doing})
     os.pwrite(handle, f"{text:<1000}\n".encode(), 0)
 
 
@@ -216,35 +240,39 @@ def holder(folder: Path) -> Holder | None:
         pid = int(found["pid"])
         if not 0 < pid < 2**31:  # os.kill means something else by others
             return None
-        return Holder(str(found["host"]), str(found["machine"]), pid, dict(found["doing"]))
+        token, started = (str(found.get(name, "")) for name in ("token", "started"))
+        return Holder(token, str(found["host"]), str(found["machine"]), pid, started, dict(found["doing"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing says that somebody holds a folder."""
+    return not (folder / LEASE).exists()
 
 
 def is_alive(folder: Path) -> bool:
     """Whether somebody seems to work on a folder, judged without writing: for listings alone."""
     found = holder(folder)
-    if found is None:
+    if found is None or found.is_dead or found.is_running:
+        return found is not None and found.is_running
+    try:
+        changed = _changed(folder / LEASE)
+    except OSError:
         return False
-    if found.is_near:
-        return _runs(found.pid)
-    changed = _changed(folder / LEASE)
     return changed is not None and abs(time.time() - changed / 1e9) < STALE
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _token() -> str:
+    """What tells this process from every other on any machine; a forked one has its own."""
+    return f"{_SECRET}-{os.getpid()}"
 
 
 def _machine() -> str:
-    """The identity of this start of this machine, and of its container, if the system has one; else the host's name."""
-    file, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    if not file.is_file():
-        return platform.node()
-    return file.read_text().strip() + (f" {os.readlink(processes)}" if processes.is_symlink() else "")
+    """What tells one start of one machine from every other, and its containers; "" where the system does not say so."""
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    try:
+        return f"{boot.read_text().strip()} {os.readlink(processes)}"
+    except OSError:
+        # Without Linux's containers, the address of a network card tells machines apart.
+        return "" if Path("/proc").is_dir() else f"{uuid.getnode():x}"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lvm_bench import disk
+from lvm_bench import disk, process
 from lvm_bench.errors import StorageError
 from lvm_bench.runs.layout import LEASE, LOCK
-from lvm_bench.runs.lease import CONFIRM, STALE, Holder, Lease, Leases, Lost, _machine, holder, is_alive
+from lvm_bench.runs.lease import CONFIRM, STALE, Lease, Leases, Lost, _machine, holder, is_alive, is_free
 
 HOUR = 3600.0
 
@@ -42,10 +42,19 @@ def dead() -> int:
     return process.pid
 
 
-def lease(folder: Path, host: str, pid: int, age: float = 0.0, machine: str = "another start") -> Path:
+class Unshared(FileLock):
+    """A lock of which other machines learn nothing."""
+
+    def acquire(self, *arguments: object, **named: object) -> None: ...
+
+
+def lease(
+    folder: Path, host: str, pid: int, age: float = 0.0, machine: str = "another start", started: str = ""
+) -> Path:
     """The lease of some process, last touched `age` seconds ago."""
     file = folder / LEASE
-    file.write_text(json.dumps({"host": host, "machine": machine, "pid": pid, "doing": {"epoch": 3}}))
+    who = {"token": "another process", "host": host, "machine": machine, "pid": pid, "started": started}
+    file.write_text(json.dumps({**who, "doing": {"epoch": 3}}))
     touched = file.stat().st_mtime - age
     os.utime(file, (touched, touched))
     return file
@@ -116,21 +125,71 @@ def test_a_lease_says_who_and_how_far_and_is_signed_again_after_a_full_disk(
         held.progress(epoch=7, epochs=9)
         assert signed.wait(60)
         found = holder(tmp_path)
-        assert found == Holder(platform.node(), _machine(), os.getpid(), {"epoch": 7, "epochs": 9})
+        assert (found.host, found.pid, found.doing) == (platform.node(), os.getpid(), {"epoch": 7, "epochs": 9})
         assert found.is_near
+        assert found.is_running
         assert is_alive(tmp_path)
+        os.utime(tmp_path / LEASE, (1, 1))
+        assert is_alive(tmp_path), "a process that was suspended for days is still known to run"
     assert not fails
     assert holder(tmp_path) is None
+    assert is_free(tmp_path)
     assert not is_alive(tmp_path)
 
 
-@pytest.mark.parametrize(("host", "machine"), [(platform.node(), "before a reboot"), ("renamed", _machine())])
-def test_a_dead_process_of_this_machine_is_succeeded_at_once(
-    host: str, machine: str, tmp_path: Path, dead: int
-) -> None:
-    lease(tmp_path, host, dead, machine=machine)
+@pytest.mark.parametrize("host", [platform.node(), "renamed"])
+def test_a_dead_process_of_this_machine_is_succeeded_at_once(host: str, tmp_path: Path, dead: int) -> None:
+    lease(tmp_path, host, dead, machine=_machine())
     assert not is_alive(tmp_path)
     assert taken(Leases().take(tmp_path))
+
+
+def test_a_later_process_of_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
+    lease(tmp_path, platform.node(), os.getpid(), machine=_machine(), started="1")
+    assert not is_alive(tmp_path)
+    assert taken(Leases().take(tmp_path))
+
+
+def test_a_process_that_ended_and_was_not_reaped_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        started = process.started(child.pid)
+        assert started
+        assert not process.has_ended(child.pid, started)
+        child.communicate(b"\n")
+        assert process.has_ended(child.pid, started)
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert process.has_ended(child.pid, "")
+        assert process.started(child.pid) == ""
+
+
+@pytest.mark.parametrize("machine", ["another start", f"{_machine()} of another container", ""])
+@pytest.mark.parametrize(("age", "alive"), [(0.0, True), (3 * 24 * HOUR, False)])
+def test_equal_host_names_prove_nothing(
+    machine: str, age: float, alive: bool, tmp_path: Path, dead: int, clock: Clock
+) -> None:
+    """Neither a number that is free here nor one that is taken tells of a process elsewhere: the age decides."""
+    for pid in (dead, 1, os.getpid()):
+        lease(tmp_path, platform.node(), pid, age, machine)
+        assert is_alive(tmp_path) == alive
+        watching = Leases()
+        assert watching.take(tmp_path) is None
+        clock.now += CONFIRM + 1
+        assert taken(watching.take(tmp_path)) != alive
+
+
+def test_machines_of_one_host_name_whose_locks_are_local_do_not_steal_from_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    with Leases().take(tmp_path) as held, monkeypatch.context() as there:
+        there.setattr("lvm_bench.runs.lease.FileLock", Unshared)
+        there.setattr("lvm_bench.runs.lease._machine", lambda: "another start")
+        there.setattr("lvm_bench.runs.lease._SECRET", "another process")
+        other = Leases()
+        for _ in range(5):
+            assert other.take(tmp_path) is None
+            clock.now += HOUR
+        assert held.is_held()
 
 
 @pytest.mark.parametrize("age", [STALE + 60, HOUR, -HOUR])
@@ -197,14 +256,11 @@ def test_who_lost_a_lease_learns_it_and_leaves_the_others_files(tmp_path: Path) 
 def test_another_machine_that_looks_leaves_the_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where kernels do not share locks: without that file a third process would think the folder free."""
 
-    class Unshared(FileLock):
-        def acquire(self, *arguments: object, **named: object) -> None: ...
-
     with Leases().take(tmp_path):
         with monkeypatch.context() as there:
             there.setattr("lvm_bench.runs.lease.FileLock", Unshared)
             there.setattr("lvm_bench.runs.lease._machine", lambda: "another start")
-            there.setattr("platform.node", lambda: "elsewhere")
+            there.setattr("lvm_bench.runs.lease._SECRET", "another process")
             assert Leases().take(tmp_path) is None
         assert Leases().take(tmp_path) is None
 
@@ -267,7 +323,7 @@ def test_what_a_living_holder_is_writing_is_left_alone(tmp_path: Path) -> None:
 def test_tidy_deletes_what_the_dead_left_and_nothing_of_the_living(tmp_path: Path, dead: int) -> None:
     for names in ((LOCK,), (LOCK, LEASE), (LEASE,)):
         (tmp_path / LOCK).touch()
-        lease(tmp_path, platform.node(), dead)
+        lease(tmp_path, platform.node(), dead, machine=_machine())
         for other in {LOCK, LEASE} - {*names}:
             (tmp_path / other).unlink()
         Leases().tidy(tmp_path)
