@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--extractor", help="Feature space of the distances between images: inception or classifier.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
-@click.option("--time-budget", metavar="TIME", help="Stop before this time is over, such as 3h55m, with exit code 75.")
+@click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75.")
 @click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more.")
 @click.option(
     "--resample", type=click.IntRange(min=0, max=1000), default=0, metavar="R",
@@ -112,14 +113,15 @@ def run(
     """Train and measure every run of a suite; the same command again goes on where it stopped.
 
     Exit codes: 0 all runs are done, 1 some failed (with --dry-run: would fail), 2 a mistake in the command, 75 stopped
-    by --time-budget or a SIGTERM with everything saved (give the same command again), 130 stopped by Ctrl-C likewise.
+    with everything saved (give the same command again) by --time-budget, SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP, 130
+    stopped by Ctrl-C likewise.
 
     \b
     Example:
       lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
     """
     from lvm_bench.data.files import data_root
-    from lvm_bench.execution.stopping import Stop, seconds_of
+    from lvm_bench.execution.stopping import Stop, seconds_left
     from lvm_bench.suites import bench_toml
     from lvm_bench.suites.resolve import resolve
 
@@ -127,22 +129,23 @@ def run(
         raise UserError(
             f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
         )
-    stop = Stop(None if time_budget is None else seconds_of(time_budget))
-    chosen = resolve(
-        bench_toml.config_file(config),
-        suite,
-        methods=methods,
-        datasets=datasets,
-        seeds=seeds,
-        plugins=plugins,
-        extractor=extractor,
-        settings=settings,
-    )
-    click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
-    from lvm_bench.execution.command import Options, dry_run, run_suite
+    stop = Stop(None if time_budget is None else seconds_left(time_budget))
+    with nullcontext() if is_dry else stop.signals():  # from here on: importing torch takes seconds
+        chosen = resolve(
+            bench_toml.config_file(config),
+            suite,
+            methods=methods,
+            datasets=datasets,
+            seeds=seeds,
+            plugins=plugins,
+            extractor=extractor,
+            settings=settings,
+        )
+        click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
+        from lvm_bench.execution.command import Options, dry_run, run_suite
 
-    given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
-    sys.exit(dry_run(chosen, given) if is_dry else run_suite(chosen, given, stop))
+        given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
+        sys.exit(dry_run(chosen, given) if is_dry else run_suite(chosen, given, stop))
 
 
 @main.command()

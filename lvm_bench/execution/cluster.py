@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.execution.progress import Progress
-from lvm_bench.execution.stopping import Stop
+from lvm_bench.execution.stopping import ASKING, Stop
 from lvm_bench.runs.standing import State
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import of_error
@@ -350,12 +350,12 @@ def _trouble(job: Job, cause: BaseException) -> BaseException:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """Processes that are started meanwhile never get a SIGTERM: one to all of a job's processes is for the command.
+    """Processes that are started meanwhile get no signal that asks the command to stop: a scheduler sends it to all.
 
     Ray takes the command's own SIGTERM for itself; it is given back.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     try:
         yield
     finally:

@@ -49,8 +49,7 @@ def dry_run(chosen: Suite, given: Options) -> int:
 def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     """Run what is left of a suite: here, in several processes, or on a cluster. 1 where a run failed."""
     try:
-        with stop.signals():
-            failed = _run(chosen, given, stop)
+        failed = _run(chosen, given, stop)
     except Stopped:
         return stop.exit_code
     if failed:

@@ -25,6 +25,7 @@ from lvm_bench.evaluation.score import Scores, evaluate, keep_for_later, seconds
 from lvm_bench.execution.failure import cause
 from lvm_bench.execution.progress import Listener
 from lvm_bench.execution.provenance import architecture, describe
+from lvm_bench.execution.stopping import breakable
 from lvm_bench.execution.task import Task, facts_of, spec_of
 from lvm_bench.modelling.contract import Method, Spec, resident
 from lvm_bench.registry import METHODS, METRICS, metric_of
@@ -91,7 +92,8 @@ class RunAtWork:
 
     def begin(self) -> Task:
         """The data of the job, and the record of a run that has begun."""
-        task = self.context.task(self.job)
+        with breakable(self.context.stop):
+            task = self.context.task(self.job)
         before = self.record.get("fingerprint", task.data.fingerprint)
         if before != task.data.fingerprint and self.record["files"]:
             raise OtherData(
@@ -165,7 +167,8 @@ class RunAtWork:
             seed = derive(job.seed, "resample", len(made) + 1)
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, context.device)
             causes = disk.digest([identity, seed])
-            made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, context.stop, drawn_alone=True))
+            with breakable(context.stop):
+                made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, context.stop, drawn_alone=True))
             disk.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": made})
             (self.folder / REDRAWING).unlink(missing_ok=True)
 
@@ -217,7 +220,8 @@ class RunAtWork:
         say, file = partial(self.progress.notice, self.job), self.folder / PARTIAL
         identity = scores_identity(self.record)
         before = seconds_before(file, identity)
-        scores = evaluate(evidence, file, identity, say, self.context.stop)
+        with breakable(self.context.stop):
+            scores = evaluate(evidence, file, identity, say, self.context.stop)
         self.record["seconds_evaluation"] = round(before + time.perf_counter() - started, 3)
         return scores
 

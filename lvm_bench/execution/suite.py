@@ -106,7 +106,7 @@ def share(
         found = list(work(todo))
         outcomes |= {job.name: outcome for job, outcome in found}
         busy = [job for job, outcome in found if outcome == State.RUNNING]
-        if stop():
+        if busy and stop():
             raise Stopped
         # A lease may be released between the two looks: that run is not waited for, it is tried again.
         held = [job for job in busy if not is_free(folder_of(job, results))]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvm_bench.errors import UserError
-from lvm_bench.execution.stopping import INTERRUPTED, RESUBMIT, Stop, seconds_of
+from lvm_bench import process
+from lvm_bench.errors import Stopped, UserError
+from lvm_bench.execution.stopping import ASKING, INTERRUPTED, RESUBMIT, ROOM, Stop, breakable, seconds_left, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -63,15 +65,76 @@ def test_waiting_ends_with_the_budget() -> None:
     Stop(0).wait(1e6)
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, RESUBMIT), (signal.SIGINT, INTERRUPTED)])
-def test_a_signal_asks_to_stop_and_the_handlers_of_before_come_back(number: int, exit_code: int) -> None:
-    before = [signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)]
-    stop = Stop()
+def test_the_budget_began_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a child: its parent waited before, and an import is part of the budget."""
+    told = "from lvm_bench import process; print(process.seconds())"
+    begun = time.monotonic()
+    child = subprocess.run([sys.executable, "-c", f"sum(range(10**6)); {told}"], capture_output=True, check=True)
+    assert 0 < float(child.stdout) <= time.monotonic() - begun + 0.02  # of a clock with ticks of 10 ms
+    monkeypatch.setattr(process, "seconds", lambda: 100.0)
+    assert seconds_left("5m") == 200 - ROOM
+
+
+def test_as_much_is_left_of_the_budget_as_the_longest_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    stop = Stop(100)
+    for now, ends in ((60.0, False), (61.0, False), (71.0, False), (89.9, True)):  # noqa: B007  (the clock)
+        assert stop() == ends
+    stop = Stop(100)
+    now = 90.0
+    stop()
+    with stop.breakable():  # what needs no room: it ends at once
+        now = 150.0
+    now = 189.8
+    assert not stop()
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [*((kind, RESUBMIT) for kind in ASKING), (signal.SIGINT, INTERRUPTED)]
+)
+def test_a_signal_asks_to_stop_and_the_handlers_of_before_come_back(number: signal.Signals, exit_code: int) -> None:
+    kinds = [*ASKING, signal.SIGINT, signal.SIGALRM]
+    before = [signal.getsignal(kind) for kind in kinds]
+    stop = Stop(1e6)
     with stop.signals():
         os.kill(os.getpid(), number)
         assert stop()
     assert stop.exit_code == exit_code
-    assert [signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)] == before
+    assert stop.reason in ("Ctrl-C was pressed", f"A {number.name} came")
+    assert [signal.getsignal(kind) for kind in kinds] == before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_under_nohup_a_hangup_is_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stop.signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(None, signal.SIGTERM), (None, signal.SIGINT), (0.01, None)])
+def test_what_saves_nothing_is_left_at_once(seconds: float | None, number: int | None) -> None:
+    stop = Stop(seconds)
+
+    def work() -> None:
+        with breakable(stop):
+            os.kill(os.getpid(), number) if number else signal.pause()
+            pytest.fail("was not left")
+
+    with stop.signals(), pytest.raises(Stopped):
+        work()
+    with pytest.raises(Stopped), breakable(stop):
+        pytest.fail("was begun though a stop was asked for")
+    with breakable(lambda: True):
+        pass
 
 
 def test_the_second_ctrl_c_ends_the_process_at_once() -> None:

@@ -5,8 +5,10 @@ import json
 import os
 import platform
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from made import change
 
 from lvm_bench import disk
 from lvm_bench.errors import DeviceError
+from lvm_bench.execution import run
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.suite import run_suite
@@ -27,6 +30,7 @@ from lvm_bench.runs.standing import State, folder_of
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job, RunningSettings
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.training import loop
 
 Call = Callable[..., Result]
 RUN = (
@@ -229,6 +233,27 @@ def test_a_spent_time_budget_is_exit_code_75_and_says_what_is_left(lvm_bench: Ca
     result = lvm_bench(*RUN, "--methods", "vae", "--methods", "ae", "--results", finished, "--time-budget", "0s")
     assert result.exit_code == 75
     assert "The time budget is spent: everything is saved, 1 of 2 runs left." in result.stderr
+
+
+@pytest.mark.parametrize(("where", "saved"), [(loop, "step"), (run, "evaluate")], ids=["training", "metrics"])
+def test_a_schedulers_signal_saves_and_is_exit_code_75(
+    where: ModuleType, saved: str, lvm_bench: Call, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the step at which it comes; in the middle of the metrics, which are not waited for."""
+    original = getattr(where, saved)
+
+    def asked(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return original(*arguments)
+
+    with monkeypatch.context() as there:
+        there.setattr(where, saved, asked)
+        result = lvm_bench(*VAE)
+    assert result.exit_code == 75
+    assert "A SIGUSR1 came: everything is saved, 1 of 1 run left." in result.stderr
+    assert (folder(tmp_path / "results") / "resume.safetensors").exists() == (where == loop)
+    assert lvm_bench(*VAE).exit_code == 0
+    assert contents(tmp_path / "results") == contents(finished)
 
 
 @pytest.mark.parametrize("budget", ["", "soon", "3", "-1h", "1.5h", "5m3h", "9" * 30 + "s"])
