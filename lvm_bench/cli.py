@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lvm_bench import __version__
+from lvm_bench import __version__, output
 from lvm_bench.errors import RunError, UserError, did_you_mean
 from lvm_bench.text import columns, counted, printable
 
@@ -33,6 +33,11 @@ class Group(click.Group):
     """A group whose commands are Commands."""
 
     command_class = Command
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        """The whole command."""
+        with output.guarded():
+            return super().main(*arguments, **named)
 
 
 Group.group_class = Group
