@@ -1,7 +1,9 @@
 """The progress of a suite on stderr: one live line on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
@@ -29,6 +31,27 @@ class Listener(Protocol):
     def about_data(self, job: Job, text: str) -> None: ...
 
 
+@dataclass
+class Pace:
+    """How far a run was when its first step was told, how far it is, and when."""
+
+    begun: float
+    first: float
+    share: float = 0.0
+    seen: float = 0.0
+    measured_since: float | None = None
+
+    @property
+    def training(self) -> float:
+        """Seconds that its whole training takes at this pace; NaN where there is no pace yet."""
+        return (self.seen - self.begun) / (self.share - self.first) if self.share > self.first else math.nan
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left of its training."""
+        return self.training * (1 - self.share)
+
+
 class Progress:
     """Lines about a suite: the run at work with its pace and time left, and what became of each run."""
 
@@ -38,7 +61,8 @@ class Progress:
         self.begun = time.monotonic()
         self.texts: dict[str, str] = {}  # of the runs at work
         self.printed: dict[str, float] = {}
-        self.shares: dict[str, tuple[float, float, float]] = {}  # when a run was first seen, how far then, how far now
+        self.paces: dict[str, Pace] = {}  # of the runs at work
+        self.costs: list[tuple[float, float]] = []  # seconds of training and of measuring, of each finished run
         self.reasons: dict[str, str] = {}  # of failures that were told, each with the name of its first run
         self.told: set[tuple[str, str]] = set()  # data sets, each with what was told of it
         self.todo = self.controls = self.finished = 0
@@ -67,24 +91,26 @@ class Progress:
 
     def tick(self, job: Job, tick: Tick) -> None:
         """Show how training is going."""
-        now = time.monotonic()
-        begun, first, _ = self.shares.get(job.name, (now, tick.share, tick.share))
-        self.shares[job.name] = (begun, first, tick.share)
+        pace = self.paces.setdefault(job.name, Pace(time.monotonic(), tick.share))
+        pace.share, pace.seen = tick.share, time.monotonic()
         means = "  ".join(f"{name} {value:.4g}" for name, value in tick.means.items())
         text = f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s"
-        if tick.share > first:
-            run_left = (now - begun) * (1 - tick.share) / (tick.share - first)
-            runs = self.finished + sum(share - before for _, before, share in self.shares.values())
-            suite_left = (now - self.begun) * max(self.todo - runs, 0) / runs
-            text += f"  left: run {clock(run_left)}, suite {clock(suite_left)}"
+        if tick.share > pace.first:
+            text += f"  left: run {clock(pace.left)}, suite {clock(self._left(pace))}"
         self._show(job, text)
 
     def scoring(self, job: Job) -> None:
         """Show that a trained model is being measured."""
+        if job.name in self.paces:
+            self.paces[job.name].measured_since = time.monotonic()
         self._show(job, f"{job.name}  measuring")
 
     def done(self, job: Job, seconds: float) -> None:
         """A run is finished."""
+        pace = self.paces.get(job.name)
+        if not job.is_control:
+            since = pace.measured_since if pace and pace.share > pace.first else None
+            self.costs.append((pace.training, time.monotonic() - since) if pace and since else (0.0, seconds))
         self._ended(job, f"done in {clock(seconds)}")
 
     def declined(self, job: Job, reason: str) -> None:
@@ -122,6 +148,18 @@ class Progress:
         self.live.stop()
         self.line(f"{reason}: everything is saved, {left} of {counted(total, 'run')} left. The same command goes on.")
 
+    def _left(self, pace: "Pace") -> float:
+        """Seconds that the suite will take, by the runs that are finished, else by the pace of this one.
+
+        What is done once, before the first step of the first run, is no part of it.
+        """
+        training, measuring = pace.training, 0.0
+        if self.costs:
+            training, measuring = (sum(costs) / len(costs) for costs in zip(*self.costs, strict=True))
+        at_work = sum((0.0 if math.isnan(each.left) else each.left) + measuring for each in self.paces.values())
+        waiting = max(self.todo - self.finished - len(self.paces), 0)
+        return (at_work + waiting * (training + measuring)) / len(self.paces)
+
     def _ended(self, job: Job, how: str) -> None:
         self._forget(job.name)
         if not job.is_control:
@@ -130,7 +168,7 @@ class Progress:
 
     def _forget(self, name: str) -> None:
         self.texts.pop(name, None)
-        self.shares.pop(name, None)
+        self.paces.pop(name, None)
 
     def _show(self, job: Job, text: str) -> None:
         self._show_text(job.name, text)

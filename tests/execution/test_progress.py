@@ -1,6 +1,7 @@
 """What a run shows: a live line on a terminal, plain lines elsewhere, and names that cannot be read as markup."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,40 @@ def test_a_terminal_gets_a_live_line_that_is_erased(job: Job) -> None:
     text = shown(job, terminal=True)
     assert "measuring" in text
     assert "\x1b[2K" in text
+
+
+@pytest.mark.parametrize("start", [0.0, 60.0])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_time_left_leaves_out_what_is_done_once(
+    start: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of 8 s of training and 2 s of measuring, after a minute of reading data."""
+    jobs = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae", "aae"), seeds=(0, 1, 2)).jobs
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
+    console = Console(file=io.StringIO(), width=200)
+    lines = Progress(console)
+    lines.start(len(jobs), 0, len(jobs))
+    now += start
+    for begun in range(0, len(jobs), at_once):
+        together = jobs[begun : begun + at_once]
+        for share in (0.25, 0.5, 0.75, 1.0):
+            now += 2.0
+            for job in together:
+                lines.tick(job, Tick(1, 4, share, 1.0, {}))
+        for job in together:
+            lines.scoring(job)
+        now += 2.0
+        for job in together:
+            lines.done(job, 10.0)
+    told = [re.search(r"run (\d+)s, suite (\d+)s", line) for line in console.file.getvalue().splitlines()]
+    left = [tuple(map(int, found.groups())) for found in told if found]
+    rounds = len(jobs) // at_once
+    expected = [(2 * n, 10 * after + 2 * n + 2) for after in reversed(range(rounds)) for n in (2, 1, 0)]
+    assert left[-1] == expected[-1]
+    assert left[4 * at_once - 1 :: at_once] == expected[3:]
+    assert all(0.5 < mine[1] / true[1] < 2 for mine, true in zip(left[2::at_once], expected[:2], strict=False))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
