@@ -146,6 +146,7 @@ def index(file: Path) -> list[Entry]:
 @lru_cache(maxsize=1000)
 def _index(file: Path, source: str) -> list[Entry]:
     tree = _parsed(file, source)
+    _check_named(file, tree)
     entries: list[Entry] = []
     for node, call in _decorated(tree):
         kind, name = _decorator(call), call.args[0].value  # type: ignore[attr-defined]
@@ -184,6 +185,25 @@ def _decorated(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | ast.FunctionDe
                     first = call.args[0]
                     if not is_foreign and isinstance(first, ast.Constant) and isinstance(first.value, str):
                         yield node, call
+
+
+def _check_named(file: Path, tree: ast.Module) -> None:
+    """UserError where a decorator of this package's has no name for what it registers: `@method`, `@method()`."""
+    imported = {
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == __package__
+        for alias in node.names
+        if alias.asname in (None, alias.name)
+    }
+    for node in tree.body:
+        for found in node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else ():
+            name, given = (found.func, found.args) if isinstance(found, ast.Call) else (found, [])
+            if isinstance(name, ast.Name) and name.id in {*REGISTRIES} & imported and not given:
+                raise UserError(
+                    f"{file}, line {found.lineno}: @{name.id} has no name. Write the name first, as in "
+                    f'@{name.id}("mine"): it is how commands, tables and bench.toml call it.'
+                )
 
 
 def _decorator(call: ast.Call) -> str:

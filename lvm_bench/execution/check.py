@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from lvm_bench import registry
 from lvm_bench.data.images import Data
 from lvm_bench.errors import Stopped, UserError
 from lvm_bench.execution import check_kinds as kinds
+from lvm_bench.execution.check_device import Watch
 from lvm_bench.execution.check_kinds import require
 from lvm_bench.execution.job_data import load_data
 from lvm_bench.execution.task import spec_of
@@ -27,6 +29,7 @@ from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions, of_plugin
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.text import counted
 from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
 from lvm_bench.training.checkpoint import Checkpoints
@@ -58,10 +61,25 @@ class Case:
     def batch(self) -> Tensor:
         return to_float(self.images()[: self.spec.batch_size], self.spec.value_range)
 
+    @property
+    def file(self) -> Path:
+        """Where the method is written."""
+        return Path(registry.source_file(self.cls)).resolve()
+
+    def place(self, name: str = "") -> str:
+        """`file, line n`: where the class, or one of its functions, is written; of one that it inherits, the class."""
+        function = inspect.unwrap(vars(self.cls)[name]) if name in vars(self.cls) else None
+        line = function.__code__.co_firstlineno if function else inspect.getsourcelines(self.cls)[1]
+        return f"{self.file}, line {line}"
+
+    def built(self) -> Method:
+        """A new instance."""
+        settings = self.job.training
+        return build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+
     def fresh(self) -> Method:
         """A new instance, ready for its first batch as in training."""
-        settings = self.job.training
-        method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+        method = self.built()
         epoch = Epoch(0, self.images(), self.spec.value_range, generator(0, "check"))
         with torch.no_grad():
             method.start_epoch(epoch)
@@ -70,8 +88,7 @@ class Case:
 
     def trained(self, checkpoints: Checkpoints | None = None, stop: Callable[[], bool] = lambda: False) -> Trained:
         """The method after the real loop's training of a few epochs."""
-        settings = self.job.training
-        method = build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+        method, settings = self.built(), self.job.training
         validation = resident(self.data.validation.pixels)
         result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
         method.finish(encode(method, self.images()))
@@ -105,24 +122,99 @@ def hyper_parameters_are_keyword_only(case: Case) -> None:
     )
 
 
+def is_built(case: Case) -> None:
+    """It can be built: `__init__` hands the networks on, and needs nothing but them and its hyper-parameters."""
+    try:
+        method = case.built()
+    except (AttributeError, TypeError) as error:
+        require(not _forgets_super(case, error), f"{case.place('__init__')}: {_SUPER}")
+        raise
+    require(isinstance(getattr(method, "encoder", None), Module), f"{case.place('__init__')}: {_SUPER}")
+    case.fresh()
+
+
+_SUPER = "__init__ does not call super().__init__(*nets) before it sets anything: make that its first line"
+
+
+def _forgets_super(case: Case, error: Exception) -> bool:
+    """Whether an error is torch's, of a module whose `__init__` was not called."""
+    of_torch = ("Module.__init__()", "'_parameters'", "'_modules'", "'_buffers'")
+    return case.cls.__init__ is not Method.__init__ and any(word in str(error) for word in of_torch)
+
+
 def losses_are_finite_scalars(case: Case) -> None:
     """`losses` returns named finite scalars, `loss` and what `monitor` names among them."""
+    at = case.place("losses")
+    require(case.cls.losses is not Method.losses, f"{at}: {case.cls.__name__} must define losses(x)")
     losses = case.fresh().losses(case.batch())
-    require(isinstance(losses, dict), f"losses(x) returned {type(losses).__name__}, not a dict")
+    require(isinstance(losses, dict), f"{at}: losses(x) returned {type(losses).__name__}, not a dict")
     for name in ("loss", case.cls.monitor):
-        require(name in losses, f"losses(x) has no entry {name!r}; it has {', '.join(losses)}")
+        require(name in losses, f"{at}: losses(x) has no entry {name!r}; it has {', '.join(map(str, losses))}")
     for name, value in losses.items():
-        require(isinstance(value, Tensor) and value.numel() == 1, f"losses(x)[{name!r}] is not a scalar tensor")
-        require(bool(torch.isfinite(value)), f"losses(x)[{name!r}] is {float(value.detach())} on the first batch")
+        require(isinstance(value, Tensor) and value.numel() == 1, f"{at}: losses(x)[{name!r}] is not a scalar tensor")
+        require(bool(torch.isfinite(value)), f"{at}: losses(x)[{name!r}] is {float(value.detach())} on the first batch")
+
+
+def follows_its_device(case: Case) -> None:
+    """Every tensor follows the device of the method: it would run on a GPU as it does here."""
+    method, x = case.built(), case.batch()
+    epoch = Epoch(0, case.images(), case.spec.value_range, generator(0, "check"))
+    with Watch(method, case.file) as watch:
+        with torch.no_grad():
+            method.start_epoch(epoch)
+            method.start_step(0)
+        losses = [method.losses(x)]
+        if method.adversary is not None:
+            losses.append(method.adversary_losses(x))
+        with torch.no_grad():
+            method.eval()
+            method.decode(method.encode(x))
+            if not method.cannot_sample:
+                method.decode(method.prior(7))
+    require(not watch.faults, "; ".join(f"{line}: {text}" for line, text in watch.faults.items()))
 
 
 def loss_reaches_encoder_and_decoder(case: Case) -> None:
-    """The gradient of `loss` reaches the encoder and the decoder."""
-    method = case.fresh()
+    """The gradient of `loss` reaches the encoder, all of its outputs, and the decoder; it is finite."""
+    method, at = case.fresh(), case.place("losses")
+    outputs: list[Tensor] = []
+
+    def keep(_: Module, __: Any, output: Tensor) -> None:
+        output.retain_grad()
+        outputs.append(output)
+
+    method.encoder.register_forward_hook(keep)
     method.losses(case.batch())["loss"].backward()
     for part in ("encoder", "decoder"):
-        reached = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in getattr(method, part).parameters()]
-        require(any(reached), f"the gradient of losses(x)['loss'] does not reach self.{part}")
+        gradients = [p.grad for p in getattr(method, part).parameters() if p.grad is not None]
+        finite = all(bool(grad.isfinite().all()) for grad in gradients)
+        require(finite, f"{at}: the gradient of losses(x)['loss'] at self.{part} is not finite on the first batch")
+        reached = any(bool((grad != 0).any()) for grad in gradients)
+        require(reached, f"{at}: the gradient of losses(x)['loss'] does not reach self.{part}")
+    if case.cls.heads == 2:
+        gradients = [output.grad for output in outputs if output.grad is not None]
+        for half, (name, what) in enumerate((("means", "first"), ("log-variances", "second"))):
+            reached = any(bool((grad.chunk(2, dim=1)[half] != 0).any()) for grad in gradients)
+            require(
+                reached,
+                f"{at}: heads = 2, but the gradient of losses(x)['loss'] does not reach the {what} half of the "
+                f"encoder's outputs, the {name}, so that nothing trains them: use them in losses(x), or set heads = 1",
+            )
+
+
+def encodes_the_mean(case: Case) -> None:
+    """With `heads = 2`, encode gives the mean of `posterior`, with which the scores compare."""
+    if case.cls.heads != 2:
+        return
+    method, x = case.fresh().eval(), case.batch()
+    with torch.no_grad():
+        z, (mu, _) = method.encode(x), method.posterior(x)
+    at = case.place("encode" if "encode" in vars(case.cls) else "posterior")
+    require(
+        torch.allclose(z, mu, rtol=1e-4, atol=1e-5),
+        f"{at}: encode(x) is not the mean of posterior(x): they differ by up to {float((z - mu).abs().max()):.3g}. "
+        "Return posterior(x)[0], or override posterior to match",
+    )
 
 
 def shapes_and_ranges(case: Case) -> None:
@@ -244,9 +336,12 @@ def weights_are_the_whole_model(case: Case) -> None:
 CHECKS: tuple[Callable[[Case], None], ...] = (
     has_a_description,
     hyper_parameters_are_keyword_only,
+    is_built,
     losses_are_finite_scalars,
-    loss_reaches_encoder_and_decoder,
+    follows_its_device,
     shapes_and_ranges,
+    loss_reaches_encoder_and_decoder,
+    encodes_the_mean,
     target_is_that_of_the_prior,
     draws_from_its_generator,
     evaluation_changes_nothing,
@@ -256,10 +351,28 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     weights_are_the_whole_model,
 )
 
+_RUNS = (losses_are_finite_scalars, shapes_and_ranges)
+
+# A check says nothing true where one of these has failed.
+NEEDS: dict[Callable[[Case], None], tuple[Callable[[Case], None], ...]] = {
+    losses_are_finite_scalars: (is_built,),
+    follows_its_device: _RUNS,
+    shapes_and_ranges: (is_built,),
+    loss_reaches_encoder_and_decoder: _RUNS,
+    encodes_the_mean: (shapes_and_ranges,),
+    target_is_that_of_the_prior: (shapes_and_ranges,),
+    draws_from_its_generator: _RUNS,
+    evaluation_changes_nothing: _RUNS,
+    training_helps: (loss_reaches_encoder_and_decoder,),
+    same_seed_same_bits: (loss_reaches_encoder_and_decoder, draws_from_its_generator),
+    goes_on_bit_for_bit: (same_seed_same_bits,),
+    weights_are_the_whole_model: (same_seed_same_bits,),
+}
+
 
 def verdict(check: Callable[[Case], None], case: Case) -> str | None:
     """None when the check passes, else why not, with file and line when the method's own code raised."""
-    return kinds.problem(lambda: check(case), Path(registry.source_file(case.cls)))
+    return kinds.problem(lambda: check(case), case.file)
 
 
 def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
@@ -275,7 +388,7 @@ def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
         extensions(PACKAGED, plugins)  # refuses names that are taken
         for entry in entries:
             failures += _check_method(entry.name, plugins, say) if entry.kind == "method" else kinds.check(entry, say)
-    say(f"{failures} checks failed." if failures else "The contract holds.")
+    say(f"{counted(failures, 'check')} failed." if failures else "The contract holds.")
     return 1 if failures else 0
 
 
@@ -286,4 +399,4 @@ def _check_method(name: str, plugins: tuple[Path, ...], say: Callable[[str], Non
     if reason:
         say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
         return 0
-    return kinds.failures(name, CHECKS, lambda check: verdict(check, made), say)
+    return kinds.tell(name, CHECKS, lambda each: verdict(each, made), say, NEEDS)

@@ -1,7 +1,7 @@
 """The contracts of networks, data sets, metrics and extractors as tests on small data, behind `lvm-bench check`."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -26,7 +26,7 @@ from lvm_bench.registry import DATASETS, EXTRACTORS, METRICS, Entry
 from lvm_bench.seeding import generator
 from lvm_bench.suites.discover import keyword_only
 from lvm_bench.suites.job import EvaluationSettings
-from lvm_bench.text import of_error
+from lvm_bench.text import counted, of_error
 
 SHAPES = ((1, 8, 8), (1, 32, 32), (3, 32, 32), (3, 64, 64), (1, 64, 64), (1, 28, 28))  # the first are those of digits
 
@@ -35,6 +35,9 @@ LATENT = 4
 WIDTH = 0.25  # of networks, so that large ones are drawn in a second
 
 FEW = 64  # images
+
+
+Check = Callable[[Any], None]
 
 
 class Broken(Exception):
@@ -64,31 +67,45 @@ def problem(check: Callable[[], None], file: Path) -> str | None:
     return None
 
 
-def failures(
-    name: str, checks: Iterable[Callable[..., None]], tried: Callable[..., str | None], say: Callable[[str], None]
-) -> int:
-    """The number of checks that fail. Each is told by its first line of words, a problem that several share once."""
-    found: list[str] = []
-    for check in checks:
-        words = (check.__doc__ or "").splitlines()[0]
-        try:
-            problem = tried(check)
-        except Unfit as reason:
-            say(f"{name}: cannot be checked here: {reason}")
-            break
-        if problem is None:
-            say(f"{name}: ok  {words}")
-        else:
-            say(f"{name}: FAILED  {words}\n    {'The problem is the same.' if problem in found else problem}")
-            found.append(problem)
-    return len(found)
-
-
 def check(entry: Entry, say: Callable[[str], None]) -> int:
     """The number of checks that a network, data set, metric or extractor fails."""
     registry.load(entry.file)
     checks = (has_a_description, *CHECKS[entry.kind])
-    return failures(entry.name, checks, lambda check: problem(lambda: check(entry), entry.file.resolve()), say)
+    return tell(entry.name, checks, lambda each: problem(lambda: each(entry), entry.file.resolve()), say, {})
+
+
+def tell(
+    name: str, checks: Sequence[Check], verdict: Callable[[Check], str | None], say: Callable[[str], None],
+    needs: Mapping[Check, Sequence[Check]],
+) -> int:  # fmt: skip
+    """The number of checks that fail. Each cause is told once, with the number of the checks that depend on it.
+
+    A check depends on a cause that one of its `needs` has, or that is word for word its own.
+    """
+    causes: dict[Check, str] = {}
+    found: dict[str, list[Check]] = {}  # by cause, the check that fails and those that depend on it
+    for each in checks:
+        failed = next((need for need in needs.get(each, ()) if need in causes), None)
+        try:
+            cause = causes[failed] if failed else verdict(each)
+        except Unfit as reason:
+            say(f"{name}: cannot be checked here: {reason}")
+            break
+        if cause:
+            causes[each] = cause
+            found.setdefault(cause, []).append(each)
+        else:
+            say(line(name, each, None))
+    for cause, (first, *others) in found.items():
+        depend = f"\n    {counted(len(others), 'check')} depend{'s' * (len(others) == 1)} on it." if others else ""
+        say(line(name, first, cause) + depend)
+    return len(found)
+
+
+def line(name: str, check: Callable[..., None], problem: str | None) -> str:
+    """What is said of a check: its first line of words, and below it the problem."""
+    words = (check.__doc__ or "").splitlines()[0]
+    return f"{name}: {'FAILED' if problem else 'ok'}  {words}" + (f"\n    {problem}" if problem else "")
 
 
 def has_a_description(entry: Entry) -> None:

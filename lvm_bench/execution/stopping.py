@@ -192,6 +192,7 @@ def _say_what_was_cut(came: signal.Signals) -> None:
     )
     os.write(2, f"\n{chr(27) + '[?25h' if sys.stderr.isatty() else ''}{text}\n".encode())
 
+
 def breakable(stop: Callable[[], bool]) -> AbstractContextManager[None]:
     """`stop.breakable()` of a Stop; another way to tell, such as a worker's to its command, is asked now and then."""
     return stop.breakable() if isinstance(stop, Stop) else nullcontext()

@@ -1,14 +1,25 @@
 """Every registered method keeps the contract: the checks of `lvm-bench check` over the whole registry."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from lvm_bench.errors import UserError
 from lvm_bench.execution import check_kinds
-from lvm_bench.execution.check import CHECKS, PACKAGED, Case, case, check_files, verdict
-from lvm_bench.registry import REGISTRIES, Entry
+from lvm_bench.execution.check import (
+    CHECKS,
+    PACKAGED,
+    Case,
+    case,
+    check_files,
+    encodes_the_mean,
+    follows_its_device,
+    verdict,
+)
+from lvm_bench.registry import METHODS, REGISTRIES, Entry
 from lvm_bench.suites.discover import extensions
 
 FOUND = extensions(PACKAGED)
@@ -75,3 +86,141 @@ def test_what_others_break_is_named(code: str, told: str, tmp_path: Path) -> Non
         for names in REGISTRIES.values():
             names._entries.pop("odd", None)
     assert sum("FAILED" in line and told in line for line in said) == 1, said
+
+
+MINE = '''"""Mine."""
+import numpy as np
+import torch
+from lvm_bench import Method, method
+from lvm_bench.losses import gaussian_kl_to_standard, sse
+
+HALF = torch.full((8,), 0.5)
+
+
+@method("mine")
+class Mine(Method):
+    heads = 2
+
+    def __init__(self, *nets, pull: float = 0.01):
+        super().__init__(*nets)
+        self.pull = pull
+
+    def losses(self, x):
+        mu, log_var = self.posterior(x)
+        z = self.sampled(mu, log_var)
+        recon = sse(x, self.decode(z)).mean()
+        kl = gaussian_kl_to_standard(mu, log_var).sum(1).mean()
+        return {"loss": recon + kl, "recon": recon}
+'''
+SUPER, DRAWN = "        super().__init__(*nets)\n", "z = self.sampled(mu, log_var)"
+KL = "gaussian_kl_to_standard(mu, log_var).sum(1).mean()"
+STAYS, OF_NUMPY = "a tensor that stays on the CPU", "a tensor of a GPU is no NumPy array"
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """The file of a method in which a text is replaced."""
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+
+    def write(before: str, after: str) -> Path:
+        assert before in MINE
+        file = tmp_path / "mine.py"
+        file.write_text(MINE.replace(before, after))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("line", "now", "told"),
+    [
+        (20, f"{DRAWN} @ torch.eye(8)", STAYS),
+        (20, f"{DRAWN} * torch.ones(8)", STAYS),
+        (20, f"{DRAWN} + torch.tensor([0.0] * 8)", STAYS),
+        (20, f"{DRAWN} + torch.from_numpy(np.zeros(8, np.float32))", STAYS),
+        (20, f"{DRAWN} + torch.zeros(8, device='cpu')", STAYS),
+        (20, f"{DRAWN} + torch.FloatTensor([0.0] * 8)", STAYS),
+        (20, f"{DRAWN} + torch.arange(8).float().exp()", STAYS),
+        (20, "z = torch.cat([mu, torch.zeros(1, 8)])[:-1]", STAYS),
+        (20, f"{DRAWN} * torch.stack([torch.tensor(1.0), mu.mean()])[0]", STAYS),
+        (20, f"{DRAWN} + torch.as_tensor(mu.detach().numpy())", OF_NUMPY),
+        (20, f"{DRAWN} + float(np.asarray(mu.detach())[0, 0])", OF_NUMPY),
+        (20, f"{DRAWN} + mu.cpu()", STAYS),
+        (20, f"{DRAWN} + torch.randn(8, generator=self.generator)", "draws from self.generator"),
+        (20, f"{DRAWN} + torch.nn.Linear(8, 8)(mu)", STAYS),
+        (7, f"{DRAWN} * HALF", STAYS),
+        (0, f"{DRAWN} @ torch.eye(8, device=x.device)", None),
+        (0, f"{DRAWN} @ torch.eye(8).to(x) + torch.zeros(8).type_as(mu)", None),
+        (0, f"{DRAWN} @ torch.eye(8).to(x.device)", None),
+        (0, f"{DRAWN} + torch.zeros_like(mu) + mu.new_zeros(8) + torch.tensor(0.0)", None),
+        (0, f"{DRAWN}[torch.arange(len(x))] + self.noise(*mu.shape) * 1e-3", None),
+        (0, f"{DRAWN} + torch.as_tensor(mu.detach().cpu().numpy().mean(0), device=mu.device)", None),
+        (0, f"{DRAWN} + float(torch.ones(8).sum()) + torch.as_tensor(mu)", None),
+    ],
+)  # fmt: skip
+def test_tensors_that_stay_on_the_cpu_are_found_without_a_gpu(
+    line: int, now: str, told: str | None, broken: Callable[[str, str], Path]
+) -> None:
+    found = verdict(follows_its_device, case("mine", (broken(DRAWN, now),)))
+    if told is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert told in found
+        assert (f"mine.py, line {line}: " in found) or line == 7
+
+
+@pytest.mark.parametrize(("kept", "stays"), [("self.pull = ", True), ('self.register_buffer("pull", ', False)])
+def test_an_attribute_that_is_no_buffer_stays_on_the_cpu(
+    kept: str, stays: bool, broken: Callable[[str, str], Path]
+) -> None:
+    file = broken("self.pull = pull", f"{kept}torch.ones(8){')' * (not stays)}")
+    file.write_text(file.read_text().replace(DRAWN, f"{DRAWN} * self.pull"))
+    found = verdict(follows_its_device, case("mine", (file,)))
+    assert (STAYS in (found or "")) == stays, found
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ((SUPER, ""), "mine.py, line 14: __init__ does not call super().__init__(*nets)"),
+        ((SUPER, "        self.extra = torch.nn.Linear(1, 1)\n" + SUPER), "line 14: __init__ does not call super"),
+        ((SUPER, "        torch.nn.Module.__init__(self)\n"), "line 14: __init__ does not call super"),
+        (('"loss": recon', '"los": recon'), "mine.py, line 18: losses(x) has no entry 'loss'; it has los, recon"),
+        ((DRAWN, "z = mu * float('nan')"), "mine.py, line 18: losses(x)['loss'] is nan on the first batch"),
+        ((DRAWN, f"{DRAWN} + (mu - mu).square().sum().sqrt()"),
+         "line 18: the gradient of losses(x)['loss'] at self.encoder is not"),
+        (("    def losses", "    def start_epoch(self, epoch):\n        raise KeyError('x')\n\n    def losses"),
+         "mine.py, line 19: KeyError: 'x'"),
+        ((f"kl = {KL}", "kl = mu.square().mean(); recon = sse(x, self.decode(mu)).mean()"),
+         "does not reach the second half of the encoder's outputs, the log-variances, so that nothing trains them"),
+        ((f"kl = {KL}", "kl = log_var.exp().mean(); recon = sse(x, self.decode(log_var)).mean()"),
+         "does not reach the first half of the encoder's outputs, the means, so that nothing trains them"),
+    ],
+)  # fmt: skip
+def test_one_cause_is_one_finding_with_its_line(
+    change: tuple[str, str], told: str, broken: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Case, "trained", lambda *_: pytest.fail("what depends on the cause is tried"))
+    said: list[str] = []
+    assert check_files((broken(*change),), said.append) == 1
+    (found,) = (text for text in said if "FAILED" in text)
+    assert told in found
+    assert re.search(r"\n    \d+ checks depend on it\.$", found)
+    assert said[-1] == "1 check failed."
+
+
+@pytest.mark.parametrize(
+    "given", ["self.sampled(*self.posterior(x))", "self.posterior(x)[1]", "self.posterior(x)[0] / 2"]
+)
+def test_codes_that_are_not_the_mean_are_found(given: str, broken: Callable[[str, str], Path]) -> None:
+    file = broken("    def losses", f"    def encode(self, x):\n        return {given}\n\n    def losses")
+    found = verdict(encodes_the_mean, case("mine", (file,)))
+    assert found is not None
+    assert "mine.py, line 18: encode(x) is not the mean of posterior(x)" in found
+
+
+@pytest.mark.parametrize("now", ["@method", "@method()", '@method(label="Mine")'])
+def test_a_decorator_without_a_name_is_told_with_its_line(now: str, broken: Callable[[str, str], Path]) -> None:
+    with pytest.raises(UserError, match=r"mine\.py, line 10: @method has no name\. Write the name first"):
+        check_files((broken('@method("mine")', now),), print)
