@@ -61,7 +61,7 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainings of `lvm-bench check` take a third of the images."""
-    monkeypatch.setattr("lvm_bench.execution.check.SETTINGS", ("epochs=3", "train_images=400"))
+    monkeypatch.setattr("lvm_bench.execution.check_case.SETTINGS", ("epochs=3", "train_images=400"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,14 +11,12 @@ from lvm_bench.errors import UserError
 from lvm_bench.execution import check_kinds
 from lvm_bench.execution.check import (
     CHECKS,
-    PACKAGED,
-    Case,
-    case,
     check_files,
     encodes_the_mean,
     follows_its_device,
     verdict,
 )
+from lvm_bench.execution.check_case import PACKAGED, Case, case
 from lvm_bench.registry import METHODS, REGISTRIES, Entry
 from lvm_bench.suites.discover import extensions
 
