@@ -1,8 +1,11 @@
 """What every test shares: shapes checked at run time, no cache or data of the user's, a way to call the CLI."""
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -48,13 +51,13 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports draw no figure, which takes most of their time."""
+    """Reports make no figure."""
     monkeypatch.setattr("lvm_bench.report.figures.draw.write_all", lambda *_: [])
 
 
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports draw images and factors alone, and no figures of codes, curves and scores."""
+    """Reports make figures of images and factors alone, and none of codes, curves and scores."""
     monkeypatch.setattr("lvm_bench.report.figures.draw.left_out", lambda found: "Few figures are drawn.")
 
 
@@ -65,19 +68,50 @@ def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _empty_pdfs() -> Iterator[Callable[..., None]]:
-    """Figures are coarse, and leave empty PDFs, whose drawing takes a third of the time; gives what draws them."""
+def drawing() -> Iterator[Callable[..., AbstractContextManager[None]]]:
+    """Figures are made and not drawn, which takes most of a report's time: `with drawing(pdfs=True):` draws them."""
     from lvm_bench import disk
-    from lvm_bench.report.figures import style
+    from lvm_bench.report.figures import strips, style
+
+    png, pdf = style.write_png, style.write_pdf
+
+    @contextmanager
+    def draw(pdfs: bool = False) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patched:
+            for module in (strips, style):
+                patched.setattr(module, "write_png", png)
+            if pdfs:
+                patched.setattr(style, "write_pdf", pdf)
+            yield
 
     with pytest.MonkeyPatch.context() as patched:
-        drawn = style.write_pdf
         patched.setattr(style, "DPI", 60)
         patched.setattr(style, "write_pdf", lambda file, figure: disk.write_text(file, ""))
-        yield drawn
+        for module in (strips, style):
+            patched.setattr(module, "write_png", _write_pixel)
+        yield draw
+
+
+def _write_pixel(file: Path, figure: Any, *_: object, **__: object) -> None:
+    """A PNG of one pixel, whose colour stands for the words around the panels."""
+    from PIL import Image
+
+    from lvm_bench import disk
+
+    words = " ".join(text.get_text() for text in figure.texts)
+    image = Image.new("RGB", (1, 1), tuple(zlib.crc32(words.encode()).to_bytes(4, "big")[1:]))
+    disk.write(file, lambda beside: image.save(beside, "PNG"))
 
 
 @pytest.fixture
-def pdfs(_empty_pdfs: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn as PDFs too."""
-    monkeypatch.setattr("lvm_bench.report.figures.style.write_pdf", _empty_pdfs)
+def drawn(drawing: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
+    """Figures are drawn, coarsely, and their PDFs are empty."""
+    with drawing():
+        yield
+
+
+@pytest.fixture
+def drawn_as_pdfs(drawing: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
+    """Figures are drawn, also as PDFs."""
+    with drawing(pdfs=True):
+        yield

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
+from made import make_run
 
 from lvm_bench import disk
+from lvm_bench.cli import main
 from lvm_bench.report.figures import strips, style
 from lvm_bench.report.tables import bandwidth
 from lvm_bench.runs.record import read_runs
@@ -27,13 +29,33 @@ FORMS = ("csv", "paper.csv", "tex", "md")
 FILLED = ("frechet", "kl", "reconstruction", "cost")  # the tables in which the made-up runs have a number
 
 
-@pytest.fixture
-def results(tmp_path: Path, put_run: Put) -> Path:
+def put_results(folder: Path) -> Path:
+    """Two seeds of two methods."""
     for seed in (0, 1):
         for method in ("vae", "avae"):
             scores = {"mse.train": 1.0 + seed, "frechet.fake@classifier": 3.0, "gaussian_kl_target.mean": 1.5}
-            put_run("mnist", method, seed, scores)
-    return tmp_path
+            make_run(folder / "small", "mnist", method, seed, scores)
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return put_results(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def _reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = put_results(tmp_path_factory.mktemp("reported"))
+    done = CliRunner().invoke(main, ["report", "--results", str(results)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "methods alone are here" not in done.stderr
+    return results
+
+
+@pytest.fixture
+def reported(_reported: Path, tmp_path: Path) -> Path:
+    """`results` and what `report` writes of them."""
+    return Path(shutil.copytree(_reported, tmp_path, dirs_exist_ok=True))
 
 
 def names_in(*folders: Path) -> set[str]:
@@ -78,7 +100,6 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
         assert str(results / place) in result.stdout
 
 
-@pytest.mark.usefixtures("few_figures")
 def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> None:
     first_run = lvm_bench("report", "--results", results)
     first = _files(results)
@@ -87,32 +108,27 @@ def test_report_twice_gives_the_same_bytes(lvm_bench: Call, results: Path) -> No
     assert second_run.stdout == first_run.stdout
 
 
-@pytest.mark.usefixtures("few_figures")
-def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, results: Path) -> None:
-    lvm_bench("report", "--results", results)
-    before = _files(results)
-    (results / "small" / "runs").rename(results / "elsewhere")
-    result = lvm_bench("report", "--results", results)
+def test_tables_are_the_same_without_the_runs_folders(lvm_bench: Call, reported: Path) -> None:
+    before = _files(reported)
+    (reported / "small" / "runs").rename(reported / "elsewhere")
+    result = lvm_bench("report", "--results", reported)
     assert result.exit_code == 0
-    after = _files(results)
+    after = _files(reported)
     page = "site/small/report.html"  # it shows pictures of runs
     assert all(after[name] == content for name, content in before.items() if "/runs/" not in name if name != page)
 
 
-@pytest.mark.usefixtures("few_figures")
-def test_a_table_whose_numbers_are_gone_does_not_stay(
-    lvm_bench: Call, results: Path, put_run: Callable[..., Path]
-) -> None:
-    lvm_bench("report", "--results", results)
+@pytest.mark.usefixtures("undrawn")
+def test_a_table_whose_numbers_are_gone_does_not_stay(lvm_bench: Call, reported: Path, put_run: Put) -> None:
     for seed in (0, 1):
         for method in ("vae", "avae"):
             put_run("mnist", method, seed, {"mse.train": 1.0})
-    assert lvm_bench("report", "--results", results).exit_code == 0
-    assert tables_in(results) == {"reconstruction", "cost", "claims", "settings"}
-    assert lvm_bench("verify", "--results", results).exit_code == 0
+    assert lvm_bench("report", "--results", reported).exit_code == 0
+    assert tables_in(reported) == {"reconstruction", "cost", "claims", "settings"}
+    assert lvm_bench("verify", "--results", reported).exit_code == 0
 
 
-@pytest.mark.usefixtures("few_figures")
+@pytest.mark.usefixtures("undrawn")
 def test_one_table_of_one_suite(lvm_bench: Call, results: Path) -> None:
     lvm_bench("report", "--results", results, "--suite", "small", "--tables", "kl")
     assert names_in(results / "small" / "tables") == {"kl.md"}
@@ -154,6 +170,7 @@ def test_damage_is_named_and_the_rest_is_reported(lvm_bench: Call, results: Path
     assert (results / "small" / "figures" / "mnist-vae-images.png").is_file()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
     from PIL import Image
 
@@ -170,25 +187,25 @@ def test_a_picture_shows_the_images_pixel_for_pixel(results: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_figures")
-def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_bench: Call, results: Path) -> None:
+def test_pictures_of_all_methods_stay_where_the_runs_of_some_alone_are_here(lvm_bench: Call, reported: Path) -> None:
     """Somebody adds a method to committed scores: the figure of the others does not shrink to it."""
-    figures, runs = results / "small" / "figures", results / "small" / "runs" / "mnist"
-    assert "methods alone are here" not in "".join(map(str, lvm_bench("report", "--results", results).stderr))
+    figures, runs = reported / "small" / "figures", reported / "small" / "runs" / "mnist"
     whole = {file.name: file.read_bytes() for file in figures.glob("mnist*.png")}
     assert "mnist.png" in whole
-    (runs / "avae").rename(results / "elsewhere")
+    (runs / "avae").rename(reported / "elsewhere")
     (figures / "mnist-vae-images.png").unlink()
-    result = lvm_bench("report", "--results", results)
+    result = lvm_bench("report", "--results", reported)
     assert result.exit_code == 0, result.stderr
     assert "Of mnist the runs of some methods alone are here" in result.stdout + result.stderr
     assert {file.name: file.read_bytes() for file in figures.glob("mnist*.png")} == whole
-    assert lvm_bench("verify", "--results", results).exit_code == 0
+    assert lvm_bench("verify", "--results", reported).exit_code == 0
 
 
 def test_report_does_not_import_torch(results: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from rich.console import Console;"
-        "from lvm_bench.report.figures import style; style.write_pdf = lambda *_: None;"
+        "import sys; from pathlib import Path; from rich.console import Console; from lvm_bench import disk;"
+        "from lvm_bench.report.figures import style;"
+        "style.write_png = style.write_pdf = lambda file, *_, **__: disk.write_text(file, '');"
         "from lvm_bench.report.write import write_report;"
         f"write_report(Path({str(results)!r}), None, [], 'avae-2024', 'std', Console());"
         "sys.exit('torch' in sys.modules)"
@@ -220,7 +237,7 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("damaged", ["", "metric,l\n", "x", None])
-@pytest.mark.usefixtures("few_figures")
+@pytest.mark.usefixtures("undrawn")
 def test_committed_bandwidths_are_rendered_beside_the_suites_and_damaged_ones_are_named(
     lvm_bench: Call, results: Path, damaged: str | None
 ) -> None:
@@ -267,11 +284,10 @@ def as_before(results: Path) -> None:
 
 
 @pytest.mark.parametrize("with_runs", [True, False])
-@pytest.mark.usefixtures("few_figures")
 def test_a_folder_of_before_is_read_and_loses_what_its_own_report_rendered(
-    lvm_bench: Call, results: Path, with_runs: bool
+    lvm_bench: Call, reported: Path, with_runs: bool
 ) -> None:
-    lvm_bench("report", "--results", results)
+    results = reported
     new = {name: content for name, content in _files(results).items() if "/runs/" not in name}
     as_before(results)
     if not with_runs:
@@ -290,17 +306,16 @@ def test_a_folder_of_before_is_read_and_loses_what_its_own_report_rendered(
     assert lvm_bench("verify", "--results", results).exit_code == 0
 
 
-def test_a_clone_is_verified_rendered_and_left_as_it_was(lvm_bench: Call, results: Path, tmp_path: Path) -> None:
-    lvm_bench("report", "--results", results)
-    clone = tmp_path / "clone"
-    shutil.copytree(results / "small", clone / "small", ignore=shutil.ignore_patterns("runs"))
+def test_a_clone_is_verified_rendered_and_left_as_it_was(lvm_bench: Call, reported: Path) -> None:
+    clone = reported / "clone"
+    shutil.copytree(reported / "small", clone / "small", ignore=shutil.ignore_patterns("runs"))
     before = _files(clone)
     assert lvm_bench("verify", "--results", clone).stdout.endswith("no problems.\n")
     assert lvm_bench("report", "--results", clone, "--against", "avae-2024", "--spread", "ci95").exit_code == 0
     assert {name: content for name, content in _files(clone).items() if not name.startswith("site/")} == before
     (clone / "site" / "small" / "report.html").write_text("changed")
     assert lvm_bench("verify", "--results", clone).stdout.endswith("no problems.\n")
-    page, whole = ((folder / "site/small/report.html") for folder in (clone, results))
+    page, whole = ((folder / "site/small/report.html") for folder in (clone, reported))
     assert lvm_bench("report", "--results", clone).exit_code == 0
     assert {name: content for name, content in _files(clone).items() if not name.startswith("site/")} == before
     assert page.read_text().count("data:image/png") == 3  # the committed one, and two of scores
@@ -327,18 +342,17 @@ def test_the_index_leads_to_every_suite_that_has_a_page(lvm_bench: Call, results
     assert "VAE, AVAE" in text or "AVAE, VAE" in text
 
 
-@pytest.mark.usefixtures("few_figures")
-def test_an_index_holds_nothing_of_what_a_stranger_wrote_as_code(lvm_bench: Call, results: Path) -> None:
-    lvm_bench("report", "--results", results)
-    shutil.rmtree(results / "small" / "runs")
+@pytest.mark.usefixtures("undrawn")
+def test_an_index_holds_nothing_of_what_a_stranger_wrote_as_code(lvm_bench: Call, reported: Path) -> None:
+    shutil.rmtree(reported / "small" / "runs")
     for name in ("about.json", "files.json"):
-        file = results / "small" / name
+        file = reported / "small" / name
         record = disk.read_record(file) | ({"description": "<script>alert(1)</script>"} if name == "about.json" else {})
         if name == "files.json":
-            record["about.json"] = disk.fingerprint(results / "small" / "about.json")
+            record["about.json"] = disk.fingerprint(reported / "small" / "about.json")
         disk.write_record(file, record)
-    assert lvm_bench("report", "--results", results).exit_code == 0
-    assert "<script" not in (results / "site" / "index.html").read_text()
+    assert lvm_bench("report", "--results", reported).exit_code == 0
+    assert "<script" not in (reported / "site" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("grey", [True, False])

@@ -48,15 +48,16 @@ def test_points_are_the_finite_scores_in_the_order_of_the_values(scored: Callabl
 @pytest.mark.parametrize(
     "along", [[1.0, 2.0, 3.0], [0.0, 1.0, 1000.0], ["a", "$b", 2.0], [5.0, 5.0, 5.0], ["x", "y", "z"]]
 )
-def test_any_axis_is_drawn_without_a_warning(along: list[ablation.Value], tmp_path: Path) -> None:
+def test_any_axis_is_drawn_without_a_warning(along: list[ablation.Value]) -> None:
     points = [(value, seed, 10.0**seed) for value in along[:2] for seed in (0, 1)]
     figure = ablation.draw({"a score": points, "one run": points[:1]}, along, "m_$", "here")
-    figure.savefig(tmp_path / "figure.pdf")
+    figure.draw_without_rendering()
     shown = figure.axes[0].collections[0].get_offsets()
     assert len(shown) == 4
     assert sorted(shown[:, 1]) == [1.0, 1.0, 10.0, 10.0]
 
 
+@pytest.mark.usefixtures("few_figures", "drawn")
 def test_an_ablation_is_drawn_from_its_runs_and_again_without_them(
     lvm_bench: Callable[..., Result], tmp_path: Path, put_run: Callable[..., Path]
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about:
     assert "AAE on dSprites: declined: needs colour" in latex
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tables_without_a_number_are_left_out_unless_asked_for(
     frame: pd.DataFrame, about: About, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ PICTURES = {f"dsprites-{name}.png" for name in ("sweeps", "traversals", "angles"
 PICTURES |= {f"dsprites-{name}.pdf" for name in ("angles", "axes-against-pca")}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_pictures_have_the_same_bytes_again(suite: Path, about: About) -> None:
     first, complaints = drawn(suite, about)
     assert complaints == []
@@ -248,6 +250,7 @@ def test_a_row_of_images_for_each_method_and_direction_with_the_middle_framed(su
     assert framed[:, 2 * width : 3 * width].sum() == width * row.shape[0] - (width - 2 * GAP) * (row.shape[0] - 2 * GAP)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_largest_picture_is_as_wide_as_its_images(suite: Path, about: About) -> None:
     drawn(suite, about)
     with Image.open(suite / "figures" / "dsprites-traversals.png") as image:
