@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import Result
-from made import CONDITIONS, FACTS, VERSIONS
+from click.testing import CliRunner, Result
+from made import CONDITIONS, FACTS, VERSIONS, make_run
 
+from lvm_bench.cli import main
 from lvm_bench.registry import TABLES
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import render
@@ -80,18 +81,27 @@ class Parsed(HTMLParser):
         return [value for _, attributes in self.elements if (value := attributes.get(attribute)) is not None]
 
 
-@pytest.fixture
-def results(tmp_path: Path, put_run: Put) -> Path:
+def put_results(folder: Path) -> Path:
+    """Two seeds of two methods, and a run that failed."""
+    suite = folder / "small"
     for seed in (0, 1):
         for method, better in (("vae", 0.0), ("avae", 1.0)):
-            put_run("mnist", method, seed, {"gaussian_kl.mean": 3.0 + seed - better, "gaussian_kl_target.mean": 1.5})
-    put_run("digits", "vae", 0, {}, status="failed", reason="the loss became NaN")
-    return tmp_path
+            scores = {"gaussian_kl.mean": 3.0 + seed - better, "gaussian_kl_target.mean": 1.5}
+            make_run(suite, "mnist", method, seed, scores)
+    make_run(suite, "digits", "vae", 0, {}, status="failed", reason="the loss became NaN")
+    return folder
 
 
-def _written(lvm_bench: Call, results: Path) -> str:
-    assert lvm_bench("report", "--results", results).exit_code == 0
+def written(results: Path) -> str:
+    """The page that `report` writes."""
+    done = CliRunner().invoke(main, ["report", "--results", str(results)], catch_exceptions=False)
+    assert done.exit_code == 0
     return (results / "site" / "small" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(put_results(tmp_path_factory.mktemp("results")))
 
 
 def _gathered(runs: list[Run], about: About | None = None, **parts: Any) -> Gathered:
@@ -131,9 +141,8 @@ def test_the_page_is_what_it_was(
     assert made.read_bytes() == GOLDEN.read_bytes(), f"{made} is not {GOLDEN}"
 
 
-def test_what_the_page_tells(lvm_bench: Call, results: Path) -> None:
-    text = _written(lvm_bench, results)
-    told = " ".join(" ".join(Parsed(text).texts).split())
+def test_what_the_page_tells(page: str) -> None:
+    told = " ".join(" ".join(Parsed(page).texts).split())
     assert "AVAE on MNIST 2 runs" in told
     assert "lvm-bench run --suite small --methods avae --datasets mnist --seeds 1" in told
     assert "the loss became NaN" in told
@@ -141,14 +150,13 @@ def test_what_the_page_tells(lvm_bench: Call, results: Path) -> None:
     assert "AVAE (Saha et al. 2023): matches a kernel density estimate" in told
     for value in (*VERSIONS.values(), "a" * 40, "f" * 64, FACTS["extractor_note"], str(CONDITIONS["batch_size"])):
         assert str(value) in told
-    assert 'title="seed 0: 2\nseed 1: 3"' in text
+    assert 'title="seed 0: 2\nseed 1: 3"' in page
     assert r"\begin{table*}" in told
     assert "dataset,column,row,metric,mean,std,n,mark" in told
 
 
-def test_the_page_asks_for_nothing_and_leads_nowhere_else(lvm_bench: Call, results: Path) -> None:
-    text = _written(lvm_bench, results)
-    parsed = Parsed(text)
+def test_the_page_asks_for_nothing_and_leads_nowhere_else(page: str) -> None:
+    parsed = Parsed(page)
     assert all(source.startswith("data:image/png;base64,") for source in parsed.values("src"))
     identities = parsed.values("id")
     assert len({*identities}) == len(identities)
@@ -161,11 +169,10 @@ def test_the_page_asks_for_nothing_and_leads_nowhere_else(lvm_bench: Call, resul
     assert "style" not in {name for _, attributes in parsed.elements for name in attributes}
 
 
-def test_only_our_own_script_and_style_may_run(lvm_bench: Call, results: Path) -> None:
-    text = _written(lvm_bench, results)
-    policy = next(value for value in Parsed(text).values("content") if value.startswith("default-src"))
+def test_only_our_own_script_and_style_may_run(page: str) -> None:
+    policy = next(value for value in Parsed(page).values("content") if value.startswith("default-src"))
     for element in ("style", "script"):
-        (inlined,) = re.findall(rf"<{element}>(.*?)</{element}>", text, flags=re.DOTALL)
+        (inlined,) = re.findall(rf"<{element}>(.*?)</{element}>", page, flags=re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(inlined.encode()).digest()).decode()
         assert f"{element}-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -195,8 +202,8 @@ def test_no_text_becomes_markup() -> None:
     assert hostile.encode().decode().replace("\n", "").isprintable()
 
 
-def test_equal_inputs_give_equal_bytes(lvm_bench: Call, results: Path) -> None:
-    assert _written(lvm_bench, results) == _written(lvm_bench, results)
+def test_equal_inputs_give_equal_bytes(page: str, tmp_path: Path) -> None:
+    assert written(put_results(tmp_path)) == page
 
 
 def _many(count: int) -> Gathered:
@@ -229,17 +236,19 @@ def test_a_page_of_nothing() -> None:
     Parsed(text)
 
 
-def test_a_suite_without_scores(lvm_bench: Call, tmp_path: Path, put_run: Put) -> None:
+def test_a_suite_without_scores(tmp_path: Path, put_run: Put) -> None:
     put_run("mnist", "vae", 0, {}, status="failed", reason="the loss became NaN")
-    text = _written(lvm_bench, tmp_path)
+    text = written(tmp_path)
     assert '<th scope="row">VAE<sup>a</sup></th>\n<td><span>–</span></td>' in text
     assert "VAE on MNIST: seed 0 failed: the loss became NaN" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("damage", ["deleted", "damaged", "of another shape"])
 def test_a_run_without_readable_pictures_still_has_its_curves(
-    lvm_bench: Call, results: Path, put_run: Put, damage: str
+    lvm_bench: Call, tmp_path: Path, put_run: Put, damage: str
 ) -> None:
+    results = put_results(tmp_path)
     file = results / "small" / "runs" / "mnist" / "vae" / "seed-1" / IMAGES
     if damage == "of another shape":
         pixels = {"fake": np.zeros((0, 1, 8, 8), np.uint8)}

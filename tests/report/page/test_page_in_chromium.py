@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ FIRST = "#table\\/frechet table"  # of CIFAR-10, then of MNIST
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tmp_path_factory: pytest.TempPathFactory, drawing: Callable[..., AbstractContextManager[None]]) -> Path:
     """The page of two data sets, three methods with two seeds each, a failed run and a control."""
     suite = tmp_path_factory.mktemp("results") / "small"
     for dataset in ("mnist", "cifar10"):
@@ -39,7 +40,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 make_run(suite, dataset, method, seed, scores | {"mse.heldout": 1.0 + place}, plan=plan)
         make_run(suite, dataset, "real-images", 0, {"frechet.fake@classifier": 0.5})
     make_run(suite, "mnist", "my-" + "very-" * 8 + "long-method", 0, status="failed", reason="the loss became NaN " * 9)
-    result = CliRunner().invoke(main, ["report", "--results", str(suite.parent)], catch_exceptions=False)
+    with drawing():
+        result = CliRunner().invoke(main, ["report", "--results", str(suite.parent)], catch_exceptions=False)
     assert result.exit_code == 0
     return site_folder(suite) / "report.html"
 
