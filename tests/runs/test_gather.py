@@ -3,14 +3,16 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from made import CONDITIONS, FACTS, seal
+from click.testing import CliRunner, Result
+from made import CONDITIONS, FACTS, make_run, seal
 
 from lvm_bench import disk
+from lvm_bench.cli import main
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, suite_record
 from lvm_bench.runs.gather import gather
@@ -37,9 +39,10 @@ def report(lvm_bench: Call, tmp_path: Path) -> Callable[[], Result]:
     return call
 
 
-@pytest.fixture
-def suite(put_run: Put, report: Callable[[], Result], tmp_path: Path) -> Path:
-    """A reported suite: two methods and a control done, one run failed, a method declined, one at work."""
+@pytest.fixture(scope="module")
+def _reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("reported")
+    put_run = partial(make_run, results / "small")
     plan = {"description": "made up", "order": 1, "seeds": [0, 1, 2]}
     for seed in (0, 1):
         put_run("mnist", "vae", seed, {"mse.train": 1.0 + seed}, plan=plan)
@@ -48,7 +51,17 @@ def suite(put_run: Put, report: Callable[[], Result], tmp_path: Path) -> Path:
     put_run("mnist", "aae", 1, status="failed", reason="the loss became NaN", plan=plan | {"order": 0})
     put_run("digits", "avae", 0, status="declined", reason="needs colour", plan=plan | {"order": 2}, facts=None)
     put_run("mnist", "rae-l2", 0, status="running")
-    assert report().exit_code == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lvm_bench.report.figures.draw.write_all", lambda *_: [])
+        done = CliRunner().invoke(main, ["report", "--results", str(results)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return results
+
+
+@pytest.fixture
+def suite(_reported: Path, tmp_path: Path) -> Path:
+    """A reported suite: two methods and a control done, one run failed, a method declined, one at work."""
+    shutil.copytree(_reported, tmp_path, dirs_exist_ok=True)
     return tmp_path / "small"
 
 
