@@ -12,6 +12,7 @@ from click.testing import Result
 from made import CONDITIONS, VERSIONS, make_run
 
 from lvm_bench import disk
+from lvm_bench.report.write import emit
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -38,15 +39,22 @@ def lines(tmp_path: Path) -> list[dict[str, str]]:
     )
 
 
-@pytest.fixture
-def committed(put_run: Put, report: Callable[[], Result], tmp_path: Path) -> Path:
-    """A suite whose scores of two methods and a control are committed, and whose runs are not here."""
+@pytest.fixture(scope="module")
+def _reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    suite = tmp_path_factory.mktemp("reported") / "small"
     for method in ("vae", "avae"):
         for seed in (0, 1):
-            put_run("mnist", method, seed, {"mse.train": 1.0 + seed})
-    put_run("mnist", "real-images", 0, {"mse.train": 0.5})
-    assert report().exit_code == 0
-    shutil.rmtree(tmp_path / "small" / "runs")
+            make_run(suite, "mnist", method, seed, {"mse.train": 1.0 + seed})
+    make_run(suite, "mnist", "real-images", 0, {"mse.train": 0.5})
+    emit(suite, ["reconstruction"], complain=pytest.fail)
+    shutil.rmtree(suite / "runs")
+    return suite
+
+
+@pytest.fixture
+def committed(_reported: Path, tmp_path: Path) -> Path:
+    """A suite whose scores of two methods and a control are committed, and whose runs are not here."""
+    shutil.copytree(_reported.parent, tmp_path, dirs_exist_ok=True)
     return tmp_path / "small"
 
 
