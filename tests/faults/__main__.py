@@ -18,6 +18,7 @@ from .cluster import cluster
 from .disks import clock, full, moved, read_only
 from .inputs import inputs
 from .kills import crashes, kills
+from .machines import machines
 from .many import many
 from .mutations import mutations
 from .place import Item, Place, places
@@ -42,6 +43,7 @@ def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
         "mutations": lambda make: mutations(make, seed, max(4, round(200 * share))),
         "runners": lambda make: runners(make, seed),
         "leases": lambda make: leases(make, seed),
+        "machines": lambda make: machines(make, seed),
         "disks": lambda make: full(make, seed),
         "read-only": lambda make: read_only(make, seed),
         "clock": lambda make: clock(make, seed),

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,22 @@ def die_after(name: str, times: int) -> None:
             os._exit(137)
 
     os.replace = counted  # type: ignore[assignment]
+
+
+def signal_after(number: int, is_ignored: bool) -> None:
+    """Send this process a signal, which it may have ignored from the start, once it has written a checkpoint."""
+    if is_ignored:
+        signal.signal(number, signal.SIG_IGN)
+    replace, sent = os.replace, False
+
+    def watched(source: str | Path, target: str | Path) -> None:
+        nonlocal sent
+        replace(source, target)
+        if not sent and Path(target).parts[-3:] == (*OURS, "resume.safetensors"):
+            sent = True
+            os.kill(os.getpid(), number)
+
+    os.replace = watched  # type: ignore[assignment]
 
 
 def hasten() -> None:
