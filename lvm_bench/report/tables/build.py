@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lvm_bench.report.tables.captions import caption_of, heading_of, told_of_tests, with_footnotes
+from lvm_bench.report.tables.captions import caption_of, heading_of, planned_seeds, told_of_tests, with_footnotes
 from lvm_bench.report.tables.cells import (
     AWAY,
     Row,
@@ -49,14 +49,21 @@ def build_table(
     marked = marked_cells(rated, columns, names, [row.name for row in rows if not row.control])
     cells |= marked
     cells |= beside_published(cells, layout, columns, names, rows, against, about.extractor)
-    rows, footnotes = with_footnotes(rows, names, cells, columns, about)
+    planned = planned_seeds(about, names, cells)
+    rows, footnotes = with_footnotes(rows, names, cells, columns, planned)
+    of_methods = {row.name for row in rows if not row.control}
+    averaged = {key: cell for key, cell in cells.items() if key[0] in of_methods}
     scored = {*frame["dataset"][~frame["method"].isin(CONTROLS)]}
     unmeasured = {name for name in names if name not in scored and any(name in row.notes for row in rows)}
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
     return Table(
         layout.name,
-        [*caption_of(layout, about, frame, names, columns, against, spread), *told_of_tests(marked), *remarks.warnings],
+        [
+            *caption_of(layout, about, planned, averaged, columns, against, spread),
+            *told_of_tests(marked),
+            *remarks.warnings,
+        ],
         {dataset: heading_of(dataset, about) for dataset in names},
         columns,
         rows,

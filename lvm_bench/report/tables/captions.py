@@ -1,10 +1,9 @@
 """The words above and below a table: its caption and its footnotes."""
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
-
-import pandas as pd
 
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
@@ -17,6 +16,14 @@ _SPREAD_WORDS = {
     "std": "mean ± population standard deviation",
     "ci95": "mean with its 95 % interval by the bootstrap-t",
 }
+
+
+def over_seeds(counts: Collection[int], planned: int) -> str:
+    """How many of the planned seeds were averaged: `3 seeds`, `1 of 3 seeds`, `1 to 2 of 3 seeds`."""
+    if {*counts} <= {planned}:
+        return counted(planned, "seed")
+    least, most = min(counts), max(counts)
+    return f"{least if least == most else f'{least} to {most}'} of {counted(max(planned, most), 'seed')}"
 
 
 def told_of_tests(cells: dict[CellKey, Cell]) -> list[str]:
@@ -43,12 +50,20 @@ def told_of_tests(cells: dict[CellKey, Cell]) -> list[str]:
     return text
 
 
+def planned_seeds(about: About, datasets: list[str], cells: dict[CellKey, Cell]) -> dict[str, int]:
+    """By data set, over how many seeds a suite is run; where its record does not say so, the most behind a cell."""
+    most: dict[str, int] = {}
+    for (_, dataset, _), cell in cells.items():
+        most[dataset] = max(most.get(dataset, 0), _runs(cell))
+    return {dataset: len(about.seeds_of(dataset)) or most.get(dataset, 0) for dataset in datasets}
+
+
 def with_footnotes(
     rows: list[Row],
     datasets: list[str],
     cells: dict[CellKey, Cell],
     columns: list[Column],
-    about: About,
+    planned: dict[str, int],
 ) -> tuple[list[Row], dict[str, str]]:
     """The rows with letters where runs are missing or failed, and the text of each letter. Rows share equal texts."""
     letters: dict[tuple[str, str], str] = {}  # by data set and text
@@ -57,15 +72,8 @@ def with_footnotes(
     for row in rows:
         notes = {}
         for dataset in datasets:
-            seeds = len(about.seeds_of(dataset))
-            counts = {
-                cells[key].n
-                for column in columns
-                if (key := (row.name, dataset, column.metric)) in cells and cells[key].n
-            }
-            text = row.notes.get(dataset, "")
-            if not row.control and counts and max(counts) != seeds and seeds:
-                text = f"mean over {max(counts)} of {seeds} seeds{'; ' if text else ''}{text}"
+            short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
+            text = "; ".join(filter(None, (short, row.notes.get(dataset, ""))))
             found = [note for note in ((dataset, text), ("", row.left_out.get(dataset, ""))) if note[1]]
             for note in found:
                 letters.setdefault(note, _letter(len(letters)))
@@ -79,6 +87,25 @@ def with_footnotes(
 def _footnote(dataset: str, text: str, rows: list[str]) -> str:
     """A footnote that rows share; without a data set it names them itself."""
     return " ".join((f"{listed(rows)} on {dataset_label(dataset)}: {text}" if dataset else text).split())
+
+
+def _fewer_seeds(row: str, dataset: str, cells: dict[CellKey, Cell], columns: list[Column], planned: int) -> str:
+    """Over how many seeds the means of a row are, where they are fewer than planned; the columns unless all are so."""
+    measured = {column: n for column in columns if (n := _runs(cells.get((row, dataset, column.metric))))}
+    short: dict[int, list[str]] = {}
+    for column, n in measured.items():
+        if n != planned:
+            short.setdefault(n, []).append(column.label)
+    if len(short) == 1 and len({*measured.values()}) == 1:
+        return f"mean over {over_seeds([*short], planned)}"
+    return "; ".join(
+        f"mean over {over_seeds([n], planned)} in {listed(names, 4)}" for n, names in sorted(short.items())
+    )
+
+
+def _runs(cell: Cell | None) -> int:
+    """The number of runs behind a cell; 0 for a formula and for a published number alone."""
+    return 0 if cell is None else len(cell.values)
 
 
 def _letter(i: int) -> str:
@@ -95,31 +122,38 @@ def heading_of(dataset: str, about: About) -> str:
 def caption_of(
     layout: Layout,
     about: About,
-    frame: pd.DataFrame,
-    datasets: list[str],
+    planned: dict[str, int],
+    cells: dict[CellKey, Cell],
     columns: list[Column],
     against: str | None,
     spread: str,
 ) -> list[str]:
-    """Sentences on what the table shows, over how many seeds, in which feature space and on which images."""
+    """Sentences on what the table shows, over how many seeds, in which feature space and on which images.
+
+    `planned` are the seeds of each data set; `cells` are those of the methods.
+    """
     distance = "FID" if about.extractor == "inception" else "FD (Fréchet distance, not an FID)"
-    seeds = about.seeds or frame["seed"].unique()
+    counts: dict[str, set[int]] = {dataset: set() for dataset in planned}
+    for (_, dataset, _), cell in cells.items():
+        counts[dataset] |= {_runs(cell)} - {0}
+    over = {dataset: over_seeds(counts[dataset], planned[dataset]) for dataset in planned}
+    first = max(planned, key=lambda dataset: (planned[dataset], bool(counts[dataset])), default="")
     featured = any("@" in column.key for column in columns)
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
         f"{layout.title.format(distance=distance)}{paper}.",
-        f"Suite {about.suite}: {_SPREAD_WORDS[spread]} over {counted(len(seeds), 'seed')}.",
+        f"Suite {about.suite}: {_SPREAD_WORDS[spread]} over {over.get(first, '0 seeds')}.",
     ]
-    if spread == "ci95" and len(seeds) < statistics.FEWEST:
+    if spread == "ci95" and max(counts.get(first) or {0}) < statistics.FEWEST:
         text.append(f"No interval can be made of fewer than {statistics.FEWEST} seeds.")
-    for dataset in datasets:
+    for dataset in planned:
         facts = about.facts(dataset)
-        if "samples" in facts:
-            own = len(about.seeds_of(dataset))
-            over = "" if own == len(seeds) else f"{counted(own, 'seed')}, "
-            text.append(f"{dataset_label(dataset)}: {over}{_sample_facts(facts, layout, featured)}.")
+        own = [] if over[dataset] == over[first] else [over[dataset]]
+        own += [_sample_facts(facts, layout, featured)] if "samples" in facts else []
+        if own:
+            text.append(f"{dataset_label(dataset)}: {', '.join(own)}.")
     if against:
-        text += _comparison(against, about.extractor, datasets, columns, featured)
+        text += _comparison(against, about.extractor, [*planned], columns, featured)
     return text
 
 

@@ -90,7 +90,7 @@ class Table:
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def _cells_of(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place, Cell]:
+def _averaged(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place, Cell]:
     """The cell of each place. Places with equally many seeds are averaged together, which large suites need."""
     found: dict[Place, Cell] = {}
     by_count: dict[int, list[Place]] = {}
@@ -105,9 +105,9 @@ def _cells_of(values: dict[Place, tuple[np.ndarray, np.ndarray]]) -> dict[Place,
     return found
 
 
-def means(scores: pd.DataFrame, column: Column) -> dict[Place, float]:
-    """The mean of a column's score over seeds, by data set and method."""
-    return {place: float(own.mean()) for place, (_, own) in _values(scores, column).items()}
+def cells_of(scores: pd.DataFrame, column: Column) -> dict[Place, Cell]:
+    """A column's score averaged over seeds, by data set and method."""
+    return _averaged(_values(scores, column))
 
 
 def with_interval(cell: Cell) -> Cell:
@@ -121,7 +121,7 @@ def measured_cells(scores: pd.DataFrame, columns: list[Column]) -> dict[CellKey,
     return {
         (method, dataset, column.metric): cell
         for column in columns
-        for (dataset, method), cell in _cells_of(_values(scores, column)).items()
+        for (dataset, method), cell in cells_of(scores, column).items()
     }
 
 
@@ -131,7 +131,7 @@ def other_row_cells(layout: Layout, scores: pd.DataFrame, columns: list[Column])
         (row.name, dataset, column.metric): cell
         for row in layout.others
         for column in columns
-        for (dataset, method), cell in _cells_of(_values(scores, replace(column, key=row.keys[column.key]))).items()
+        for (dataset, method), cell in cells_of(scores, replace(column, key=row.keys[column.key])).items()
         if method == row.method
     }
 
@@ -142,7 +142,7 @@ def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarra
     if column.minus:
         subtracted = scores[scores["metric"] == column.minus]
         chosen = chosen.merge(subtracted, on=["dataset", "method", "seed"])
-        chosen = chosen.assign(value=chosen["value_x"] - chosen["value_y"]).dropna(subset="value")
+        chosen = chosen.assign(value=chosen["value_x"] - chosen["value_y"])
     # A large suite has half a million scores, and pandas' own groups take seconds.
     datasets, methods = (pd.factorize(chosen[name], sort=False) for name in ("dataset", "method"))
     places = datasets[0] * len(methods[1]) + methods[0]

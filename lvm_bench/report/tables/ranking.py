@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Float64
 
 from lvm_bench.report.tables import statistics
-from lvm_bench.report.tables.cells import badness, means
+from lvm_bench.report.tables.captions import over_seeds
+from lvm_bench.report.tables.cells import badness, cells_of
 from lvm_bench.report.tables.layouts import LAYOUTS, Column, resolved
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.suite_record import About
@@ -31,7 +32,8 @@ class Ranking:
     ranks: Float64[np.ndarray, "n k"]
     left_out: list[str]  # the methods that lack a score
     blocks_left_out: list[str]  # the blocks that fewer methods have
-    fewer_seeds: list[str]  # the methods with fewer seeds than others
+    fewer_seeds: list[str]  # the methods with fewer seeds than others in a block
+    over: str  # how many seeds were averaged: `3 seeds`, `1 to 2 of 3 seeds`
 
     @property
     def average(self) -> Float64[np.ndarray, " k"]:
@@ -59,13 +61,18 @@ def ranking(frame: pd.DataFrame, about: About) -> Ranking | None:
     measured = {*frame["method"].unique()} - references()
     methods = [name for name in about.methods if name in measured]
     blocks: dict[str, dict[str, float]] = {}
+    seeds: dict[str, dict[str, int]] = {}
+    planned = 0
     for name, column in headlines(about.extractor):
-        found = means(frame, column)
+        found = cells_of(frame, column)
         for dataset in about.datasets:
-            known = (method for method in methods if not np.isnan(found.get((dataset, method), np.nan)))
-            own = {method: badness(found[dataset, method], column.better) for method in known}
+            known = {method: found[dataset, method] for method in methods if (dataset, method) in found}
+            own = {method: cell for method, cell in known.items() if not np.isnan(cell.mean)}
             if len(own) > 1:
-                blocks[f"{dataset_label(dataset)}: {name} {column.label}"] = own
+                block = f"{dataset_label(dataset)}: {name} {column.label}"
+                blocks[block] = {method: badness(cell.mean, column.better) for method, cell in own.items()}
+                seeds[block] = {method: cell.n for method, cell in own.items()}
+                planned = max(planned, len(about.seeds_of(dataset)))
     # As many methods as possible come first, then the blocks that all of them have: otherwise one method that was
     # not run on a data set would leave out its blocks.
     most = max((len(own) for own in blocks.values()), default=0)
@@ -77,19 +84,23 @@ def ranking(frame: pd.DataFrame, about: About) -> Ranking | None:
     table = np.array([statistics.ranks(np.array([own[name] for name in chosen])) for own in blocks.values()])
     order = np.argsort(table.mean(0), kind="stable")
     left_out = [name for name in methods if name not in chosen]
-    seeds = frame.groupby("method")["seed"].nunique()
-    short = [name for name in chosen if seeds[name] < seeds[chosen].max()]
-    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer, short)
+    averaged = [{name: seeds[block][name] for name in chosen} for block in blocks]
+    short = [name for name in chosen if any(own[name] < max(own.values()) for own in averaged)]
+    counts = {n for own in averaged for n in own.values()}
+    over = over_seeds(counts, planned or max(counts))
+    return Ranking([chosen[place] for place in order], list(blocks), table[:, order], left_out, fewer, short, over)
 
 
 def ranks_table(found: Ranking) -> WordTable:
     """A row per method with its average rank and its rank in each block."""
     names = [label(name) for name in found.methods]
     average = found.average
+    p = statistics.friedman_p(found.ranks)
     text = [
         f"Average ranks (1 is best) of {len(names)} methods over {len(found.blocks)} blocks: a data set and a score, "
-        f"means over seeds. Friedman's test that they do not differ: p = {statistics.friedman_p(found.ranks):.2g}. Two "
-        f"methods whose average ranks are nearer than {found.difference:.2f} (Nemenyi, 5 %) are not distinguishable.",
+        f"means over {found.over}. Friedman's test that they do not differ: p = {p:.2g}. "
+        f"Two methods whose average ranks are nearer than {found.difference:.2f} (Nemenyi, 5 %) are not "
+        "distinguishable.",
     ]
     apart = [
         f"{names[i]} from {names[j]}"

@@ -73,6 +73,13 @@ def test_a_difference_is_taken_run_by_run(scored: Scored, about: About) -> None:
     assert (cell.mean, cell.std) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_difference_keeps_the_seed_whose_score_is_no_number(scored: Scored, about: About, value: float) -> None:
+    frame = pd.concat([scored({"vae": [1.0, value]}), scored({"vae": [2.0, value]}, "mse.heldout")])
+    cell = build_table("reconstruction", frame, about).cells["vae", "mnist", "mse.heldout-mse.train"]
+    assert (math.isnan(cell.mean), cell.n) == (True, 2)
+
+
 @pytest.mark.parametrize(
     ("key", "better"),
     [
@@ -185,6 +192,31 @@ def test_declined_failed_and_short_runs_have_footnotes(
     short = "VAE on MNIST: mean over 1 of 2 seeds; seed 1 failed: the loss became NaN"
     assert table.footnotes[notes["vae"]["mnist"]] == short
     assert notes["avae"] == {}
+
+
+def test_a_score_of_some_seeds_alone_has_a_footnote_that_names_its_columns(scored: Scored, about: About) -> None:
+    frame = pd.concat([scored({"vae": [1.0]}), scored({"vae": [1.0, 2.0]}, "mse.heldout")])
+    table = build_table("reconstruction", frame, about)
+    assert [*table.footnotes.values()] == ["VAE on MNIST: mean over 1 of 2 seeds in MSE train, MSE difference"]
+    assert "over 1 to 2 of 2 seeds" in " ".join(table.caption)
+
+
+def test_a_control_of_fewer_seeds_has_a_footnote_and_a_formula_has_none(scored: Scored, about: About) -> None:
+    of_methods = {"vae": [0.25, 0.25], "ae": [0.25], "standard-normal": [0.01]}
+    frame = pd.concat([scored(of_methods, "gaussian_kl.mean"), scored({"vae": [0.1, 0.1]}, "gaussian_kl_floor.mean")])
+    table = build_table("kl", frame, about)
+    ending = "on MNIST: mean over 1 of 2 seeds"
+    texts = (f"AE (no prior) {ending}", f"standard normal (exact draws) {ending}")
+    assert (*table.footnotes.values(),) == texts
+    assert "over 2 seeds" in " ".join(table.caption)
+
+
+def test_a_caption_tells_the_seeds_that_were_run_on_each_data_set(scored: Scored, about: About) -> None:
+    frame = pd.concat([scored({"vae": [1.0]}, dataset="digits"), scored({"vae": [1.0, 2.0]})])
+    text = " ".join(build_table("reconstruction", frame, about).caption)
+    assert "over 1 of 2 seeds. digits: encoded" in text
+    assert "MNIST: 2 seeds, encoded" in text
+    assert "over 1 of 2 seeds" in " ".join(build_table("reconstruction", scored({"vae": [1.0]}), about).caption)
 
 
 def test_captions_name_what_was_measured_and_how(scored: Scored, about: About) -> None:

@@ -99,6 +99,7 @@ def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFra
 
 
 def test_captions_name_factors_counts_weights_and_fewer_seeds(frame: pd.DataFrame, about: About) -> None:
+    about = replace(about, datasets=about.datasets | {"shapes3d": {"seeds": [0, 1, 2]}})
     for name in ("disentanglement", "factors"):
         text = " ".join(build_table(name, frame, about).caption)
         assert "over 3 seeds" in text

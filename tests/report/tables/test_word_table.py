@@ -114,6 +114,15 @@ def test_means_over_fewer_seeds_are_named(about: About) -> None:
     found = ranking.ranking(frame, about)
     assert found is not None
     assert "Of fewer seeds than the others: AVAE." in ranking.ranks_table(found).text
+    assert "means over 1 to 2 of 2 seeds." in ranking.ranks_table(found).text
+
+
+def test_fewer_seeds_on_one_data_set_are_seen_beside_more_on_another(about: About) -> None:
+    metrics = ("sse.heldout", "gaussian_kl_target.mean")
+    on = {"mnist": {"vae": [3.0, 3.1], "avae": [1.0, 1.1]}, "digits": {"vae": [3.0, 3.1], "avae": [1.0]}}
+    found = ranking.ranking(pd.concat(scored(own, key, name) for name, own in on.items() for key in metrics), about)
+    assert found is not None
+    assert found.fewer_seeds == ["avae"]
 
 
 # Claims
