@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from lvm_bench.report.tables import statistics
 from lvm_bench.report.tables.paper_claims import (
     BANDWIDTH_KINDS,
     COMPARED,
@@ -15,21 +14,23 @@ from lvm_bench.report.tables.paper_claims import (
     Comparison,
     Means,
     claims,
+    compared_others,
     comparisons,
-    judge,
     judge_bandwidths,
     local,
     measured_means,
-    others_that_do,
+    settle,
 )
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.suites.labels import dataset_label, label
 
 STAND_INS = {"dsprites": "sprites", "shapes3d": "scenes3d"}  # rendered data sets with the same factors
 
+Decided = tuple[bool | None, Comparison]  # a verdict, None where it cannot be told, and what decides it
+
 VERDICTS = {True: "holds", False: "does not hold", None: "cannot be tested here"}
 
-_TEXTS = ["id", "table", "text", "in_paper", "here", "why", "what", "effect", "low", "high", "p"]
+_TEXTS = ["id", "table", "text", "in_paper", "here", "verdict", "why", "what", "effect", "low", "high", "p"]
 
 COLUMNS = [*_TEXTS, "datasets", "methods", "numbers"]
 
@@ -37,9 +38,9 @@ COLUMNS = [*_TEXTS, "datasets", "methods", "numbers"]
 def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None) -> pd.DataFrame:
     """A row per claim: its words, whether it holds in the paper and here, the deciding comparison, and the numbers.
 
-    `here` is None if the suite cannot test the claim; `why` says the reason. A suite that has the stand-in of a data
-    set instead of the data set tests the claim on the stand-in. Claims about Tables I and II need the file
-    `bandwidths`.
+    `here` is None if the suite cannot test the claim, for which `why` says the reason, or if its intervals cannot tell;
+    `verdict` says so in words. A suite that has the stand-in of a data set instead of the data set tests the claim on
+    the stand-in. Claims about Tables I and II need the file `bandwidths`.
     """
     listed = claims()
     metrics = {local(name, extractor) for claim in listed for name in (*claim.metrics, *claim.than.get("metrics", ()))}
@@ -51,17 +52,20 @@ def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None
     for claim in listed:
         claim = replace(claim, datasets=tuple(used.get(name, name) for name in claim.datasets))
         if claim.kind in BANDWIDTH_KINDS:
-            told = _bandwidth_verdict(claim, bandwidths)
-            rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *told, *[math.nan] * 4, "", "", ""])
+            here, *told = _bandwidth_verdict(claim, bandwidths)
+            told = [here, VERDICTS[here], *told, *[math.nan] * 4, "", "", ""]
+            rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *told])
             continue
         seen = list(comparisons(claim, means, extractor, claim.methods))
-        here = judge(claim, means, extractor)
-        why, decided_by = _why(claim, means, extractor, places, seen), deciding(seen, here)
+        others = _settled_others(claim, means, extractor) if claim.only and seen else {}
+        here, decided_by = _verdict(seen, others)
+        verdict = f"cannot be told from {decided_by.over}" if seen and here is None else VERDICTS[here]
+        why = _also(claim, others, places) if seen else _untested(claim, means, extractor, places)
         on: list[str] = [name for name in claim.datasets if name in present] if seen else []
         compared = [sum((name, method) in places for method in COMPARED) for name in on]
         numbers = "; ".join(_numbers(claim, means, extractor)) if seen else ""
         effect = [decided_by.what, decided_by.effect, decided_by.low, decided_by.high, decided_by.p]
-        found = [here, why, *effect, ", ".join(on), min(compared, default=""), numbers]
+        found = [here, verdict, why, *effect, ", ".join(on), min(compared, default=""), numbers]
         rows.append([claim.id, claim.table, claim.text, claim.holds_in_paper, *found])
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
@@ -77,28 +81,51 @@ def _bandwidth_verdict(claim: Claim, file: Path | None) -> list[Any]:
         return [None, f"{file.name} cannot be read: lvm-bench report --tables bandwidth writes it again", ""]
 
 
+def _verdict(seen: list[Comparison], others: dict[str, Decided]) -> Decided:
+    """Whether a claim holds, None where its intervals cannot tell, and the comparison that decides it.
+
+    `others` are the methods of which the claim says that they do not do so.
+    """
+    here = settle(seen)
+    if here is not False and any(verdict for verdict, _ in others.values()):
+        return False, Comparison(False, math.nan)
+    if here and (unsettled := [decided_by for verdict, decided_by in others.values() if verdict is None]):
+        return None, unsettled[0]
+    return here, deciding(seen, here)
+
+
+def _settled_others(claim: Claim, means: Means, extractor: str) -> dict[str, Decided]:
+    """For each method that a claim excludes, whether the claim holds for it all the same, and what decides that."""
+    seen = compared_others(claim, means, extractor)
+    return {name: (here := settle(found), deciding(found, here)) for name, found in seen.items()}
+
+
 def deciding(seen: list[Comparison], here: bool | None) -> Comparison:
     """The comparison that decides a claim: the least certain one if all hold, else the clearest of those that fail.
 
-    The p of a failing one is multiplied by the number of comparisons (Bonferroni).
+    The interval and the p of a failing one are those of one of many.
     """
-    failing = [one for one in seen if not one.holds]
     # Effects by several scores have several units, so p is compared first.
-    if failing:
-        one = min(failing, key=lambda one: (2 if math.isnan(one.p) else one.p, one.effect))
-        return replace(one, p=min(1.0, len(seen) * one.p) if one.p == one.p else one.p)
-    if here is False or not seen:  # the claim fails because it holds for other methods too
+    if failing := [one.of_many(len(seen)) for one in seen if not one.holds]:
+        return min(failing, key=lambda one: (one.settled is None, 2 if math.isnan(one.p) else one.p, one.effect))
+    if here is False or not seen:
         return Comparison(False, math.nan)
-    return min(seen, key=lambda one: (-1 if math.isnan(one.p) else -one.p, one.effect))
+    return min(seen, key=lambda one: (one.settled is True, -1 if math.isnan(one.p) else -one.p, one.effect))
 
 
-def _why(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]], seen: list[Comparison]) -> str:
-    """The reason that a claim cannot be tested; else the other methods for which it holds, and missing data sets."""
-    if seen:
-        absent = [dataset_label(name) for name in claim.datasets if name not in {d for d, _ in places}]
-        others = others_that_do(claim, means, extractor) if claim.only else []
-        also = [f"{', '.join(map(label, others))} too"] if others else []
-        return "; ".join([*also, *([f"without {', '.join(absent)}"] if absent else [])])
+def _also(claim: Claim, others: dict[str, Decided], places: set[tuple[str, str]]) -> str:
+    """For which other methods a claim holds, or may hold, and which of its data sets are missing."""
+    told = []
+    for words, verdict in (("", True), ("perhaps ", None)):
+        if names := [label(name) for name, (here, _) in others.items() if here is verdict]:
+            told.append(f"{words}{', '.join(names)} too")
+    if absent := [dataset_label(name) for name in claim.datasets if name not in {d for d, _ in places}]:
+        told.append(f"without {', '.join(absent)}")
+    return "; ".join(told)
+
+
+def _untested(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]]) -> str:
+    """The reason that a claim cannot be tested."""
     if claim.kind == "figure":
         return "it stands in a picture alone"
     present = [name for name in claim.datasets if any(name == dataset for dataset, _ in places)]
@@ -133,15 +160,16 @@ def _numbers(claim: Claim, means: Means, extractor: str) -> list[str]:
 
 def claims_table(found: pd.DataFrame) -> WordTable:
     """A row per claim that the suite can test. The text counts the others by their reasons."""
-    tested = [row for row in found.to_dict("records") if row["here"] is not None]
+    rows = found.to_dict("records")
+    tested = [row for row in rows if row["verdict"] != VERDICTS[None]]
     reasons: dict[str, int] = {}
-    for why in found[found["here"].isna()]["why"]:
-        reasons[why] = reasons.get(why, 0) + 1
-    holding = sum(bool(row["here"]) for row in tested)
-    settled = [bool(row["here"]) for row in tested if row["p"] < statistics.LEVEL]
+    for row in rows:
+        if row["verdict"] == VERDICTS[None]:
+            reasons[row["why"]] = reasons.get(row["why"], 0) + 1
+    holding, failing, unsettled = (sum(row["here"] is here for row in tested) for here in (True, False, None))
     told = [
-        f"Of the {len(found)} claims of the paper {holding} hold here ({sum(settled)} of them with p below "
-        f"{statistics.LEVEL:g}) and {len(tested) - holding} do not ({len(settled) - sum(settled)} of them so)."
+        f"Of the {len(found)} claims of the paper {holding} hold here, {failing} do not, and {unsettled} cannot be "
+        "told from what was run: the interval of what decides them contains 0, or they have none."
     ]
     if reasons:
         rest = ", ".join(f"{count} ({why})" for why, count in sorted(reasons.items(), key=lambda item: -item[1]))
@@ -150,7 +178,7 @@ def claims_table(found: pd.DataFrame) -> WordTable:
         "Effect: how far the deciding comparison goes the claim's way, in units of its score, with its 95 % interval "
         "(t, over common seeds; of a rank correlation Fisher's z, over methods) and p. A claim is about every method, "
         "score and data set that it names: of its comparisons the least certain decides where all hold, else the "
-        "clearest of those that fail, whose p is that times their number."
+        "clearest of those that fail, whose interval and p allow for their number (Bonferroni)."
     )
     header = [
         "claim",
@@ -171,4 +199,4 @@ def _claim_row(row: dict[Any, Any]) -> list[str]:
     p = "" if math.isnan(row["p"]) else f"{row['p']:.2g}"
     what = f"{row['what']}{'; ' if row['what'] and row['why'] else ''}{row['why']}"
     in_paper = VERDICTS[row["in_paper"]] if row["in_paper"] is not None else "not in its tables"
-    return [row["id"], row["table"], in_paper, VERDICTS[bool(row["here"])], effect, p, what, row["text"]]
+    return [row["id"], row["table"], in_paper, row["verdict"], effect, p, what, row["text"]]

@@ -2,8 +2,9 @@
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from lvm_bench.errors import UserError
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.suites.labels import label
+from lvm_bench.text import counted
 
 COMPARED = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")  # the six methods of the paper
 
@@ -20,6 +22,8 @@ CLOSE = 4 / 3  # "close to the best": at most a third worse; our reading of the 
 STEADY = 0.1  # "small variation over seeds": a standard deviation of at most a tenth of the mean
 
 BANDWIDTH_KINDS = ("rises_with_l", "falls_with_m", "below")
+
+Interval = Callable[[float], tuple[float, float]]  # at a level: .05 for 95 %
 
 Means = dict[tuple[str, str, str], "Mean"]  # (data set, method, metric)
 
@@ -72,12 +76,26 @@ class Claim:
 class Comparison:
     """One comparison of a claim, with a 95 % interval and a p over common seeds if there are two or more."""
 
-    holds: bool
+    holds: bool  # by the means alone
     effect: float  # positive in the direction of the claim
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
     what: str = ""  # in words
+    over: str = ""  # what the interval is over: `3 seeds`
+    interval: Interval | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def settled(self) -> bool | None:
+        """Whether the comparison goes the claim's way; None where its interval contains 0, or there is none."""
+        if self.low > 0 and self.holds:
+            return True
+        return False if self.high < 0 and not self.holds else None
+
+    def of_many(self, count: int) -> "Comparison":
+        """The comparison as one of several, by Bonferroni: a wider interval, and p times their number."""
+        low, high = self.interval(statistics.LEVEL / count) if self.interval else (self.low, self.high)
+        return replace(self, low=low, high=high, p=self.p if math.isnan(self.p) else min(1.0, count * self.p))
 
 
 def claims() -> list[Claim]:
@@ -103,13 +121,9 @@ def measured_means(frame: pd.DataFrame) -> Means:
 
 
 def _mean(values: dict[int, float]) -> Mean:
-    """The mean of the values that are not NaN."""
-    known = {seed: value for seed, value in values.items() if not math.isnan(value)}
-    if not known:
-        return Mean(math.nan, math.nan, 0)
-    array = np.array([*known.values()])
+    array = np.array([*values.values()])
     with np.errstate(invalid="ignore"):
-        return Mean(float(array.mean()), float(array.std()), len(known), known)
+        return Mean(float(array.mean()), float(array.std()), len(values), values)
 
 
 def judge_bandwidths(claim: Claim, frame: pd.DataFrame) -> bool:
@@ -126,7 +140,10 @@ def judge_bandwidths(claim: Claim, frame: pd.DataFrame) -> bool:
 
 
 def judge(claim: Claim, means: Means, extractor: str = "inception") -> bool | None:
-    """Whether a claim holds on those of its data sets that have scores; None if none can be compared."""
+    """Whether a claim holds by the means alone, on those of its data sets that have them; None if none can be compared.
+
+    Published numbers are judged so. `settle` judges means over seeds, by their intervals.
+    """
     seen = list(comparisons(claim, means, extractor, claim.methods))
     if not seen:
         return None
@@ -135,10 +152,26 @@ def judge(claim: Claim, means: Means, extractor: str = "inception") -> bool | No
 
 
 def others_that_do(claim: Claim, means: Means, extractor: str) -> list[str]:
-    """The methods that the claim does not name and for which it holds all the same."""
+    """The methods that the claim does not name and for which it holds all the same, by the means alone."""
+    seen = compared_others(claim, means, extractor)
+    return [name for name, found in seen.items() if all(one.holds for one in found)]
+
+
+def compared_others(claim: Claim, means: Means, extractor: str) -> dict[str, list[Comparison]]:
+    """The claim's comparisons of each method that it does not name, where there are some."""
     others = (name for name in COMPARED if name not in claim.methods)
     seen = {name: list(comparisons(claim, means, extractor, (name,))) for name in others}
-    return [name for name, found in seen.items() if found and all(one.holds for one in found)]
+    return {name: found for name, found in seen.items() if found}
+
+
+def settle(seen: list[Comparison]) -> bool | None:
+    """Whether all that a claim says holds by the intervals of its comparisons; None where they cannot tell.
+
+    It fails where one comparison goes the other way, as one of many.
+    """
+    if any(one.of_many(len(seen)).settled is False for one in seen):
+        return False
+    return True if seen and all(one.settled for one in seen) else None
 
 
 def comparisons(claim: Claim, means: Means, extractor: str, methods: tuple[str, ...]) -> Iterator[Comparison]:
@@ -165,8 +198,7 @@ def _compared(claim: Claim, means: Means, extractor: str, where: tuple[str, str,
             yield _tested(own.mean <= claim.value, claim.value - own.mean, differences, f", from {claim.value:g}")
             return
         case "steady":
-            margin = STEADY * abs(own.mean) - own.std
-            yield Comparison(margin >= 0, margin, what=", deviation below a tenth of the mean")
+            yield _steady(own)
             return
     others = {name: means[dataset, name, key] for name in COMPARED if (dataset, name, key) in means and name != method}
     # A NaN ranks last.
@@ -203,6 +235,19 @@ def _compared(claim: Claim, means: Means, extractor: str, where: tuple[str, str,
             raise UserError(f"claims.toml, {claim.id}: unknown kind {claim.kind!r}.")
 
 
+def _steady(own: Mean) -> Comparison:
+    """How far a deviation stays below a tenth of the mean."""
+    bound = STEADY * abs(own.mean)
+
+    def interval(level: float) -> tuple[float, float]:
+        low, high = statistics.deviation_interval(np.array([*own.values.values()]), level)
+        return bound - high, bound - low
+
+    over = counted(len(own.values), "seed")
+    what = ", deviation below a tenth of the mean"
+    return Comparison(own.std <= bound, bound - own.std, *interval(statistics.LEVEL), math.nan, what, over, interval)
+
+
 def _nan_last(value: float) -> float:
     """A value to sort by: NaN becomes infinity."""
     return math.inf if math.isnan(value) else value
@@ -237,9 +282,10 @@ def _against(holds: bool, own: Mean, other: Mean, sign: int, what: str) -> Compa
 
 
 def _tested(holds: bool, effect: float, differences: np.ndarray, what: str) -> Comparison:
-    low, high = statistics.t_interval(differences)
+    interval = partial(statistics.t_interval, differences)
     p = float(statistics.paired_t(differences[None])[0]) if len(differences) else math.nan
-    return Comparison(bool(holds), effect, low, high, p, what)
+    over = counted(len(differences), "seed")
+    return Comparison(bool(holds), effect, *interval(statistics.LEVEL), p, what, over, interval)
 
 
 def _standard_error(a: Mean, b: Mean) -> float:
@@ -253,10 +299,17 @@ def _correlated(claim: Claim, means: Means, dataset: str, one: str, two: str) ->
     """The rank correlation of two metrics over the methods. It is positive in the direction of the claim."""
     names = [name for name in COMPARED if (dataset, name, one) in means and (dataset, name, two) in means]
     x, y = (np.array([means[dataset, name, key].mean for name in names]) for key in (one, two))
-    rho, low, high = statistics.spearman(x, claim.sign * y)
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[known], claim.sign * y[known]
+    rho, low, high = statistics.spearman(x, y)
     if math.isnan(rho):
         return None
-    return Comparison(rho > 0, rho, low, high, what=f", rank correlation with {two} over {len(names)} methods")
+
+    def interval(level: float) -> tuple[float, float]:
+        return statistics.spearman(x, y, level)[1:]
+
+    over = counted(len(x), "method")
+    return Comparison(rho > 0, rho, low, high, math.nan, f", rank correlation with {two} over {over}", over, interval)
 
 
 def local(metric: str, extractor: str) -> str:

@@ -89,23 +89,40 @@ def _resamples(n: int) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, 
     return counts.astype(np.float64), factorial[n] / factorial[counts].prod(1) / float(n) ** n
 
 
-def t_interval(values: Values) -> tuple[float, float]:
-    """A 95 % interval of the mean of normal values; NaN for fewer than two values or one that is not finite."""
+def t_interval(values: Values, level: float = LEVEL) -> tuple[float, float]:
+    """A 1 - level interval of the mean of normal values; NaN for fewer than two values or one that is not finite."""
     from scipy.special import stdtrit
 
     n = len(values)
     if n < 2 or not np.isfinite(values).all():
         return math.nan, math.nan
-    half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - level / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def spearman(x: Values, y: Values) -> tuple[float, float, float]:
-    """Spearman's rank correlation and its 95 % interval by Fisher's z, variance (1 + rho^2 / 2) / (n - 3).
+def deviation_interval(values: Values, level: float = LEVEL) -> tuple[float, float]:
+    """A 1 - level interval of the standard deviation of normal values, from chi^2 of n - 1 degrees of freedom.
+
+    NaN for fewer than two values or one that is not finite.
+    """
+    from scipy.special import chdtri
+
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        return math.nan, math.nan
+    squares = float(((values - values.mean()) ** 2).sum())
+    low, high = (math.sqrt(squares / float(chdtri(n - 1, tail))) for tail in (level / 2, 1 - level / 2))
+    return low, high
+
+
+def spearman(x: Values, y: Values, level: float = LEVEL) -> tuple[float, float, float]:
+    """Spearman's rank correlation and its 1 - level interval by Fisher's z, variance (1 + rho^2 / 2) / (n - 3).
 
     Pairs with a NaN are left out. All three are NaN for fewer than three pairs or a constant side, and the interval
     is NaN for three pairs. Bonett & Wright 2000, sec. 3.
     """
+    from scipy.special import ndtri
+
     known = ~(np.isnan(x) | np.isnan(y))
     a, b = ranks(x[known]), ranks(y[known])
     n = len(a)
@@ -116,7 +133,7 @@ def spearman(x: Values, y: Values) -> tuple[float, float, float]:
         return rho, math.nan, math.nan
     if abs(rho) == 1:
         return rho, rho, rho
-    half = 1.959963984540054 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    half = float(ndtri(1 - level / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     return rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
 
 

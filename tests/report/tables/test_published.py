@@ -164,11 +164,15 @@ def test_a_rank_correlation_has_the_sign_of_the_metrics() -> None:
 
 
 def test_verdicts_of_a_suite_use_its_extractor() -> None:
-    rows = [["mnist", name, 0, "frechet.fake@classifier", value] for name, value in VALUES.items()]
+    rows = [
+        ["mnist", name, seed, "frechet.fake@classifier", value * (1 + 0.01 * seed)]
+        for name, value in VALUES.items()
+        for seed in (0, 1)
+    ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "seed", "metric", "value"])
     verdicts = claim_words.verdicts(frame, "classifier").set_index("id")
     assert verdicts.loc["avae-samples-best", "here"] is True
-    assert "mnist frechet.fake@classifier: vae 6" in verdicts.loc["avae-samples-best", "numbers"]
+    assert "mnist frechet.fake@classifier: vae 6.03" in verdicts.loc["avae-samples-best", "numbers"]
     assert verdicts.loc["avae-kl-best", "here"] is None
 
 

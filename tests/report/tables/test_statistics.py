@@ -87,6 +87,15 @@ def test_t_interval_is_scipys() -> None:
     expected = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
     assert statistics.t_interval(values) == pytest.approx(expected)
     assert np.isnan(statistics.t_interval(values[:1])).all()
+    wider = stats.t.interval(0.99, 3, loc=values.mean(), scale=stats.sem(values))
+    assert statistics.t_interval(values, 0.01) == pytest.approx(wider)
+
+
+def test_the_interval_of_a_deviation_is_that_of_chi_squared() -> None:
+    values = np.array([1.0, 2.0, 4.0, 7.0])
+    expected = [(3 * values.var(ddof=1) / stats.chi2.ppf(tail, 3)) ** 0.5 for tail in (0.975, 0.025)]
+    assert statistics.deviation_interval(values) == pytest.approx(expected)
+    assert np.isnan(statistics.deviation_interval(values[:1])).all()
 
 
 @given(arrays.arrays(np.float64, st.integers(4, 12), elements=st.integers(-5, 5).map(float)))

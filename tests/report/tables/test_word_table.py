@@ -4,13 +4,14 @@ import csv
 import io
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lvm_bench.report.tables import claim_words, paper_claims, ranking, settings, word_table
+from lvm_bench.report.tables import claim_words, paper_claims, ranking, settings, statistics, word_table
 from lvm_bench.report.tables.claim_words import verdicts
 from lvm_bench.report.tables.paper_claims import Claim, Mean, comparisons
 from lvm_bench.report.tables.statistics import critical_difference
@@ -236,13 +237,78 @@ def test_the_table_of_claims_counts_verdicts_and_those_beyond_noise() -> None:
     row = next(row for row in found.rows if row[0] == "avae-samples-best")
     assert row[2:4] == ["holds", "holds"]
     assert row[4].startswith("+5.15 [")
-    for verdict, words in (
-        ("holds", "{} hold here ({} of them with p below 0.05)"),
-        ("does not hold", "{} do not ({} of them so)"),
-    ):
-        told = [row for row in found.rows if row[3] == verdict]
-        settled = [row for row in told if row[5] and float(row[5]) < 0.05]
-        assert words.format(len(told), len(settled)) in found.text
+    counts = [sum(row[3].startswith(words) for row in found.rows) for words in ("holds", "does not", "cannot be told")]
+    assert sum(counts) == len(found.rows)
+    assert "{} hold here, {} do not, and {} cannot be told from what was run".format(*counts) in found.text
+
+
+def _told(values: dict[str, list[float]], claim: str = "avae-samples-best") -> pd.Series:
+    return verdicts(scored(values, "frechet.fake@classifier"), "classifier").set_index("id").loc[claim]
+
+
+@pytest.mark.parametrize(
+    ("avae", "verdict"),
+    [
+        ([1.0, 1.1, 1.2], "holds"),
+        ([5.0, 5.1, 5.2], "does not hold"),
+        ([1.0, 2.9, 1.3], "cannot be told from 3 seeds"),
+        ([1.0, 9.0, 2.0], "cannot be told from 3 seeds"),
+        ([1.0, math.nan, 1.2], "cannot be told from 3 seeds"),
+        ([1.0, 1.1], "cannot be told from 2 seeds"),
+        ([1.0], "cannot be told from 1 seed"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_0(avae: list[float], verdict: str) -> None:
+    row = _told({"avae": avae, "vae": [2.0, 2.4, 2.9]})
+    assert row["verdict"] == verdict
+    assert row["here"] is {"holds": True, "does not hold": False}.get(verdict)
+    assert (row["low"] > 0, row["high"] < 0) == (verdict == "holds", verdict == "does not hold")
+
+
+def test_a_failure_among_many_comparisons_needs_a_wider_interval() -> None:
+    interval = partial(statistics.t_interval, np.array([-2.0, -2.2, -2.5]))
+    alone = paper_claims.Comparison(False, -2.2, *interval(), 0.0043, interval=interval)
+    assert alone.of_many(2).low == interval(0.025)[0]
+    assert alone.of_many(2).p == 0.0086
+    assert paper_claims.settle([alone]) is False
+    assert paper_claims.settle([alone] * 20) is None
+
+
+@pytest.mark.parametrize(("noise", "here"), [(0.0, True), (9.0, None), (-1.0, False)])
+def test_a_correlation_needs_an_interval_without_0(noise: float, here: bool | None) -> None:
+    order = np.arange(6.0)
+    other = {0.0: order, 9.0: np.array([3.0, 1.0, 5.0, 0.0, 2.0, 4.0]), -1.0: -order}[noise]
+    scores = {
+        ("d", name, key): Mean(value, 0.0, 1, {0: value})
+        for key, column in (("k", order), ("j", other))
+        for name, value in zip(paper_claims.COMPARED, column.tolist(), strict=True)
+    }
+    seen = [*comparisons(_claim("correlation", than={"metrics": ("j",)}), scores, "", ("avae",))]
+    assert paper_claims.settle(seen) is here
+    assert (seen[0].over, seen[0].low > 0) == ("6 methods", here is True)
+
+
+def test_what_no_other_method_does_cannot_be_told_where_one_of_them_may() -> None:
+    def here(vae: list[float]) -> tuple[Any, ...]:
+        means = _means(avae=[1.0, 1.1, 1.2], vae=vae, aae=[9.0, 9.1, 9.3])
+        claim = _claim("at_most", value=5.0, only=True)
+        others = claim_words._settled_others(claim, means, "")
+        found, decided_by = claim_words._verdict([*comparisons(claim, means, "", ("avae",))], others)
+        return found, decided_by.low > 0 or decided_by.high < 0
+
+    assert here([20.0, 20.1, 20.2]) == (True, True)
+    assert here([8.0, 2.0, 6.0]) == (None, False)
+    assert here([1.0, 1.1, 1.2])[0] is False
+
+
+def test_a_deviation_is_small_where_its_interval_says_so() -> None:
+    def here(values: list[float]) -> bool | None:
+        return paper_claims.settle([*comparisons(_claim("steady"), _means(avae=values), "", ("avae",))])
+
+    assert here([10.0, 10.1, 10.2]) is True
+    assert here([10.0, 11.0, 12.0]) is None
+    assert here([10.0, 30.0, 90.0, 1.0]) is False
+    assert here([10.0]) is None
 
 
 # Settings
