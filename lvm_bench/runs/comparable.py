@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -24,22 +24,24 @@ class Remarks:
     """Remarks on a suite's runs that readers of its scores need."""
 
     outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
-    left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown
+    left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown, or some of them
     here: frozenset[Place] = frozenset()  # where a shown run was made here
     away: frozenset[Place] = frozenset()  # where a shown run was not made here
     made: str = ""  # with what the runs that were not made here were made
     warnings: list[str] = field(default_factory=list)  # sentences on differences between shown runs
 
 
-def shown(runs: Collection[Run]) -> tuple[list[Run], Remarks]:
-    """The finished runs whose scores tables may show, in their order, and the remarks on all runs.
+def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
+    """The finished runs of a suite whose scores tables may show, in their order, and the remarks on all runs.
 
-    RunError naming the setting when seeds that would be averaged differ in settings or data.
+    RunError naming the setting when seeds that were run here, and would be averaged, differ in settings or data.
     """
     done = [run for run in runs if run.status == "done"]
-    out = left_out(done)
-    kept = [run for run in done if run.folder or run.place not in out]
-    check_seeds(kept)
+    other = left_out(done)
+    kept = [run for run in done if run.folder or not (run.stale or run.place in other)]
+    unlike = _unlike_seeds(kept, suite)
+    out = _stale_seeds(done, suite) | unlike | other
+    kept = [run for run in kept if run.place not in unlike]
     warnings = [*_different_conditions(kept), *_changed_code(kept), *_different_environments(kept)]
     here = frozenset(run.place for run in kept if run.folder)
     away = [run for run in kept if not run.folder]
@@ -63,26 +65,74 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
     }
 
 
-def check_seeds(runs: Iterable[Run]) -> None:
-    """RunError naming what differs when runs that would be averaged differ in settings or data."""
-    problems = []
+def with_stale(runs: Iterable[Run]) -> list[Run]:
+    """The runs, of which a committed one is stale if a seed that is here was run with other settings or data since.
+
+    Where no seed of a method is here, each stays as its record says.
+    """
+    found: list[Run] = []
+    for _, seeds in _by_place(runs):
+        here = [run for run in seeds if run.folder and run.status == "done"]
+        for run in seeds:
+            is_stale = any(_differing([run, other]) for other in here) if here else run.stale
+            found.append(run if run.folder or run.stale == is_stale else replace(run, stale=is_stale))
+    return found
+
+
+def _stale_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
+    """What is said of the methods of which some committed seeds are stale."""
+    found = {}
     for (dataset, method), seeds in _by_place(runs):
-        if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # they share one table in memory
-            continue
-        known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
-        differing = [
-            f"{name} = {' and '.join(f'{value} in seed {_numbered(of)}' for value, of in values.items())}"
-            for name, values in _differences(known).items()
-        ]
-        if differing:
+        if stale := [run for run in seeds if run.stale]:
+            differing = _differing(seeds)
+            found[dataset, method] = (
+                f"of {label(method)} on {dataset_label(dataset)}, the committed scores of seed "
+                f"{_numbered(run.seed for run in stale)} are stale and left out: other seeds were run anew with other "
+                f"settings ({listed(differing, between='; ')}). {_anew(suite, method)}"
+            )
+    return found
+
+
+def _unlike_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
+    """What is said of the methods whose committed seeds differ in settings or data: which are stale is not known.
+
+    RunError naming what differs when runs that are here do so.
+    """
+    problems, found = [], {}
+    for (dataset, method), seeds in _by_place(runs):
+        differing = listed(_differing(seeds), between="; ")
+        if differing and any(run.folder for run in seeds):
             problems.append(
                 f"{dataset}/{method}: its seeds were not run with the same settings, and are not averaged "
-                f"({listed(differing, between='; ')}). Delete the folders of those seeds and run them again with the "
-                "same settings, or give other runs a folder of their own with --results."
+                f"({differing}). Delete the folders of those seeds and run them again with the same settings, or give "
+                "other runs a folder of their own with --results."
+            )
+        elif differing:
+            found[dataset, method] = (
+                f"of {label(method)} on {dataset_label(dataset)}, the committed scores are left out: its seeds were "
+                f"not run with the same settings ({differing}). {_anew(suite, method)}"
             )
     if problems:
         more = [f"... and {len(problems) - 10} more."] if len(problems) > 10 else []
         raise RunError("\n".join([*problems[:10], *more]))
+    return found
+
+
+def _anew(suite: str, method: str) -> str:
+    """What to do about committed seeds that cannot be averaged."""
+    given = f"--suite {suite} --methods {method}"
+    return f"Run them anew (`lvm-bench run {given}`), or remove them (`lvm-bench drop {given}`)"
+
+
+def _differing(seeds: list[Run]) -> list[str]:
+    """The settings and data in which seeds of a method differ, each with its values; [] where they are alike."""
+    if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # they share one table in memory
+        return []
+    known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
+    return [
+        f"{name} = {' and '.join(f'{value} in seed {_numbered(of)}' for value, of in values.items())}"
+        for name, values in _differences(known).items()
+    ]
 
 
 def _by_place(runs: Iterable[Run]) -> Iterator[tuple[Place, list[Run]]]:

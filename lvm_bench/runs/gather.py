@@ -74,7 +74,7 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
     _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
-    runs = [run for _, run in sorted((committed | ended).items())]
+    runs = comparable.with_stale(run for _, run in sorted((committed | ended).items()))
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}
     history |= collect_history((run for run in ended.values() if run.key in found), complain)
@@ -83,7 +83,9 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     with labels.using(labels.current()):
         labels.show(suite_record.shown_of(runs, before))
         # A run that is here and has not ended is not shown: what was committed of it is out of date.
-        kept, remarks = comparable.shown([run for run in runs if run.key in ended or run.key not in present])
+        kept, remarks = comparable.shown(
+            [run for run in runs if run.key in ended or run.key not in present], folder.name
+        )
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
     about = suite_record.compose(folder.name, runs, before) if ended else before
     return Gathered(runs, scores, history, redraws, replace(about, suite=about.suite or folder.name), shown, remarks)

@@ -188,6 +188,7 @@ class Run:
     seconds_evaluation: float | None = None
     peak_memory: int | None = None  # MiB
     architecture: dict[str, list[str]] | None = None  # the layers of each part
+    stale: bool = False  # committed, and other seeds of its method were run anew with other settings since
     extractor: str | None = None
     plan: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)  # of plug-ins and variants

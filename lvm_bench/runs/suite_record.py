@@ -26,7 +26,7 @@ from lvm_bench.runs.record import (
     reason_of,
 )
 
-_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint")
+_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
 
 # The file holds equal ones once, and a run gives their places.
 _LISTS = ("settings", "conditions", "architecture", "versions")
@@ -68,6 +68,7 @@ class _ListedRun(Kept):
     earlier_environments: list[int] = Field(default_factory=list)
     digest_weights: str = ""
     digest_scores: str = ""
+    stale: bool = False
 
 
 class _Dataset(Facts):
@@ -248,7 +249,7 @@ class _Lists:
     def entry(self, run: Run) -> dict[str, Any]:
         """The entry of a run, as `_ListedRun` describes it."""
         entry: dict[str, Any] = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "status": run.status}
-        entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None)}
+        entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None, False)}
         for name in _LISTS:
             if (value := getattr(run, name)) is not None:
                 entry[name] = self.place(name, value)

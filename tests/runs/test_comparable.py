@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from made import CONDITIONS, VERSIONS, make_run
 
 from lvm_bench import disk
 from lvm_bench.report.write import emit
+from lvm_bench.runs import suite_record
 
 Call = Callable[..., Result]
 Put = Callable[..., Path]
@@ -98,14 +100,47 @@ def test_the_seed_and_runs_that_are_not_done_may_differ(put_run: Put, report: Ca
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_committed_seeds_with_other_settings_are_not_averaged_with_those_here(
-    committed: Path, put_run: Put, report: Callable[[], Result]
+def test_committed_seeds_of_other_settings_are_stale_beside_those_here(
+    committed: Path, put_run: Put, report: Callable[[], Result], tmp_path: Path
 ) -> None:
-    settings = CONDITIONS | {"arguments": {"beta": 4}, "seed": 1}
-    put_run("mnist", "vae", 1, settings=settings)
+    """With the runs' folders, without them, and where another seed is run anew."""
+    settings = CONDITIONS | {"arguments": {"beta": 4}}
+    put_run("mnist", "vae", 1, {"mse.train": 8.0}, settings=settings | {"seed": 1})
+    for _ in range(2):
+        result = report()
+        assert result.exit_code == 0
+        assert "of VAE on MNIST, the committed scores of seed 0 are stale and left out" in said(result)
+        assert "arguments.beta = not set in seed 0 and 4 in seed 1" in said(result)
+        assert "`lvm-bench drop --suite small --methods vae`" in said(result)
+        means = {line["row"]: (line["mean"], line["n"]) for line in lines(tmp_path)}
+        assert (means["vae"], means["avae"]) == (("8.0", "1"), ("1.5", "2"))
+        assert "VAE on MNIST: mean over 1 of 2 seeds" in " ".join(result.stdout.split())
+        assert "mnist,vae,0,mse.train,1.0\n" in (committed / "scores.csv").read_text()  # and stay committed
+        shutil.rmtree(committed / "runs", ignore_errors=True)
+    put_run("mnist", "vae", 0, {"mse.train": 6.0}, settings=settings | {"seed": 0})
+    assert "stale" not in report().stderr
+    assert {line["row"]: line["mean"] for line in lines(tmp_path)}["vae"] == "7.0"
+
+
+def test_committed_seeds_that_differ_take_no_other_row_away(
+    put_run: Put, report: Callable[[], Result], tmp_path: Path
+) -> None:
+    """Which of them is stale cannot be known."""
+    for seed in (0, 1):
+        put_run("mnist", "avae", seed)
+        put_run("mnist", "vae", seed)
+    assert report().exit_code == 0
+    small = tmp_path / "small"
+    about = suite_record.read(small)
+    first, *others = (run for run in about.runs if run.method == "vae")
+    changed = replace(first, settings=(first.settings or {}) | {"epochs": 9})
+    shutil.rmtree(small / "runs")
+    suite_record.write(small, replace(about, runs=[*about.runs[:2], changed, *others]))
+    (small / "files.json").unlink()
     result = report()
-    assert result.exit_code == 1
-    assert "mnist/vae: its seeds were not run with the same settings" in said(result)
+    assert result.exit_code == 0
+    assert "of VAE on MNIST, the committed scores are left out: its seeds were not run with the same" in said(result)
+    assert {line["row"] for line in lines(tmp_path)} == {"avae"}
 
 
 # Versions and devices
