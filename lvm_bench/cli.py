@@ -1,4 +1,7 @@
-"""The command line: run, report, list, verify, data, check. No logic, and no torch before it is needed."""
+"""The command line. No logic, and no torch before it is needed.
+
+It has more than 400 lines, since it holds the options and the help of every command.
+"""
 
 import os
 import sys
@@ -294,6 +297,53 @@ def verify(suite: str | None, results: Path) -> None:
     problems = counted(len(found.problems), "problem") if found.problems else "no problems"
     click.echo(f"{read}: {problems}.{at_work}")
     sys.exit(1 if found.problems else 0)
+
+
+@main.command()
+@click.option("--suite", required=True, help="The suite whose results are meant.")
+@click.option("--methods", multiple=True, required=True, help="This method (repeatable).")
+@results_option
+def drop(suite: str, methods: tuple[str, ...], results: Path) -> None:
+    """Remove the committed scores of a method from a suite, such as those of settings that are no longer used.
+
+    The folders of runs stay: delete them to remove their scores too.
+
+    \b
+    Example:
+      lvm-bench drop --suite mnist-small --methods vae
+    """
+    from lvm_bench.runs.drop import drop as remove
+
+    damaged: list[str] = []
+    for text in remove(results, suite, methods, damaged.append):
+        click.echo(printable(text))
+    for text in damaged:
+        click.echo(printable(text), err=True)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--into", required=True, type=click.Path(path_type=Path), help="The folder of results to join them in.")
+def merge(folders: tuple[Path, ...], into: Path) -> None:
+    """Join folders of results, such as those of two machines: runs and committed scores, checked as `report` does.
+
+    What stands in --into comes first, then the folders in their order. A run that does not fit those before it (other
+    settings, conditions, data or code of its method), or is damaged or not finished, is left out and named.
+
+    Exit codes: 0 all runs were joined, 1 some were left out.
+
+    \b
+    Example:
+      lvm-bench merge results-of-a results-of-b --into results
+    """
+    from lvm_bench.runs.merge import merge as join
+
+    told = join(folders, into)
+    for text in (*told.warnings, *(f"Left out: {text}" for text in told.left_out)):
+        click.echo(printable(text), err=True)
+    click.echo(f"{counted(told.joined, 'run')} joined, {told.there} there already, {len(told.left_out)} left out.")
+    click.echo(printable(f"Now type: lvm-bench report --results {into}"))
+    sys.exit(1 if told.left_out else 0)
 
 
 @main.group(name="data", invoke_without_command=True)

@@ -74,7 +74,7 @@ def with_stale(runs: Iterable[Run]) -> list[Run]:
     for _, seeds in _by_place(runs):
         here = [run for run in seeds if run.folder and run.status == "done"]
         for run in seeds:
-            is_stale = any(_differing([run, other]) for other in here) if here else run.stale
+            is_stale = any(_unlike([run, other]) for other in here) if here else run.stale
             found.append(run if run.folder or run.stale == is_stale else replace(run, stale=is_stale))
     return found
 
@@ -84,7 +84,7 @@ def _stale_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
     found = {}
     for (dataset, method), seeds in _by_place(runs):
         if stale := [run for run in seeds if run.stale]:
-            differing = _differing(seeds)
+            differing = _unlike(seeds)
             found[dataset, method] = (
                 f"of {label(method)} on {dataset_label(dataset)}, the committed scores of seed "
                 f"{_numbered(run.seed for run in stale)} are stale and left out: other seeds were run anew with other "
@@ -100,7 +100,7 @@ def _unlike_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
     """
     problems, found = [], {}
     for (dataset, method), seeds in _by_place(runs):
-        differing = listed(_differing(seeds), between="; ")
+        differing = listed(_unlike(seeds), between="; ")
         if differing and any(run.folder for run in seeds):
             problems.append(
                 f"{dataset}/{method}: its seeds were not run with the same settings, and are not averaged "
@@ -124,7 +124,7 @@ def _anew(suite: str, method: str) -> str:
     return f"Run them anew (`lvm-bench run {given}`), or remove them (`lvm-bench drop {given}`)"
 
 
-def _differing(seeds: list[Run]) -> list[str]:
+def _unlike(seeds: list[Run]) -> list[str]:
     """The settings and data in which seeds of a method differ, each with its values; [] where they are alike."""
     if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # they share one table in memory
         return []
@@ -191,7 +191,7 @@ def left_out(runs: Iterable[Run]) -> dict[Place, str]:
     for dataset, own in _by_dataset(runs):
         here = _distinct(run for run in own if run.folder and not run.is_control)
         for run in own:
-            differing = next((text for other in here if (text := _other_conditions(run, other))), "")
+            differing = next((text for other in here if (text := other_conditions(run, other))), "")
             if differing and not run.folder:
                 found[run.place] = (
                     f"on {dataset_label(dataset)}, scores that were not made here are left out: they were made "
@@ -216,15 +216,25 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
     return found
 
 
-def _other_conditions(there: Run, here: Run) -> str:
+def other_conditions(there: Run, here: Run) -> str:
     """The conditions in which two runs differ, as text; "" if there are none, or if those of one are unknown."""
     if there.conditions is None or here.conditions is None:
         return ""
     names = there.settings if there.is_control else None  # no other condition changes a control
-    differing = _differences({"there": _conditions(there, names), "here": _conditions(here, names)})
+    return _there_and_here(_conditions(there, names), _conditions(here, names))
+
+
+def other_settings(there: Run, here: Run) -> str:
+    """How the settings and data of two runs of a method differ; "" if they do not, or if one's are unknown."""
+    if there.settings is None or here.settings is None:
+        return ""
+    return _there_and_here(_settings(there), _settings(here))
+
+
+def _there_and_here(there: dict[str, Any], here: dict[str, Any]) -> str:
     texts = (
         f"{name} = {' and '.join(f'{value} {whose[0]}' for value, whose in values.items())}"
-        for name, values in differing.items()
+        for name, values in _differences({"there": there, "here": here}).items()
     )
     return listed(texts, between="; ")
 

@@ -110,17 +110,22 @@ def listed_runs(runs: list[Run]) -> str:
 def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> list[Path]:
     """Write scores.csv, history.csv and about.json if a run is here. Returns those of these files that exist."""
     if any(run.folder for run in found.runs):
-        # files.json leaves them out while they change: a report that is killed here leaves no false alarm.
-        checksums.write(folder, {name: known for name, known in listed.items() if name not in checksums.GATHERED}, [])
-        write_scores(folder / SUITE_SCORES, found.scores)
-        write_history(folder / SUITE_HISTORY, found.history)
-        suite_record.write(folder, found.about)
-        if found.redraws:
-            write_redraws(folder / SUITE_REDRAWS, found.redraws)
-        else:
-            (folder / SUITE_REDRAWS).unlink(missing_ok=True)
-        checksums.write(folder, listed, _gathered(folder))
+        rewrite(folder, found, listed)
     return _gathered(folder)
+
+
+def rewrite(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> None:
+    """Write scores.csv, history.csv, about.json and, where there are redraws, resampled.csv."""
+    # files.json leaves them out while they change: a report that is killed here leaves no false alarm.
+    checksums.write(folder, {name: known for name, known in listed.items() if name not in checksums.GATHERED}, [])
+    write_scores(folder / SUITE_SCORES, found.scores)
+    write_history(folder / SUITE_HISTORY, found.history)
+    suite_record.write(folder, found.about)
+    if found.redraws:
+        write_redraws(folder / SUITE_REDRAWS, found.redraws)
+    else:
+        (folder / SUITE_REDRAWS).unlink(missing_ok=True)
+    checksums.write(folder, listed, _gathered(folder))
 
 
 def _gathered(folder: Path) -> list[Path]:

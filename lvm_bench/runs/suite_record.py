@@ -1,7 +1,7 @@
 """about.json: what a suite's scores come from. `report` writes it, so that its tables need no run's folder."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,28 @@ def compose(suite: str, runs: list[Run], before: About) -> About:
         datasets=datasets,
         shown=shown_of(runs, before),
         runs=runs,
+    )
+
+
+def joined(first: About, second: About) -> About:
+    """What two records say of one suite, the first where both say something. The runs are those of the first."""
+    texts = {
+        name: getattr(first, name) or getattr(second, name)
+        for name in ("suite", "description", "extractor", "protocol", "axis")
+    }
+    datasets = {}
+    for name in sorted({*first.datasets, *second.datasets}):
+        seeds = sorted({*first.facts(name).get("seeds", []), *second.facts(name).get("seeds", [])})
+        datasets[name] = {**second.facts(name), **first.facts(name), "seeds": seeds}
+    return replace(
+        first,
+        **texts,
+        methods=list(dict.fromkeys([*first.methods, *second.methods])),
+        seeds=sorted({*first.seeds, *second.seeds}),
+        datasets=datasets,
+        shown={
+            kind: second.shown.get(kind, {}) | first.shown.get(kind, {}) for kind in {**second.shown, **first.shown}
+        },
     )
 
 
