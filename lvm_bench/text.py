@@ -1,5 +1,6 @@
 """Text: reading what others wrote, making it safe for a terminal, and putting words into lines and columns."""
 
+import json
 import math
 import re
 from collections.abc import Container, Iterable, Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lvm_bench.errors import UserError
+
+LONGEST = 80  # characters of a setting in a sentence
 
 MOST_BYTES = 1_000_000  # of a file that a person writes, a hundred times the packaged configuration
 
@@ -52,6 +55,14 @@ def one_line(text: str) -> str:
 def of_error(error: BaseException) -> str:
     """`Error: its text` on one line; `Error` alone where it has no text."""
     return ": ".join(filter(None, (type(error).__name__, one_line(str(error)))))
+
+
+def setting_text(value: Any) -> str:
+    """A setting's value as a sentence shows it, on one line and cut to a few words."""
+    if value is None:
+        return "not set"
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return one_line(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def listed(items: Iterable[Any], most: int = 6, between: str = ", ") -> str:

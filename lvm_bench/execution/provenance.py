@@ -51,7 +51,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "conditions": job.conditions,
         "digest_weights": disk.digest(job.weights_settings()),
         "digest_scores": disk.digest(job.scores_settings()),
-        "plan": job.plan.model_dump(),
+        "plan": job.plan.record(),
         **({"shown": job.shown} if job.shown else {}),
         "environment": environment,
         "earlier_environments": earlier,

@@ -155,6 +155,7 @@ def emit(
     said = [
         *dict.fromkeys(remarks.left_out.values()),
         *remarks.warnings,
+        remarks.changed,
         draw.left_out(found),
         draw.partial(found, pictures),
     ]

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.record import Run, without
 from lvm_bench.suites.labels import dataset_label, label
-from lvm_bench.text import counted, listed, one_line
-
-LONGEST = 80  # characters of a setting in a sentence
+from lvm_bench.text import counted, listed, one_line, setting_text
 
 SHORT = 10  # characters of a checksum in a sentence
 
@@ -29,6 +26,7 @@ class Remarks:
     away: frozenset[Place] = frozenset()  # where a shown run was not made here
     made: str = ""  # with what the runs that were not made here were made
     warnings: list[str] = field(default_factory=list)  # sentences on differences between shown runs
+    changed: str = ""  # what differs from the suite's own settings
 
 
 def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
@@ -45,7 +43,8 @@ def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
     warnings = [*_different_conditions(kept), *_changed_code(kept), *_different_environments(kept)]
     here = frozenset(run.place for run in kept if run.folder)
     away = [run for run in kept if not run.folder]
-    return kept, Remarks(outcomes(runs), out, here, frozenset(run.place for run in away), _made(away, here), warnings)
+    elsewhere = frozenset(run.place for run in away)
+    return kept, Remarks(outcomes(runs), out, here, elsewhere, _made(away, here), warnings, _changed(kept))
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
@@ -162,7 +161,7 @@ def _differences(tables: dict[Any, dict[str, Any]]) -> dict[str, dict[str, list[
     found: dict[str, dict[str, list[Any]]] = {}
     for name in sorted({name for table in flat.values() for name in table}):
         for whose, table in flat.items():
-            found.setdefault(name, {}).setdefault(_text(table.get(name)), []).append(whose)
+            found.setdefault(name, {}).setdefault(setting_text(table.get(name)), []).append(whose)
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
@@ -172,12 +171,6 @@ def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
     for name, value in table.items():
         found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
     return found
-
-
-def _text(value: Any) -> str:
-    """A setting's value as a sentence shows it."""
-    text = value if isinstance(value, str) else disk.canonical(value)
-    return "not set" if value is None else one_line(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def _numbered(seeds: Iterable[int]) -> str:
@@ -255,6 +248,35 @@ def _different_conditions(runs: Iterable[Run]) -> list[str]:
                 f"On {dataset_label(dataset)} not all methods were run under the same conditions "
                 f"({listed(texts, between='; ')}): their scores do not compare the methods alone."
             )
+    return found
+
+
+def _changed(runs: Iterable[Run]) -> str:
+    """What differs from the suite's own settings, and on which data sets or for which methods unless on all.
+
+    `Settings changed: epochs 60 -> 10; m 100 -> 50 (AVAE on MNIST)`; "" where nothing does.
+    """
+    places: dict[str, dict[Place, None]] = {}
+    every: dict[Place, None] = {}
+    for run in (run for run in runs if not run.is_control):
+        every[run.place] = None
+        for text in run.changed:
+            places.setdefault(one_line(text), {})[run.place] = None
+    texts = (text if own == every else f"{text} ({_where(own, every)})" for text, own in places.items())
+    return f"Settings changed: {listed(texts, between='; ')}" if places else ""
+
+
+def _where(own: Container[Place], every: Iterable[Place]) -> str:
+    """Some places, by their data sets where they are all of these."""
+    whole = [dataset for dataset, group in _by_first(every).items() if all(place in own for place in group)]
+    rest = [place for place in every if place in own and place[0] not in whole]
+    return listed([*map(dataset_label, whole), *(f"{label(m)} on {dataset_label(d)}" for d, m in rest)], 4)
+
+
+def _by_first(places: Iterable[Place]) -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = {}
+    for place in places:
+        found.setdefault(place[0], []).append(place)
     return found
 
 

@@ -188,6 +188,7 @@ class Run:
     seconds_evaluation: float | None = None
     peak_memory: int | None = None  # MiB
     architecture: dict[str, list[str]] | None = None  # the layers of each part
+    changed: tuple[str, ...] = ()  # from the suite's own settings: `epochs 60 -> 10`
     stale: bool = False  # committed, and other seeds of its method were run anew with other settings since
     extractor: str | None = None
     plan: dict[str, Any] = field(default_factory=dict)
@@ -331,6 +332,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
         architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
         files=record["files"],
         versions=pool.one(versions, "versions") if (versions := later_versions(record)) else None,
+        changed=tuple(record["plan"].get("changed", ())),
         **{name: record[name] for name in known if name in record},
     )
 

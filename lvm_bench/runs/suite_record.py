@@ -69,6 +69,7 @@ class _ListedRun(Kept):
     digest_weights: str = ""
     digest_scores: str = ""
     stale: bool = False
+    changed: list[str] = Field(default_factory=list, max_length=1000)
 
 
 class _Dataset(Facts):
@@ -153,6 +154,7 @@ def _run(found: dict[str, Any], entry: dict[str, Any]) -> Run:
         entry.get("reason", "")[:LONGEST],
         **{name: listed(name, entry.get(name)) for name in _LISTS},
         environments=tuple(listed("environments", place) for place in places if place is not None),
+        changed=tuple(entry.get("changed", ())),
         **{name: entry[name] for name in _KEPT if name in entry},
     )
 
@@ -276,6 +278,8 @@ class _Lists:
             if (value := getattr(run, name)) is not None:
                 entry[name] = self.place(name, value)
         places = [self.place("environments", value) for value in run.environments]
+        if run.changed:
+            entry["changed"] = list(run.changed)
         if places:
             entry["environment"] = places[-1]
         if places[1:]:

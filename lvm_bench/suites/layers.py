@@ -33,6 +33,7 @@ class Layers:
         if suite not in suites:
             raise UserError(f"{file.name}: unknown suite {shortened(suite)}.{did_you_mean(suite, suites)}")
         self.bare = override(self.tables, suite, settings) + ([("extractor", extractor)] if extractor else [])
+        self.given = bool(settings or extractor)
         check_tables(file, self.tables)
         self.own: dict[str, Any] = self.tables["suites"][suite]
         self.errors: dict[str, None] = {}

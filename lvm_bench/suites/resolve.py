@@ -25,7 +25,7 @@ from lvm_bench.suites.job import (
     TrainingSettings,
 )
 from lvm_bench.suites.layers import Layers
-from lvm_bench.text import shortened
+from lvm_bench.text import setting_text, shortened
 
 Parameters = dict[str, Any]  # the keyword-only parameters of a method or data set
 
@@ -62,6 +62,7 @@ def resolve(
     Raises UserError listing every mistake, each with its path, the value and the valid choices.
     """
     layers = Layers(file, suite, settings, extractor)
+    plain = Layers(file, suite, (), None) if layers.given else None
     entries = extensions(file, plugins)
     for seed in seeds:
         if not 0 <= seed < SEEDS:
@@ -77,7 +78,7 @@ def resolve(
         if name not in found.known[kind]:
             layers.error(path, f"unknown {WORDS[kind]} {shortened(name)}.{did_you_mean(name, found.known[kind])}")
     _check_axis(layers, found)
-    jobs = _jobs(layers, entries, found, in_suite, methods, joined, seeds)
+    jobs = _jobs(layers, plain, entries, found, in_suite, methods, joined, seeds)
     _load_needed(found, entries, jobs)
     running = _model(layers, RunningSettings, layers.merged(layers.running(), RunningSettings.model_fields), "run")
     _check_bare(layers, found)
@@ -166,6 +167,7 @@ def _metrics(job: Job, entries: Extensions) -> list[str]:
 
 def _jobs(
     layers: Layers,
+    plain: Layers | None,
     entries: Extensions,
     found: _Found,
     in_suite: list[str],
@@ -173,7 +175,10 @@ def _jobs(
     joined: list[str],
     seeds: tuple[int, ...],
 ) -> list[Job]:
-    """The jobs data set by data set, seed by seed; `methods` are what the user asks for, `joined` come of plug-ins."""
+    """The jobs data set by data set, seed by seed; `methods` are what the user asks for, `joined` come of plug-ins.
+
+    `plain` are the suite's own tables, where `--set` or `--extractor` change some.
+    """
     fewer = {dataset: layers.fewer(dataset) for dataset in found.parameters["dataset"]}
     # Counted before a job is made: each has kilobytes of settings.
     count = sum(len(found.parameters["method"]) * len(seeds or here["seeds"]) for here in fewer.values())
@@ -194,7 +199,8 @@ def _jobs(
                 continue
             order = in_suite.index(method) if method in in_suite else len(in_suite)
             shown = labels.to_record(facts, job, _metrics(job, entries))
-            plan = Plan(description=description, order=order, seeds=[*chosen["seeds"]], axis=axis)
+            changed = _changed(_job(plain, dataset, method, found), job) if plain else []
+            plan = Plan(description=description, order=order, seeds=[*chosen["seeds"]], axis=axis, changed=changed)
             versions = {name: entries["metric"][name].options.get("version", 1) for name in _metrics(job, entries)}
             here.append(replace(job, plan=plan, metrics=versions, shown=shown))
         for seed in dict.fromkeys(seeds or chosen["seeds"]):
@@ -230,6 +236,21 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
         conditions=layers.conditions(dataset),
         plan=Plan(description="", order=0, seeds=[]),
     )
+
+
+def _changed(own: Job | None, job: Job) -> list[str]:
+    """What differs from the suite's own settings, a text each: `epochs 60 -> 10`; [] where those are not whole."""
+    if own is None:
+        return []
+    before, now = (
+        {**each.options, **each.arguments, **each.training.model_dump(), **each.evaluation.model_dump()}
+        for each in (own, job)
+    )
+    return [
+        f"{name} {setting_text(before[name])} -> {setting_text(now[name])}"
+        for name in sorted(now)
+        if before[name] != now[name]
+    ]
 
 
 def _arguments(

@@ -213,6 +213,28 @@ def test_a_control_is_compared_by_its_own_settings_alone(put_run: Put, report: C
     assert report().stderr == ""
 
 
+# What --set changed of a suite
+
+
+def test_what_was_changed_of_a_suite_is_told_in_captions_the_page_and_the_terminal(
+    put_run: Put, report: Callable[[], Result], tmp_path: Path
+) -> None:
+    plan = {"description": "made up", "order": 0, "seeds": [0, 1]}
+    for method, changed in (("vae", ["epochs 60 -> 2"]), ("avae", ["epochs 60 -> 2", "m 100 -> 50"])):
+        for dataset in ("mnist", "digits"):
+            put_run(dataset, method, 0, plan=plan | {"changed": changed})
+    for _ in range(2):  # with the runs' folders and without them
+        result = report()
+        told = "Settings changed: epochs 60 -> 2; m 100 -> 50 (AVAE on digits, AVAE on MNIST)"
+        assert f"small: {told}\n" in result.stderr
+        assert f"{told}." in " ".join(result.stdout.split())
+        markdown = (tmp_path / "small" / "tables" / "reconstruction.md").read_text()
+        assert "Settings changed: epochs 60 -\\> 2" in markdown
+        header = (tmp_path / "site" / "small" / "report.html").read_text().partition("</header>")[0]
+        assert "changed: epochs 60 -&gt; 2" in header
+        shutil.rmtree(tmp_path / "small" / "runs", ignore_errors=True)
+
+
 # One's own method beside committed scores
 
 

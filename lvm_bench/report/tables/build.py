@@ -61,6 +61,7 @@ def build_table(
         layout.name,
         [
             *caption_of(layout, about, planned, averaged, columns, against, spread),
+            *([f"{remarks.changed}."] if remarks.changed else []),
             *told_of_tests(marked),
             *remarks.warnings,
         ],

@@ -1,6 +1,6 @@
 """Every table of a suite, from what was gathered in its folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,8 @@ from lvm_bench.runs.gather import Gathered
 BANDWIDTH = "bandwidth"
 
 TABLES = (*LAYOUTS, OTHER)
+
+OF_SCORES = ("ranks", "claims", "noise")
 
 WORD_TABLES = ("ranks", "claims", "noise", "settings", "architectures")
 
@@ -51,7 +53,12 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
     ]
     bandwidths = folder.parent / BANDWIDTH / "bandwidth.csv"
     verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths)
-    return Composed(tables, verdicts, _word_tables(found, verdicts))
+    words = _word_tables(found, verdicts)
+    if changed := found.remarks.changed:
+        words = [
+            replace(table, text=f"{table.text} {changed}.") if table.name in OF_SCORES else table for table in words
+        ]
+    return Composed(tables, verdicts, words)
 
 
 def _word_tables(found: Gathered, verdicts: pd.DataFrame) -> list[WordTable]:
