@@ -7,7 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from lvm_bench.errors import RunError
+from lvm_bench.registry import metric_of
+from lvm_bench.runs.measured import effective
 from lvm_bench.runs.record import Run, without
+from lvm_bench.runs.score_files import ScoresByRun
 from lvm_bench.suites.labels import dataset_label, label
 from lvm_bench.text import counted, listed, one_line, setting_text
 
@@ -140,11 +143,11 @@ def _by_place(runs: Iterable[Run]) -> Iterator[tuple[Place, list[Run]]]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {**(run.settings or {}), **_data(run)}
+    return {**effective(run.settings or {}, run.facts), **_data(run)}
 
 
 def _conditions(run: Run, names: Container[str] | None = None) -> dict[str, Any]:
-    given = (run.conditions or {}).items()
+    given = effective(run.conditions or {}, run.facts).items()
     return {**{name: value for name, value in given if names is None or name in names}, **_data(run)}
 
 
@@ -292,6 +295,27 @@ def _changed_code(runs: Iterable[Run]) -> list[str]:
         "method. Make those of the older file again."
         for method, found in sorted(codes.items())
         if len(found) > 1
+    ]
+
+
+def of_newest_versions(runs: Collection[Run], scores: ScoresByRun) -> tuple[ScoresByRun, list[str]]:
+    """The scores without those of a metric's older versions, and a sentence for each metric that runs have so."""
+    newest: dict[str, int] = {}
+    for run in runs:
+        for name, version in (run.versions or {}).items():
+            newest[name] = max(version, newest.get(name, 1))
+    kept, outdated = dict(scores), dict[str, list[Run]]()
+    for run in runs if newest else ():
+        old = {name for name, version in newest.items() if (run.versions or {}).get(name, 1) < version}
+        if run.key in scores and old:
+            kept[run.key] = {key: value for key, value in scores[run.key].items() if metric_of(key, newest) not in old}
+            for name in old & {metric_of(key, newest) for key in scores[run.key]}:
+                outdated.setdefault(name, []).append(run)
+    return kept, [
+        f"{counted(len(own), 'run')} of {listed(dict.fromkeys(label(run.method) for run in own))} "
+        f"{'has' if len(own) == 1 else 'have'} the metric {name!r} in a version before {newest[name]}, which is left "
+        "out. Give the command `lvm-bench run` again: it measures that metric alone."
+        for name, own in sorted(outdated.items())
     ]
 
 

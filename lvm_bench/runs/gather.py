@@ -87,6 +87,8 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
             [run for run in runs if run.key in ended or run.key not in present], folder.name
         )
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
+    shown, outdated = comparable.of_newest_versions(kept, shown)
+    remarks = replace(remarks, warnings=[*remarks.warnings, *outdated])
     about = suite_record.compose(folder.name, runs, before) if ended else before
     return Gathered(runs, scores, history, redraws, replace(about, suite=about.suite or folder.name), shown, remarks)
 

@@ -154,6 +154,7 @@ def _run(found: dict[str, Any], entry: dict[str, Any]) -> Run:
         entry.get("reason", "")[:LONGEST],
         **{name: listed(name, entry.get(name)) for name in _LISTS},
         environments=tuple(listed("environments", place) for place in places if place is not None),
+        facts=found.get("datasets", {}).get(entry["dataset"], {}),
         changed=tuple(entry.get("changed", ())),
         **{name: entry[name] for name in _KEPT if name in entry},
     )

@@ -326,3 +326,38 @@ def test_committed_scores_of_unknown_conditions_stay_and_say_so(
     assert {line["row"]: line["here"] for line in lines(tmp_path)} == {"vae": "false", "mine": "true"}
     text = "it is not known with which versions; whether under the same conditions cannot be checked"
     assert text in " ".join(result.stdout.split())
+
+
+# What means the same, and what a newer version of a metric replaces
+
+
+@pytest.mark.parametrize(
+    "written_out",
+    [{"precision": "float32"}, {"seeds_per_batch": 1}, {"votes": 17, "sap_samples": 99}, {"metrics": ["mse"]}],
+)
+@pytest.mark.parametrize("place", ["seed", "method"])
+def test_settings_that_mean_the_same_are_averaged_and_compared(
+    place: str, written_out: dict[str, Any], committed: Path, put_run: Put, report: Callable[[], Result]
+) -> None:
+    if place == "seed":
+        put_run("mnist", "vae", 1, {"mse.train": 2.0}, conditions=written_out)
+    else:
+        put_run("mnist", "aae", 0, {"mse.train": 2.0}, conditions=written_out)
+    done = report()
+    assert done.exit_code == 0, done.stderr
+    assert "left out" not in said(done)
+    assert "same conditions" not in said(done)
+    assert "other settings" not in said(done)
+
+
+def test_older_versions_of_a_metric_are_left_out_of_the_average(
+    committed: Path, put_run: Put, report: Callable[[], Result], tmp_path: Path
+) -> None:
+    put_run("mnist", "vae", 1, {"mse.train": 7.0, "sse.train": 8.0}, measured={"mse": 2, "sse": 1})
+    for _ in range(2):  # with the run's folder, and from what is committed of it
+        done = report()
+        assert done.exit_code == 0, done.stderr
+        means = {(line["row"], line["metric"]): (line["mean"], line["n"]) for line in lines(tmp_path)}
+        assert means == {("vae", "mse.train"): ("7.0", "1"), ("vae", "sse.train"): ("8.0", "1")}
+        assert "the metric 'mse' in a version before 2, which is left out" in said(done)
+        shutil.rmtree(committed / "runs", ignore_errors=True)
