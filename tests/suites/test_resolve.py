@@ -84,6 +84,23 @@ def test_special_tables_win_over_general_ones_and_variants_inherit(tmp_path: Pat
     assert {job.method_base for job in suite.jobs} == {"vae", "ae"}
 
 
+def test_a_plan_says_what_was_changed_of_the_suite_and_its_record_is_as_before_where_nothing_was(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path)
+
+    def changed(*settings: str, **options: Any) -> dict[str, list[str]]:
+        return {job.method: job.plan.changed for job in resolve(file, "s", settings=settings, **options).jobs}
+
+    assert changed("epochs=9") == {name: [f"epochs {own} -> 9"] for name, own in epochs(resolve(file, "s")).items()}
+    assert changed("methods.vae-strong.beta=2.0")["vae-strong"] == ["beta 9.0 -> 2.0"]
+    assert changed("precision=bf16")["ae"] == ["precision float32 -> bf16"]
+    assert changed(extractor="inception")["ae"] == ["extractor classifier -> inception"]
+    assert {*map(tuple, changed("batch_size=100", "checkpoint_seconds=1").values())} == {()}
+    assert [*resolve(file, "s").jobs[0].plan.record()] == ["description", "order", "seeds", "axis"]
+    assert "changed" in resolve(file, "s", settings=("epochs=9",)).jobs[0].plan.record()
+
+
 def test_a_suite_may_name_fewer_methods_and_seeds_for_a_data_set(tmp_path: Path) -> None:
     def jobs(text: str, **options: Any) -> list[tuple[str, int]]:
         file = write(tmp_path, f"[suites.s.dataset.digits]\n{text}")

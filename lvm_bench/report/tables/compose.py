@@ -55,9 +55,8 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
     verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths)
     words = _word_tables(found, verdicts)
     if changed := found.remarks.changed:
-        words = [
-            replace(table, text=f"{table.text} {changed}.") if table.name in OF_SCORES else table for table in words
-        ]
+        told = {table.name: f"{table.text} {changed}." for table in words if table.name in OF_SCORES}
+        words = [replace(table, text=told.get(table.name, table.text)) for table in words]
     return Composed(tables, verdicts, words)
 
 
