@@ -144,12 +144,17 @@ def _tensors_alone(file: Path) -> io.BytesIO:
 
 
 class Pooling(nn.MaxPool2d):
-    """The largest of each 2x2 pixels; in half the time where no gradient needs their places."""
+    """The largest of each 2x2 pixels; in half the time where no gradient needs their places.
+
+    An axis of one pixel stays: rows of a table are images of height 1.
+    """
 
     def __init__(self) -> None:
         super().__init__(2)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c u v"]:
+        if min(x.shape[2:]) == 1:
+            return nn.functional.max_pool2d(x, [min(2, length) for length in x.shape[2:]])
         if torch.is_grad_enabled():
             return super().forward(x)
         h, w = (length // 2 * 2 for length in x.shape[2:])

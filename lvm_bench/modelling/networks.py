@@ -28,6 +28,7 @@ __all__ = [
     "build",
     "celeba",
     "cifar10",
+    "dense_layers",
     "digits",
     "discriminator",
     "downs",
@@ -157,7 +158,8 @@ def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
         valid = " or ".join(f"{size}x{size}" for size in sizes)
         raise UserError(
             f"The network {name!r} is made for images of {valid} pixels, not {shape[1]}x{shape[2]}. "
-            "Choose one made for this size, such as with --set network=NAME, or add one with @network."
+            "Give --set network=conv, for images of any size, or --set network=mlp, for rows of a table too, or add a "
+            "network with @network."
         )
 
 
@@ -241,14 +243,16 @@ def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, de
     sizes = [4 << step for step in range(layers)]  # of the smaller image of each layer
     steps = zip(pairwise(channels), reversed(sizes), strict=True)
     down = [layer for (a, b), to in steps for layer in (Halving(a, b, to), nn.ReLU(inplace=True))]
-    encoder = nn.Sequential(*down, nn.Flatten(), *_dense(flat, *dense), nn.Linear([flat, *dense][-1], heads * latent))
+    encoder = nn.Sequential(
+        *down, nn.Flatten(), *dense_layers(flat, *dense), nn.Linear([flat, *dense][-1], heads * latent)
+    )
     # The decoder's channels are 64-32-32-c, which is not the encoder's in reverse (64-64-32-32-c).
     channels = [channels[-1], *scaled(width, 64, 32, 32)[: layers - 1]]
     steps = zip(pairwise(channels), sizes[:-1], strict=True)
     up = [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.ReLU(inplace=True))]
     # The printed table lacks the ReLU after FC 4*4*64 as well.
     decoder = nn.Sequential(
-        *_dense(latent, *dense, flat),
+        *dense_layers(latent, *dense, flat),
         nn.Unflatten(1, (channels[0], 4, 4)),
         *up,
         Doubling(channels[-1], shape[0], sizes[-1]),
@@ -256,7 +260,7 @@ def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, de
     return encoder, decoder
 
 
-def _dense(*sizes: int) -> list[nn.Module]:
+def dense_layers(*sizes: int) -> list[nn.Module]:
     """For each pair of successive sizes: a dense layer and ReLU."""
     return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU(inplace=True))]
 
@@ -295,6 +299,9 @@ def _words(layer: nn.Module) -> str:
             return f"LeakyReLU {layer.negative_slope:g}"
         case nn.Unflatten():
             return f"reshape {'x'.join(map(str, layer.unflattened_size))}"
+        case nn.ZeroPad2d():
+            _, right, _, bottom = layer.padding
+            return f"{'crop' if min(right, bottom) < 0 else 'pad'} {abs(bottom)}x{abs(right)}"
         case Centre():
             return "2x - 1"
     return type(layer).__name__[:100]
