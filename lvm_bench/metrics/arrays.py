@@ -25,12 +25,16 @@ def anew(kind: str, what: str, make: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric's name, better direction and version, and the variants (`<metric>.<variant>`) it is computed for."""
+    """A metric's name, better direction and version, and the variants (`<metric>.<variant>`) it is computed for.
+
+    It is not computed for data whose images have fewer than `smallest` pixels along h or w.
+    """
 
     name: str
     better: Literal["lower", "higher", "none"]
     of: tuple[str, ...]
     version: int = 1
+    smallest: int = 1
 
 
 def metric(
@@ -41,13 +45,14 @@ def metric(
     label: str = "",
     table: str = "other",
     version: int = 1,
+    smallest: int = 1,
 ) -> Callable[[Function], Function]:
     """Register a function as a metric, whose parameter names say what it needs (see `asked.EVIDENCE`).
 
     A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "". `label` is the heading
     of its column, else its key, in the `table` of that name; both are read from the file. Whoever changes its
-    numbers raises `version`: runs that have an older one are measured again. UserError for a parameter that no
-    evidence provides, and for an unknown table.
+    numbers raises `version`: runs that have an older one are measured again. Images with fewer than `smallest` pixels
+    along h or w are not measured. UserError for a parameter that no evidence provides, and for an unknown table.
     """
 
     def add(function: Function) -> Function:
@@ -57,7 +62,7 @@ def metric(
             except UserError as error:
                 raise UserError(f"the metric {name!r} has {key}={value!r}: {error}.") from error
         check_asked(name, function, of)
-        setattr(function, "metric", MetricInfo(name, better, of, version))  # noqa: B010
+        setattr(function, "metric", MetricInfo(name, better, of, version, smallest))  # noqa: B010
         return METRICS.register(name)(function)
 
     return add

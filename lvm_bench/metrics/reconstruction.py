@@ -10,6 +10,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import Array, check_same_shape, images, metric
 
 _GREY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue
+_TAPS = 3  # pixels along a side of the Laplace filter
 _CHUNK = 1000  # images at a time
 
 
@@ -46,7 +47,7 @@ def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
     return around - 4 * x[:, 1:-1, 1:-1]
 
 
-@metric("sharpness", better="higher", of=("real", "recon", "fake"))
+@metric("sharpness", better="higher", of=("real", "recon", "fake"), smallest=_TAPS)
 def sharpness(fake: Float[Array, "n c h w"]) -> float:
     """Variance of Laplace-filtered images, mean over images in [0, 1]; higher is better (arXiv:1711.01558).
 
@@ -54,10 +55,10 @@ def sharpness(fake: Float[Array, "n c h w"]) -> float:
     """
     pixels = images(fake, "fake", "sharpness")
     _, c, h, w = pixels.shape
-    if c not in (1, 3) or min(h, w) < 3:
+    if c not in (1, 3) or min(h, w) < _TAPS:
         raise UserError(
             f"sharpness: the images have {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, "
-            f"blue) channels of at least 3 x 3 pixels."
+            f"blue) channels of at least {_TAPS} x {_TAPS} pixels."
         )
     responses = [_laplace(_grey(chunk)).flatten(1) for chunk in pixels.split(_CHUNK)]
     return float(torch.cat([response.var(dim=1, unbiased=False) for response in responses]).mean())

@@ -221,6 +221,13 @@ def test_another_data_set_is_told_by_its_error_and_its_codes_where_it_is_here(tm
     assert len(made.novel()) == 100
 
 
+def test_sharpness_is_none_of_the_scores_of_rows_of_a_table(tmp_path: Path) -> None:
+    rows = Images(np.random.default_rng(0).integers(0, 256, (100, 1, 1, 5), dtype=np.uint8))
+    table = replace(digits(), train=rows, validation=rows, test=rows)
+    made = RealImages(table, EXTRACTOR, Settings(metrics=["sharpness", "memorisation"]), 0, "cpu")  # type: ignore[arg-type]
+    assert {*evaluate(made, tmp_path / "rows.json", "it")} == {"memorisation.fake"}
+
+
 def test_the_floors_of_the_new_metrics_are_those_of_real_images_and_of_exact_draws(tmp_path: Path) -> None:
     context = (digits(), EXTRACTOR, Settings(), 0, "cpu")
     real = evaluate(RealImages(*context), tmp_path / "real.json", "it")  # type: ignore[arg-type]
