@@ -295,7 +295,9 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
         assert all(len(row) == 2 and row[1].strip() for row in rows), rows
         names[what] = {row[0] for row in rows}
     assert names["methods"] >= {*METHODS, "ae", "factor-vae", "rae-l2-gmm"}
-    assert names["networks"] == {"digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal"}
+    assert names["networks"] == {
+        "digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal", "conv", "mlp",
+    }  # fmt: skip
     assert names["extractors"] == {"inception", "classifier"}
     assert names["datasets"] == {
         "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder",

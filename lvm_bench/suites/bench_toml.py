@@ -1,4 +1,7 @@
-"""bench.toml: which file is used, how it is read, and the shape that its tables must have."""
+"""bench.toml: which file is used, how it is read, and the shape that its tables must have.
+
+A file without [train] is layered over the packaged one.
+"""
 
 import json
 import math
@@ -86,17 +89,42 @@ def defaults_folder() -> Path:
     return package / "defaults" if (package / "defaults").is_dir() else package.parent
 
 
+def packaged() -> Path:
+    """The bench.toml that came with the package."""
+    return defaults_folder() / "bench.toml"
+
+
 def config_file(given: Path | None) -> Path:
     """`--config`, else bench.toml in the working folder, else the packaged one."""
     here = Path("bench.toml")
-    file = given or (here if here.is_file() else defaults_folder() / "bench.toml")
+    file = given or (here if here.is_file() else packaged())
     if not file.is_file():
         raise UserError(f"{file}: there is no such configuration file. Give an existing bench.toml with --config.")
     return file.resolve()
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The tables of a bench.toml; UserError where it is not TOML, or with every value that no setting can have."""
+    """The tables of a bench.toml, over those of the packaged one where it has no [train] of its own.
+
+    `packages` are absolute. UserError where it is not TOML, or with every value that no setting can have.
+    """
+    tables = _read_alone(file)
+    folders = [str(file.parent / package) for package in tables.get("packages", [])]
+    if "train" in tables or file.resolve() == packaged().resolve():
+        return tables | {"packages": folders}
+    general = read(packaged())
+    return layered(general, tables) | {"packages": [*general["packages"], *folders]}
+
+
+def layered(general: dict[str, Any], special: dict[str, Any]) -> dict[str, Any]:
+    """Both tables as one: what `special` says wins, key by key in tables within tables."""
+    both = [key for key in general.keys() & special.keys() if isinstance(general[key], dict)]
+    joined = {key: layered(general[key], special[key]) for key in both if isinstance(special[key], dict)}
+    return general | special | joined
+
+
+def _read_alone(file: Path) -> dict[str, Any]:
+    """The tables of a file as they stand in it."""
     content = text.read(file)
     for number, line in enumerate(content.split("\n"), 1):
         # The parser's time grows with the square of a dotted key's parts.

@@ -55,7 +55,7 @@ def of_plugin(file: Path) -> list[Entry]:
 
 def _of_packages(config: Path) -> Iterator[Path]:
     for package in read(config).get("packages", []):
-        folder = config.parent / package
+        folder = Path(package)
         if not folder.is_dir():
             raise UserError(f"{config}, packages: {folder} is not a folder. Name folders relative to this file.")
         yield from registry.python_files(folder)
