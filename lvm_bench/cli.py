@@ -77,7 +77,12 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--suite", required=True, help="A suite of bench.toml (see `lvm-bench list suites`).")
+@click.option("--suite", help="A suite of bench.toml (see `lvm-bench list suites`) [with --images: own].")
+@click.option(
+    "--images", type=click.Path(path_type=Path),
+    help="Run the suite on images of your own: a folder, or an .npz file. Network and settings follow from their size.",
+)  # fmt: skip
+@click.option("--test-images", type=click.Path(path_type=Path), help="Those to test on [default: a sixth of --images].")
 @click.option("--methods", multiple=True, help="Only this method (repeatable).")
 @click.option("--datasets", multiple=True, help="Only this data set (repeatable).")
 @click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable).")
@@ -100,23 +105,20 @@ def main() -> None:
     "--dry-run", "is_dry", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing."
 )
 def run(
-    suite: str,
-    methods: tuple[str, ...],
-    datasets: tuple[str, ...],
-    seeds: tuple[int, ...],
-    plugins: tuple[Path, ...],
+    suite: str | None,
+    images: Path | None,
+    test_images: Path | None,
     results: Path,
     data_folder: Path | None,
     config: Path | None,
     device: str,
-    extractor: str | None,
-    settings: tuple[str, ...],
     time_budget: str | None,
     retry_failed: bool,
     resample: int,
     jobs: int,
     address: str | None,
     is_dry: bool,
+    **chosen: Any,
 ) -> None:
     """Train and measure every run of a suite; the same command again goes on where it stopped.
 
@@ -127,6 +129,7 @@ def run(
     \b
     Example:
       lvm-bench run --suite mnist-small --methods avae --seeds 0 --set epochs=3 --results trial
+      lvm-bench run --images photos/
     """
     from lvm_bench.data.files import data_root
     from lvm_bench.execution.stopping import Stop, seconds_left
@@ -139,21 +142,20 @@ def run(
         )
     stop = Stop(None if time_budget is None else seconds_left(time_budget))
     with nullcontext() if is_dry else stop.signals():  # from here on: importing torch takes seconds
-        chosen = resolve(
-            bench_toml.config_file(config),
-            suite,
-            methods=methods,
-            datasets=datasets,
-            seeds=seeds,
-            plugins=plugins,
-            extractor=extractor,
-            settings=settings,
-        )
-        click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
+        file = bench_toml.config_file(config)
+        if images:
+            from lvm_bench.execution import own_images
+
+            suite = suite or own_images.SUITE
+            chosen |= own_images.chosen(images, test_images, file, chosen["datasets"])
+        elif test_images or not suite:
+            raise UserError("--test-images: give --images too." if test_images else "Give --suite, or --images.")
+        found = resolve(file, suite, **chosen)
+        click.echo(printable("Loaded from: " + ", ".join(map(_shown, found.loaded))), err=True)
         from lvm_bench.execution.command import Options, dry_run, run_suite
 
         given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
-        sys.exit(dry_run(chosen, given) if is_dry else run_suite(chosen, given, stop))
+        sys.exit(dry_run(found, given) if is_dry else run_suite(found, given, stop))
 
 
 @main.command()
@@ -379,6 +381,19 @@ def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | No
     for name in names:
         files.fetch(name, root)
         click.echo(f"{name}: complete in {root}")
+
+
+@main.command()
+def init() -> None:
+    """Write a commented bench.toml for images of your own into the working folder.
+
+    \b
+    Example:
+      lvm-bench init
+    """
+    from lvm_bench.suites import own_file
+
+    click.echo(f"{own_file.write()}: written. Change its paths, then type: lvm-bench run --suite mine", err=True)
 
 
 @main.command()

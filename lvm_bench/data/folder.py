@@ -96,7 +96,7 @@ def _read(home: Path, key: str, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"
     """The images of a folder in the order of their paths, the topmost sub-folder of each ("" for none), and notes."""
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
-    formats = _readable()
+    formats = readable_formats()
     found = image_files(home, {suffix for name in formats for suffix in FORMATS[name]}, key)
     files = found.images
     try:
@@ -123,7 +123,7 @@ def _notes(home: Path, found: ImageFiles, counts: Counter[str], look: Look) -> l
     return notes
 
 
-def _readable() -> list[str]:
+def readable_formats() -> list[str]:
     """Those of the formats that the installed Pillow reads."""
     from PIL import features
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_bench.errors import UserError, did_you_mean
-from lvm_bench.suites.bench_toml import MOST_ERRORS, check_tables, override, read
+from lvm_bench.suites.bench_toml import MOST_ERRORS, check_tables, layered, override, read
 from lvm_bench.suites.job import SETTINGS
 from lvm_bench.text import shortened
 
@@ -23,12 +23,12 @@ Layer = tuple[str, dict[str, Any]]  # the path of a table, and its settings
 class Layers:
     """The tables for one suite, and every mistake that is found in them: all are told at once.
 
-    `bare` are the `--set` of keys without a table, which go over all layers.
+    `bare` are the `--set` of keys without a table, which go over all layers. `under` are tables below the file's.
     """
 
-    def __init__(self, file: Path, suite: str, settings: tuple[str, ...], extractor: str | None):
+    def __init__(self, file: Path, suite: str, settings: tuple[str, ...], extractor: str | None, under: dict[str, Any]):
         self.file, self.suite = file, suite
-        self.tables = read(file)
+        self.tables = layered(under, read(file))
         suites = self.tables.get("suites", {})
         if suite not in suites:
             raise UserError(f"{file.name}: unknown suite {shortened(suite)}.{did_you_mean(suite, suites)}")

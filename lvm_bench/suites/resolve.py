@@ -56,13 +56,15 @@ def resolve(
     plugins: tuple[Path, ...] = (),
     extractor: str | None = None,
     settings: tuple[str, ...] = (),
+    under: dict[str, Any] | None = None,
 ) -> Suite:
     """The jobs of a suite, every setting checked; imports only the files of the extensions that it may need.
 
+    `under` are tables below those of the file, such as of a data set that it does not have.
     Raises UserError listing every mistake, each with its path, the value and the valid choices.
     """
-    layers = Layers(file, suite, settings, extractor)
-    plain = Layers(file, suite, (), None) if layers.given else None
+    layers = Layers(file, suite, settings, extractor, under or {})
+    plain = Layers(file, suite, (), None, under or {}) if layers.given else None
     entries = extensions(file, plugins)
     for seed in seeds:
         if not 0 <= seed < SEEDS:
