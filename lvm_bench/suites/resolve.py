@@ -248,11 +248,8 @@ def _changed(own: Job | None, job: Job) -> list[str]:
         {**each.options, **each.arguments, **each.training.model_dump(), **each.evaluation.model_dump()}
         for each in (own, job)
     )
-    return [
-        f"{name} {setting_text(before[name])} -> {setting_text(now[name])}"
-        for name in sorted(now)
-        if before[name] != now[name]
-    ]
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return [f"{name} {setting_text(before.get(name))} -> {setting_text(now.get(name))}" for name in names]
 
 
 def _arguments(
