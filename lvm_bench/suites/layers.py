@@ -1,6 +1,7 @@
 """The tables of a configuration that apply to one suite, laid over each other from the general to the special."""
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Layers:
 
     def __init__(self, file: Path, suite: str, settings: tuple[str, ...], extractor: str | None, under: dict[str, Any]):
         self.file, self.suite = file, suite
-        self.tables = layered(under, read(file))
+        self.tables = layered(deepcopy(under), read(file))  # a copy: `override` writes into it
         suites = self.tables.get("suites", {})
         if suite not in suites:
             raise UserError(f"{file.name}: unknown suite {shortened(suite)}.{did_you_mean(suite, suites)}")

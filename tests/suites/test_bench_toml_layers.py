@@ -99,3 +99,11 @@ def test_init_writes_a_file_whose_suite_resolves_and_overwrites_none(lvm_bench: 
     again = lvm_bench("init")
     assert (again.exit_code, (tmp_path / "bench.toml").read_text()) == (2, "# mine\n")
     assert "is there already" in again.stderr
+
+
+def test_tables_below_a_file_are_left_as_they_are(tmp_path: Path) -> None:
+    file = write(tmp_path / "bench.toml", MINE)
+    under = {"suites": {"own": {"methods": ["vae"], "datasets": ["mine"], "seeds": [0]}}}
+    found = resolve(file, "own", settings=("methods.vae.beta=2.0", "train.width=0.5"), under=under)
+    assert found.jobs[0].training.width == 0.5
+    assert under == {"suites": {"own": {"methods": ["vae"], "datasets": ["mine"], "seeds": [0]}}}
