@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 from lvm_bench.data.file_tree import ImageFiles, image_files
 from lvm_bench.data.images import Images, Splits, dataset, own_splits
 from lvm_bench.data.labels import class_indices
+from lvm_bench.data.npz import alone
 from lvm_bench.errors import UserError
 from lvm_bench.text import counted, shortened
 
@@ -65,15 +66,24 @@ def folder(
 
     Sub-folders are searched too, hidden ones are not. If every file lies in one, and there are two or more, the topmost
     is its class. Transparent pixels show the `background`: a name, or "#rrggbb".
-    Without `test_path`, a sixth of the images, in a fixed random order, are the test images.
+    Without `test_path`, a sixth of the images, in a fixed random order, are the test images. One of the two may be an
+    .npz file of images of that shape, whose labels are the names of the classes.
     """
     _check_options(size, crop, background)
     look = Look(size, crop, channels, background)
     homes = {"path": path} if test_path is None else {"path": path, "test_path": test_path}
     read = [_read(root / Path(place).expanduser(), key, look) for key, place in homes.items()]
-    labels = _labels([classes for _, classes, _ in read], root / path)
+    notes = [note for _, _, own in read for note in own]
+    classes = [own for _, own, _ in read]
+    one_of_each = len({Path(place).suffix.lower() == ".npz" for place in homes.values()}) == 2
+    if one_of_each and not {*classes[0]} & {*classes[1]}:
+        notes.append(
+            f"{test_path}: none of its labels is one of {path}: labels are left out. Name sub-folders like them."
+        )
+        classes = [[""] * len(own) for own in classes]
+    labels = _labels(classes, root / path)
     train, *tests = (Images(pixels, own) for (pixels, _, _), own in zip(read, labels, strict=True))
-    return own_splits("folder", train, tests[0] if tests else None, [note for _, _, notes in read for note in notes])
+    return own_splits("folder", train, tests[0] if tests else None, notes)
 
 
 def _check_options(size: int, crop: int | None, background: str) -> None:
@@ -94,6 +104,8 @@ def _check_options(size: int, crop: int | None, background: str) -> None:
 
 def _read(home: Path, key: str, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], list[str], list[str]]:
     """The images of a folder in the order of their paths, the topmost sub-folder of each ("" for none), and notes."""
+    if home.is_file() and home.suffix.lower() == ".npz":
+        return _read_arrays(home, look)
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
     formats = readable_formats()
@@ -109,6 +121,18 @@ def _read(home: Path, key: str, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"
         counts["transparent"] += is_transparent
         counts["of frames"] += frames > 1
     return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files], _notes(home, found, counts, look)
+
+
+def _read_arrays(file: Path, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], list[str], list[str]]:
+    """The images of an .npz file, the label of each as the name of a class ("" for none), and notes."""
+    pixels, labels, notes = alone(file)
+    expected = (look.channels, look.size, look.size)
+    if pixels.shape[1:] != expected:
+        raise UserError(
+            f"{file}: its images are {pixels.shape[1:]} (c, h, w), and the folder beside it gives {expected}. "
+            "Set channels and size of the data set 'folder' to those of the file, whose images must be squares."
+        )
+    return pixels, [""] * len(pixels) if labels is None else [str(label) for label in labels], notes
 
 
 def _notes(home: Path, found: ImageFiles, counts: Counter[str], look: Look) -> list[str]:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lvm_bench.data.file_tree import image_files
-from lvm_bench.data.folder import FORMATS, readable_formats
+from lvm_bench.data.folder import FORMATS, folder, readable_formats
 from lvm_bench.data.images import OWN_SPLIT
-from lvm_bench.data.npz import npz
+from lvm_bench.data.npz import alone, npz
 from lvm_bench.errors import UserError
 
 LARGEST = 64  # pixels along a side that larger image files are resized to
@@ -26,15 +26,15 @@ class Glance(NamedTuple):
 
 
 def glance(path: Path, test_path: Path | None) -> Glance:
-    """What a folder of image files, or an .npz file, holds; UserError for anything else, and for one of each."""
+    """What a folder of image files, or an .npz file, holds; UserError for anything else, and where a pair does not fit.
+
+    `test_path` may be of the other kind.
+    """
     options = {"path": str(path.absolute())} | ({"test_path": str(test_path.absolute())} if test_path else {})
-    kinds = {kind_of(each) for each in (path, test_path) if each}
-    if len(kinds) > 1:
-        raise UserError(
-            f"--images {path} --test-images {test_path}: one is a folder and one is an .npz file. Give two of a kind: "
-            "their images and labels would be read in different ways."
-        )
-    return _of_folder(path, options) if kinds == {"folder"} else _of_npz(options)
+    kinds = {kind_of(each): each for each in (path, test_path) if each}
+    if len(kinds) == 2:
+        return _of_one_of_each(kinds["npz"], options)
+    return _of_folder(path, options) if "folder" in kinds else _of_npz(options)
 
 
 def kind_of(path: Path) -> str:
@@ -45,6 +45,18 @@ def kind_of(path: Path) -> str:
         return "npz"
     found = "is neither" if path.exists() else "does not exist"
     raise UserError(f"{path}: {found}. Give a folder of image files, or an .npz file with an array `images`.")
+
+
+def _of_one_of_each(file: Path, options: dict[str, Any]) -> Glance:
+    """Of a folder and an .npz file, whose images have the shape that those of the folder get."""
+    _, c, size, w = alone(file)[0].shape
+    if size != w:
+        raise UserError(
+            f"{file}: its images have {size}x{w} pixels. Beside a folder, whose images become squares, give squares."
+        )
+    splits = folder(Path(), **options, size=size, channels=c)
+    has_labels = splits.train.labels is not None
+    return Glance("folder", options | {"size": size, "channels": c}, len(splits.train), (c, size, size), has_labels)
 
 
 def _of_npz(options: dict[str, Any]) -> Glance:

@@ -59,6 +59,15 @@ def npz(
     return own_splits("npz", train, tests[0] if tests else None, [*notes, *more])
 
 
+def alone(file: Path) -> tuple[UInt8[np.ndarray, "n c h w"], np.ndarray | None, list[str]]:
+    """The pixels of one file, its labels as they stand, and notes; UserError unless each image has a label, or none."""
+    arrays, place = _read(file, "images", LABELS), f"{file}, array 'images'"
+    (pixels,), notes = to_bytes([channels_first(arrays["images"], None, place)], [place])
+    labels = arrays.get(LABELS)
+    _labels([labels], [pixels], [file], LABELS)
+    return pixels, labels, notes
+
+
 def _read(file: Path, images: str, labels: str) -> dict[str, np.ndarray]:
     """The arrays of images and labels of a file; UserError if it cannot be read or lacks one."""
     try:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lvm_bench.data.glance import glance
 from lvm_bench.errors import UserError
+from lvm_bench.registry import DATASETS
 
 Call = Callable[..., Result]
 SHORT = ("--methods", "vae", "--seeds", "0", "--set=epochs=1", "--set=width=0.02", "--set=threads=1")
@@ -78,6 +79,29 @@ def test_a_folder_is_read_at_the_size_of_its_images_up_to_64(
     found = glance(write_folder(tmp_path / "photos", size, mode), None)
     assert (found.base, found.shape, found.n_train, found.has_labels) == ("folder", shape, 34, True)
     assert not glance(write_folder(tmp_path / "flat", size, mode, classes=0), None).has_labels
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_folder_and_an_npz_file_are_one_data_set(tmp_path: Path, is_reversed: bool) -> None:
+    pair = [write_folder(tmp_path / "photos", (20, 30)), write_npz(tmp_path / "mine.npz", 60, 3, 12, 12)]
+    found = glance(*(reversed(pair) if is_reversed else pair))
+    assert (found.base, found.shape, found.n_train) == ("folder", (3, 12, 12), 60 if is_reversed else 40)
+    assert found.has_labels  # 0 and 1 are classes of both
+    splits = DATASETS["folder"](tmp_path, **found.options)
+    assert {len(splits.train), len(splits.test)} == {40, 60}
+    by_kind = sorted([splits.train, splits.test], key=len)
+    assert [np.bincount(each.labels).tolist() for each in by_kind] == [[20, 20], [20, 20, 20]]  # type: ignore[arg-type]
+
+
+def test_labels_of_a_folder_and_an_npz_file_that_have_none_in_common_are_left_out(tmp_path: Path) -> None:
+    photos, file = write_folder(tmp_path / "photos", (20, 30)), write_npz(tmp_path / "mine.npz", 60, 3, 12, 12)
+    for name in ("0", "1"):
+        (photos / name).rename(photos / f"class-{name}")
+    found = glance(photos, file)
+    assert not found.has_labels
+    assert "none of its labels" in " ".join(DATASETS["folder"](tmp_path, **found.options).notes)
+    with pytest.raises(UserError, match="48x32 pixels"):
+        glance(photos, write_npz(tmp_path / "oblong.npz", 60, 3, 48, 32))
 
 
 def test_what_cannot_be_read_is_a_sentence(lvm_bench: Call, tmp_path: Path) -> None:
