@@ -31,7 +31,7 @@ def chosen(images: Path, test_images: Path | None, config: Path, datasets: tuple
     found = glance(images, test_images)
     name = _name(images, bench_toml.read(config).get("datasets", {}))
     suite = {
-        "description": f"Six methods on images of your own ({name}), three seeds",
+        "description": "Six methods on images of your own, three seeds",
         "methods": _METHODS,
         "datasets": [name],
         "seeds": [0, 1, 2],

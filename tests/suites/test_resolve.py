@@ -322,7 +322,7 @@ def test_the_example_of_own_images_is_a_data_set_as_it_stands(tmp_path: Path) ->
     jobs = resolve(file, "quick", datasets=("mine",), methods=("vae",)).jobs
     assert example
     assert {(job.dataset_base, job.options["path"], job.training.network) for job in jobs} == {
-        ("npz", "mine.npz", "mnist")
+        ("npz", "mine.npz", "conv")
     }
 
 
