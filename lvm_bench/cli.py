@@ -146,9 +146,9 @@ def run(
         if images:
             from lvm_bench.execution import own_images
 
-            suite = suite or own_images.SUITE
+            suite = own_images.SUITE if suite is None else suite
             chosen |= own_images.chosen(images, test_images, file, chosen["datasets"])
-        elif test_images or not suite:
+        elif test_images or suite is None:
             raise UserError("--test-images: give --images too." if test_images else "Give --suite, or --images.")
         found = resolve(file, suite, **chosen)
         click.echo(printable("Loaded from: " + ", ".join(map(_shown, found.loaded))), err=True)

@@ -171,6 +171,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         _require_https(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """Follow a redirect; the connection is closed where that is refused."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except Exception:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
 
 def _require_https(url: str) -> None:
     """OSError unless the address is https or this machine, so that nobody on the way can change the answer."""

@@ -226,7 +226,7 @@ def test_finished_runs_tell_what_others_cost(lvm_bench: Call, tmp_path: Path, mo
     assert "from finished runs" not in elsewhere.stderr
     next(tmp_path.rglob("vae/seed-0/best.safetensors")).unlink()
     trained_again = lvm_bench("run", "--dry-run", *small, "--seeds", "0").stderr
-    assert re.search(r" MiB of memory at the peak, [\d.]+ MiB of results\.\nExtrapolated", trained_again)
+    assert re.search(r" [MG]iB of memory at the peak, [\d.]+ MiB of results\.\nExtrapolated", trained_again)
 
 
 def broken(*_: Any, **__: Any) -> Any:
