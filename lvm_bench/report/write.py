@@ -174,7 +174,7 @@ def _printed(composed: Composed, names: Sequence[str] | None, width: int) -> lis
     for made in _chosen(composed, names):
         if isinstance(made, Table):
             shown += writers.to_terminal(made, width)
-        elif names or made.name in PRINTED:
+        elif names or (made.name in PRINTED and made.rows):
             shown += to_terminal(made)
     return shown
 

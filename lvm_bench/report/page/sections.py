@@ -6,7 +6,7 @@ from typing import Any
 
 from lvm_bench import disk, registry
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.layouts import metric_of
+from lvm_bench.report.tables.layouts import known_metric
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.suites.labels import current
 
@@ -15,7 +15,7 @@ MOST_ENVIRONMENTS = 20  # that are written out
 
 def shown_metrics(tables: list[Table]) -> list[registry.Entry]:
     """The metrics that the tables show."""
-    shown = {metric_of(key) for table in tables for column in table.columns for key in (column.key, column.minus)}
+    shown = {known_metric(key) for table in tables for column in table.columns for key in (column.key, column.minus)}
     return [entry for name, entry in sorted(current().entries["metric"].items()) if name in shown]
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from lvm_bench.registry import TABLES
 from lvm_bench.report.tables import writers
 from lvm_bench.report.tables.cells import Cell, Row, Table
-from lvm_bench.report.tables.layouts import LAYOUTS, Column, metric_of
+from lvm_bench.report.tables.layouts import LAYOUTS, Column, known_metric
 
 MOST_SEEDS = 10  # values that stand behind a mean
 
@@ -34,7 +34,7 @@ class ShownTable:
 
     def __init__(self, table: Table, title: str) -> None:
         self.table, self.title = table, title
-        self.metrics = sorted({name for column in table.columns if (name := metric_of(column.key))})
+        self.metrics = sorted({name for column in table.columns if (name := known_metric(column.key))})
 
     def panels(self) -> Iterator[tuple[str, str, list[Column]]]:
         """Each data set that is shown, with its heading and its columns."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from lvm_bench.registry import metric_of
 from lvm_bench.suites import labels
 
 SPREADS = ("std", "ci95")  # what stands beside a mean
@@ -294,16 +295,14 @@ def resolved(column: Column, extractor: str) -> Column:
     return replace(column, key=key, better=column.better or direction(key))
 
 
-def metric_of(key: str) -> str:
+def known_metric(key: str) -> str:
     """The metric behind a key, `<metric>[_<part>].<variant>[@extractor]`; "" where none is known."""
-    name = key.split(".")[0]
-    known = labels.current().facts["metrics"]
-    return max((metric for metric in known if f"{name}_".startswith(f"{metric}_")), key=len, default="")
+    return metric_of(key, labels.current().facts["metrics"])
 
 
 def _said(key: str) -> dict[str, str]:
     """The label, direction and table that the decorator of a key's metric gives."""
-    return labels.current().facts["metrics"].get(metric_of(key), {})
+    return labels.current().facts["metrics"].get(known_metric(key), {})
 
 
 def direction(key: str) -> str:
@@ -322,12 +321,12 @@ def _label(key: str, keys: Iterable[str]) -> str:
     label = _said(key).get("label")
     if not label:
         return key
-    others = [_parts(other) for other in keys if metric_of(other) == metric_of(key)]
+    others = [_parts(other) for other in keys if known_metric(other) == known_metric(key)]
     differing = (own for own, *theirs in zip(_parts(key), *others, strict=True) if len({*theirs}) > 1)
     return " ".join(filter(None, (label, *differing)))
 
 
 def _parts(key: str) -> tuple[str, str]:
     """The part and the variant of a key: `<metric>[_<part>].<variant>[@extractor]`."""
-    part, _, variant = key.removeprefix(metric_of(key)).removeprefix("_").partition(".")
+    part, _, variant = key.removeprefix(known_metric(key)).removeprefix("_").partition(".")
     return part, variant.split("@")[0]
