@@ -12,7 +12,7 @@ from lvm_bench.runs.layout import LEASE
 from .inside import hasten, signal_after
 from .kills import compare
 from .place import REPORT, Item, Place
-from .runners import ALONE, RUN_FOLDER, forge, touched, until
+from .runners import ALONE, RUN_FOLDER, forge, touched, undisturbed, until
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
 
@@ -26,10 +26,7 @@ def machines(make: Callable[[str], Place], seed: int) -> Item:
         "the same command: the results are those of a run alone, and nothing is left over.",
         ["what came", "what the command did", "seconds"],
     )
-    quiet = make("quiet-machines")
-    for words in (ALONE, REPORT):
-        ended = quiet.forked(words)
-        item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
+    quiet = undisturbed(make("quiet-machines"), item)
 
     def finish(name: str, place: Place, what: str, seconds: float) -> None:
         for words in (ALONE, REPORT):

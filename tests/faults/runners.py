@@ -115,6 +115,14 @@ def trainings(log: Path, dead: set[int]) -> tuple[list[str], int]:
     return problems, taken_over
 
 
+def undisturbed(place: Place, item: Item) -> Place:
+    """The place, after one runner alone and a report, which the others are compared with."""
+    for words in (ALONE, REPORT):
+        ended = place.forked(words)
+        item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
+    return place
+
+
 def leases(make: Callable[[str], Place], seed: int) -> Item:
     """Leases of dead processes, here and elsewhere, of living ones, and one that is lost."""
     item = Item(
@@ -124,10 +132,7 @@ def leases(make: Callable[[str], Place], seed: int) -> Item:
         "alone, and nothing is left over.",
         ["lease", "what the runner did", "seconds"],
     )
-    quiet = make("quiet-leases")
-    for words in (ALONE, REPORT):
-        ended = quiet.forked(words)
-        item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
+    quiet = undisturbed(make("quiet-leases"), item)
 
     def finish(name: str, place: Place, started: Started, what: str, said: str = "") -> None:
         ended = started.end()
