@@ -66,10 +66,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_runs_are_the_same_bytes_in_another_process_and_order(
     name: str, finished: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
-
     place = _rerun(tmp_path_factory, finished)
     for method in METHODS:
         assert (folder(place, method) / name).read_bytes() == (folder(finished, method) / name).read_bytes(), method
+        ours, theirs = (json.loads((folder(each, method) / "job.json").read_text()) for each in (place, finished))
+        assert ours["fingerprint"] == theirs["fingerprint"], "of the images"
 
 
 _RERUN: list[Path] = []

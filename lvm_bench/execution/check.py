@@ -205,7 +205,7 @@ def evaluation_changes_nothing(case: Case) -> None:
 def training_helps(case: Case) -> None:
     """Three epochs bring the reconstruction nearer to the images."""
     x = case.batch()
-    before, after = case.fresh().eval(), case.trained().method
+    before, after = case.fresh().eval(), case.whole.method.eval()
     with torch.no_grad():
         errors = [float(((x - m.decode(m.encode(x))) ** 2).mean()) for m in (before, after)]
     require(errors[1] < errors[0], f"the reconstruction error went from {errors[0]:.4g} to {errors[1]:.4g}")
@@ -213,7 +213,7 @@ def training_helps(case: Case) -> None:
 
 def same_seed_same_bits(case: Case) -> None:
     """Trained twice from one seed, every weight and the history are the same bits."""
-    first, second = case.trained(), case.trained()
+    first, second = case.whole, case.trained()
     require(first.history == second.history, "two trainings from one seed gave different histories")
     a, b = first.method.state_dict(), second.method.state_dict()
     differing = [key for key in a if not torch.equal(a[key], b[key])]
@@ -222,7 +222,7 @@ def same_seed_same_bits(case: Case) -> None:
 
 def goes_on_bit_for_bit(case: Case) -> None:
     """Stopped twice within epochs, each time gone on with by a new instance, training gives the same bits."""
-    whole, calls = case.trained(), itertools.count(1)
+    whole, calls = case.whole, itertools.count(1)
     with TemporaryDirectory() as folder:
 
         def gone_on(at: int) -> Trained:
@@ -245,7 +245,7 @@ def goes_on_bit_for_bit(case: Case) -> None:
 
 def weights_are_the_whole_model(case: Case) -> None:
     """What state_dict() keeps is all that encoding and sampling need."""
-    method, other = case.trained().method, case.fresh()
+    method, other = case.whole.method, case.fresh()
     other.load_state_dict(method.state_dict())
     with torch.no_grad():
         for made in (method, other):

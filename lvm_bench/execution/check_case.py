@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -81,6 +82,11 @@ class Case:
         result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
         method.finish(encode(method, self.images()))
         return result
+
+    @cached_property
+    def whole(self) -> Trained:
+        """The same without a stop, trained once for all checks. They leave its weights as they are."""
+        return self.trained()
 
 
 def case(name: str, plugins: tuple[Path, ...] = ()) -> Case:

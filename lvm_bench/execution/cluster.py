@@ -28,7 +28,7 @@ from lvm_bench.execution.stopping import ASKING, Stop
 from lvm_bench.runs.standing import State
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import of_error
-from lvm_bench.training.state import Tick
+from lvm_bench.training.tick import Tick
 
 if TYPE_CHECKING:
     from lvm_bench.execution.worker import Hire, Work, Worker

@@ -15,7 +15,7 @@ from lvm_bench import disk
 from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.job_data import require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
-from lvm_bench.execution.trial import Space, measured, space_of
+from lvm_bench.execution.trial import Shape, Space, measured, space_of
 from lvm_bench.registry import METHODS
 from lvm_bench.runs.costs import RunCosts, costs_here
 from lvm_bench.runs.standing import Left, Standing, State, left, surveyed
@@ -56,6 +56,7 @@ def estimates(
 ) -> Iterator[Estimate | str]:
     """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
     spaces: dict[str, Space] = {}  # that of the data set at work
+    known_metrics: dict[Shape, float] = {}
     begun = {job.dataset for job, at in pairs if at.state == State.DONE}
     jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
     for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
@@ -73,7 +74,7 @@ def estimates(
                     if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, space.data))):
                         yield f"{dataset}/{method} declines: {reason}"
                         continue
-                    now = measured(job, space, device)
+                    now = measured(job, space, device, known_metrics)
                 # What a further evaluation draws is a share of the scores.
                 costs = known._replace(redraw=known.scoring * now.redraw / now.scoring) if known else now
             yield Estimate(dataset, method, left, costs, from_runs=bool(known))

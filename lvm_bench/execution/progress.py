@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from lvm_bench.suites.job import Job
 from lvm_bench.text import counted, printable
-from lvm_bench.training.state import Tick
+from lvm_bench.training.tick import Tick
 
 PLAIN_EVERY = 15.0  # seconds between plain lines, so that a log of hours stays readable
 

@@ -55,7 +55,8 @@ from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
 from lvm_bench.training.checkpoint import NAMES, Checkpoints
 from lvm_bench.training.loop import train
-from lvm_bench.training.state import Tick, Trained
+from lvm_bench.training.state import Trained
+from lvm_bench.training.tick import Tick
 
 PICTURES = 16  # images of each kind kept for the figures
 

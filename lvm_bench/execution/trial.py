@@ -7,10 +7,11 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -26,11 +27,12 @@ from lvm_bench.suites.job import Job
 from lvm_bench.training import batches, build, loop, memory, state
 
 LONG = 0.4  # seconds of steps after which no more are timed
-LARGE = 1.5  # seconds of a metric after which it is timed at no larger size: many are quadratic up to 2,000 images
+LARGE = 0.5  # seconds of a metric after which it is timed at no larger size: many are quadratic up to 2,000 images
 MANY = 50  # images that networks are timed on, and steps at most
 FEWEST = 150  # samples that metrics are timed on
-FIRST = 3  # sizes at which each metric is timed, however long it takes
+FIRST = 3  # sizes, besides the first, at which what metrics are of is timed
 Place = tuple[str, str]  # a metric and what it is of
+Shape = tuple[str | int, ...]  # a metric and how large its inputs are
 
 
 @dataclass
@@ -40,7 +42,6 @@ class Space:
     data: Data
     extractor: StandIn | None = None
     once: float = 0.0
-    metrics: dict[tuple[str, str, int], float] = field(default_factory=dict)  # of a metric at a latent size
 
 
 def timed(action: Callable[[], object], device: str, again: bool = True) -> float:
@@ -109,11 +110,11 @@ def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], R
     return method, stand_ins, costs
 
 
-def measured(job: Job, space: Space, device: str) -> RunCosts:
-    """What one run costs. Metrics that an earlier run of the data set had are not timed again."""
+def measured(job: Job, space: Space, device: str, known: dict[Shape, float]) -> RunCosts:
+    """What one run costs. Metrics whose seconds are `known` for inputs of these shapes are not timed again."""
     memory.forget_peak(device)
     method, stand_ins, costs = (None, [], RunCosts()) if job.is_control else trained(job, space.data, device)
-    inputs, computed = seconds_of_metrics(job, method, space, stand_ins, device)
+    inputs, computed = seconds_of_metrics(job, method, space, stand_ins, device, known)
     drawn = score.wanted(job.evaluation.metrics, drawn_alone=True)
     grid = len(space.data.grid.order) * stand_ins[0].price if stand_ins and space.data.grid else 0.0
     scoring = sum(inputs.values()) + sum(computed.values()) + grid
@@ -132,7 +133,7 @@ def samples_of(job: Job, data: Data) -> int:
 
 
 def seconds_of_metrics(
-    job: Job, method: Method | None, space: Space, stand_ins: list[StandIn], device: str
+    job: Job, method: Method | None, space: Space, stand_ins: list[StandIn], device: str, known: dict[Shape, float]
 ) -> tuple[dict[Place, float], dict[Place, float]]:
     """Seconds of making what each metric is of, and of the metric itself. Both are timed at doubling sizes."""
     networks = [each for each in (space.extractor, *stand_ins) if each]
@@ -141,32 +142,37 @@ def seconds_of_metrics(
         """Seconds, with those that the networks would have taken."""
         return time.perf_counter() + sum(each.count * each.price for each in networks)
 
-    made, computed = defaultdict[Place, list[float]](list), defaultdict[Place, list[float]](list)
-    wanted, latent = [*score.wanted(job.evaluation.metrics)], job.training.latent
+    made, computed = defaultdict[Place, list[float]](list), defaultdict[Shape, list[float]](list)
+    shapes: dict[Place, Shape] = {}  # at the first size
     halvings = max(int(math.log2(samples_of(job, space.data) / FEWEST)), 0)
     powers = [halvings, *range(halvings, -1, -1)]  # the first one warms up
-    for count, power in enumerate(powers, 1):
-        found = evidence(job, method, space.data, space.extractor, 0.5**power, device)
-        given = {}
-        for place in wanted:
+    for count, power in enumerate(powers):
+        found, last = evidence(job, method, space.data, space.extractor, 0.5**power, device), count >= FIRST
+        for place in score.wanted(job.evaluation.metrics):
             begun = clock()
-            inputs = score.inputs_of(found, *place)
-            if inputs is not None:
-                made[place].append(clock() - begun)
-                given[place] = inputs
-        new = {place: inputs for place, inputs in given.items() if (*place, latent) not in space.metrics}
-        timed_on = [place for place in new if count <= FIRST or computed[place][-1] < LARGE]
-        for place in timed_on:
-            METRICS[place[0]](**new[place])  # computes what a process needs once for all runs
-            begun = clock()
-            METRICS[place[0]](**new[place])
-            computed[place].append(clock() - begun)
-        if not timed_on and count >= FIRST:
+            if (inputs := score.inputs_of(found, *place)) is None:
+                continue
+            made[place].append(clock() - begun)
+            shape = shapes.setdefault(place, shape_of(job, place[0], halvings, inputs))
+            series = computed[shape]
+            if shape not in known and len(series) == count and max(series, default=0.0) < LARGE:
+                METRICS[place[0]](**inputs)  # computes what a process needs once for all runs
+                begun, last = clock(), False
+                METRICS[place[0]](**inputs)
+                series.append(clock() - begun)
+        if last:
             break
-    for place, series in computed.items():
-        space.metrics[(*place, latent)] = extrapolated(series[1:], 2.0 ** powers[len(series) - 1])
+    for shape, series in computed.items():
+        if shape not in known:
+            known[shape] = extrapolated(series[1:] or series, 2.0 ** powers[len(series) - 1])
     whole = {place: extrapolated(series[1:], 2.0**power) for place, series in made.items()}
-    return whole, {place: space.metrics[(*place, latent)] for place in whole}
+    return whole, {place: known[shapes[place]] for place in whole}
+
+
+def shape_of(job: Job, metric: str, halvings: int, inputs: dict[str, Any]) -> Shape:
+    """Metrics take as long for one variant or data set as for another where their inputs have these shapes."""
+    shapes = (getattr(x, "shape", x if isinstance(x, int | float) else job.dataset) for x in inputs.values())
+    return metric, halvings, *map(str, shapes)
 
 
 def extrapolated(series: list[float], growth: float) -> float:

@@ -12,7 +12,8 @@ from lvm_bench.errors import RunError, Stopped
 from lvm_bench.modelling.contract import Method, to_float
 from lvm_bench.suites.job import TrainingSettings
 from lvm_bench.training.checkpoint import Checkpoints
-from lvm_bench.training.state import Tick, Trained, Training
+from lvm_bench.training.state import Trained, Training
+from lvm_bench.training.tick import Tick
 
 
 def train(

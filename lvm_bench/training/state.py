@@ -16,17 +16,7 @@ from lvm_bench.training import memory
 from lvm_bench.training.batches import Sums, aggregate_variance, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 from lvm_bench.training.numerics import memory_format, precision
-
-
-@dataclass
-class Tick:
-    """The progress of a training, its pace, and the losses of its last epoch."""
-
-    epoch: int  # counted from 1
-    epochs: int
-    share: float  # of the whole training, 0 to 1
-    images_per_second: float
-    means: dict[str, float]
+from lvm_bench.training.tick import Tick
 
 
 @dataclass

@@ -158,15 +158,6 @@ def test_digits_are_all_of_scikit_learns_once_with_rounded_pixels(tmp_path: Path
     assert sorted(found) == expected
 
 
-def test_digits_are_the_same_in_another_process(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from lvm_bench.data.images import load; "
-        "print(load('digits', Path(), options={}).fingerprint)"
-    )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert other.stdout.strip() == load("digits", tmp_path, options={}).fingerprint
-
-
 def test_images_refuse_arrays_of_another_kind() -> None:
     # Made with `__new__`, which avoids the shape checks of the tests.
     for pixels, labels in [

@@ -23,7 +23,7 @@ from lvm_bench.execution.stopping import Stop
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
-from lvm_bench.training.state import Tick
+from lvm_bench.training.tick import Tick
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., Result]

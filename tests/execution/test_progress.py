@@ -11,7 +11,7 @@ from lvm_bench.execution.progress import Progress, clock
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
-from lvm_bench.training.state import Tick
+from lvm_bench.training.tick import Tick
 
 
 @pytest.fixture(scope="module")
