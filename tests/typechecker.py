@@ -1,4 +1,4 @@
-"""Shapes and types of every function in lvm_bench are checked while tests run; an int passes for a float."""
+"""What checks shapes and types while tests run; an int passes for a float."""
 
 from beartype import BeartypeConf, beartype
 
