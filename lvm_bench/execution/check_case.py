@@ -64,7 +64,9 @@ class Case:
     def built(self) -> Method:
         """A new instance."""
         settings = self.job.training
-        return build(self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0)
+        return build(
+            self.cls, self.job.arguments, self.spec, settings.network, settings.width, 0, streams=settings.streams
+        )
 
     def fresh(self) -> Method:
         """A new instance, ready for its first batch as in training."""

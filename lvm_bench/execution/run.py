@@ -274,8 +274,8 @@ class RunAtWork:
         """The method before its training."""
         job, settings = self.job, self.job.training
         cls = METHODS[job.method_base]
-        device, precision = self.context.device, settings.precision
-        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, device, precision)
+        numerics = (self.context.device, settings.precision, settings.streams)
+        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, *numerics)
         self.record["parameters"] = sum(p.numel() for p in method.parameters())
         self.record["architecture"] = architecture(method)
         return method

@@ -18,6 +18,9 @@ Count = Annotated[int, Field(ge=1, le=MOST)] | Literal["all"]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
+Streams = Literal["single", "paired"]
+
+
 class TrainingSettings(BaseModel):
     """The settings that decide a run's weights."""
 
@@ -38,6 +41,7 @@ class TrainingSettings(BaseModel):
     threads: int = Field(ge=1, le=1024)  # torch starts them all at once
     precision: Literal["float32", "tf32", "bf16"] = "float32"  # of the networks' matrix products
     seeds_per_batch: int = Field(default=1, ge=1, le=1000)  # seeds of a method that are trained together
+    streams: Streams = "single"  # of random numbers: "paired" draws alike for all methods of a seed
 
 
 class EvaluationSettings(BaseModel):

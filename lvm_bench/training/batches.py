@@ -6,20 +6,32 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError
 from lvm_bench.modelling.contract import Method, to_float
+from lvm_bench.suites.job import Streams
 
 
 def minibatches(
-    n: int, held_out: Tensor, size: int, order: torch.Generator, device: torch.device | str = "cpu"
+    n: int,
+    held_out: Tensor,
+    size: int,
+    order: torch.Generator,
+    device: torch.device | str = "cpu",
+    streams: Streams = "single",
 ) -> list[Tensor]:
     """Indices of one epoch in random order, without the held-out images. The last batch may be smaller.
 
-    A last batch of one image is dropped, because batch statistics (MMD, total correlation) need two.
+    With `streams` "paired" the order of the images that are not held out is the same whichever are. A last batch of
+    one image is dropped, because batch statistics (MMD, total correlation) need two.
     """
     keep = torch.ones(n, dtype=torch.bool)
     keep[held_out] = False
-    indices = keep.nonzero().squeeze(1)
+    if streams == "paired":
+        everything = torch.randperm(n, generator=order)
+        indices = everything[keep[everything]]
+    else:
+        indices = keep.nonzero().squeeze(1)
+        indices = indices[torch.randperm(len(indices), generator=order)]
     # Copied to the device all at once: a copy per batch would wait for all earlier steps.
-    batches = list(indices[torch.randperm(len(indices), generator=order)].to(device).split(size))
+    batches = list(indices.to(device).split(size))
     return batches if len(batches[-1]) > 1 else batches[:-1]
 
 

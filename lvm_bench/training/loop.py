@@ -70,6 +70,7 @@ def steps(
             chosen = batches[training.step]
             with torch.no_grad():
                 method.start_step(training.step)
+            training.begin_noise(training.step)
             losses = yield chosen
             training.sums.add(losses, len(chosen))
             training.step += 1

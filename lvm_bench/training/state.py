@@ -82,8 +82,15 @@ class Training:
     def batches(self) -> list[Tensor]:
         """The indices of the images in each minibatch of the current epoch."""
         order = generator(self.seed, "order", self.index)
-        images = self.images
-        return minibatches(len(images), self.epoch.held_out, self.settings.batch_size, order, images.device)
+        images, settings = self.images, self.settings
+        return minibatches(
+            len(images), self.epoch.held_out, settings.batch_size, order, images.device, settings.streams
+        )
+
+    def begin_noise(self, part: int | str) -> None:
+        """Begin the noise of a step or of a validation. Paired, it is the same whatever a method drew before."""
+        if self.settings.streams == "paired":
+            self.method.generator.manual_seed(derive(self.seed, "noise", self.index, part))
 
     def end_epoch(self, means: dict[str, float], variances: list[float]) -> None:
         """Add a row to the history, step the schedules, and keep the weights if this epoch is the best."""
@@ -132,6 +139,7 @@ class Training:
 
     def validate(self, images: UInt8[Tensor, "v c h w"], epoch: int) -> dict[str, float]:
         """The mean of every loss over the validation images."""
+        self.begin_noise("validation")
         with self.uncounted():
             return validate(self.method, images, self.settings.batch_size, epoch)
 

@@ -333,7 +333,13 @@ def test_committed_scores_of_unknown_conditions_stay_and_say_so(
 
 @pytest.mark.parametrize(
     "written_out",
-    [{"precision": "float32"}, {"seeds_per_batch": 1}, {"votes": 17, "sap_samples": 99}, {"metrics": ["mse"]}],
+    [
+        {"precision": "float32"},
+        {"seeds_per_batch": 1},
+        {"streams": "single"},
+        {"votes": 17, "sap_samples": 99},
+        {"metrics": ["mse"]},
+    ],
 )
 @pytest.mark.parametrize("place", ["seed", "method"])
 def test_settings_that_mean_the_same_are_averaged_and_compared(

@@ -292,7 +292,10 @@ def test_a_table_of_a_plugins_method_may_stand_there_without_the_plugin(tmp_path
     assert resolve(write(tmp_path, "[methods.mine]\nbeta = 2.0"), "s").jobs
 
 
-@pytest.mark.parametrize(("name", "default", "value"), [("precision", "float32", "bf16"), ("seeds_per_batch", 1, 5)])
+@pytest.mark.parametrize(
+    ("name", "default", "value"),
+    [("precision", "float32", "bf16"), ("seeds_per_batch", 1, 5), ("streams", "single", "paired")],
+)
 def test_a_setting_at_its_default_leaves_the_identity_of_runs_from_before_it(
     name: str, default: object, value: object, tmp_path: Path
 ) -> None:

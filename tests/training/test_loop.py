@@ -308,14 +308,15 @@ class Remembering(Adversarial):
         return {"loss": loss + self.seen * 1e-4}
 
 
+@pytest.mark.parametrize("streams", ["single", "paired"])
 @pytest.mark.parametrize("stops", [[1], [2], [3], [1, 1, 1, 1, 1], [2, 2, 1], [5], [4, 1]], ids=str)
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stops: list[int], tmp_path: Path) -> None:
-    whole, said = run(Remembering()), []
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stops: list[int], streams: str, tmp_path: Path) -> None:
+    whole, said = run(Remembering(), streams=streams), []
     for steps in stops:
         counted = itertools.count(1)
         with pytest.raises(Stopped):
-            run_kept(Remembering(), tmp_path, said, lambda: next(counted) == steps)  # noqa: B023
-    result = run_kept(Remembering(), tmp_path, said)
+            run_kept(Remembering(), tmp_path, said, lambda: next(counted) == steps, streams=streams)  # noqa: B023
+    result = run_kept(Remembering(), tmp_path, said, streams=streams)
     assert result.history == whole.history
     assert (result.updates, result.encoded) == (whole.updates, whole.encoded)
     for key, value in whole.method.state_dict().items():
