@@ -23,14 +23,23 @@ from lvm_bench.kde import (
 )
 from lvm_bench.losses import nll
 
+# max_cdf_epsilon of the authors' code by latent size: 1 - 1e-6 up to 16, and these. It has none for others.
+PAPER_LEVELS = {64: 0.99, 90: 0.8, 128: 0.9}
+
+
+def paper_level(l: int) -> float | None:
+    """The level of the floor in the authors' code for codes of size l; None where they have none."""
+    return 1 - 1e-6 if l <= 16 else PAPER_LEVELS.get(l)
+
 
 @method("avae", label="AVAE")
 class AVAE(Method):
     """AVAE (Saha et al. 2023): matches a kernel density estimate of all codes to N(0, I); beta from the data.
 
     `m` images make the estimate; they are drawn anew every `k_e` epochs and encoded anew every `k_b` steps.
-    `floor` bounds the estimate from below: at the level `max_cdf` of the authors' code, at the level where
-    exact Gaussian codes are in equilibrium, or not at all.
+    `floor` bounds the estimate from below: at the level of the authors' code for l, at the level where exact
+    Gaussian codes are in equilibrium ("calibrated", and "paper" where the authors have none), or not at all.
+    `max_cdf` is another level for "paper".
     `bandwidth` may be h0 itself ("uncorrected"), or a number that multiplies the computed h. From h = 1 on there is
     no variance 1 - h^2 to draw codes with.
     """
@@ -63,10 +72,13 @@ class AVAE(Method):
                 f"avae: the authors give no bandwidth for (latent, m) = {(l, m)}. Valid: "
                 f"{', '.join(map(str, PAPER_BANDWIDTHS))}. Choose bandwidth = 'computed'."
             )
-        if floor == "calibrated" and bandwidth not in ("computed", "paper"):
+        given = paper_level(l) if max_cdf is None else max_cdf
+        rule = "calibrated" if floor == "paper" and given is None else floor
+        because = f", as the authors have no level for latent = {l}," if rule != floor else ""
+        if rule == "calibrated" and bandwidth not in ("computed", "paper"):
             raise UserError(
-                f"avae: floor = 'calibrated' is made for the corrected h, and bandwidth = {bandwidth!r} gives another. "
-                "Choose bandwidth = 'computed', or another floor."
+                f"avae: floor = 'calibrated'{because} is made for the corrected h, and bandwidth = {bandwidth!r} gives "
+                "another. Choose bandwidth = 'computed', or floor = 'paper' with a max_cdf, or floor = 'none'."
             )
         if not isinstance(bandwidth, str) and bandwidth <= 0:
             raise UserError(f"avae: bandwidth = {bandwidth} multiplies h. Choose a number above 0.")
@@ -77,16 +89,15 @@ class AVAE(Method):
             self.h *= bandwidth
         # The paper never mentions a floor, its code has one: without it the objective is unbounded below,
         # because log q of a far code falls as -d^2/(2h^2), faster than log p.
-        match floor:
+        match rule:
             case "paper":
-                if max_cdf is None:
-                    raise UserError("avae: floor = 'paper' needs a level for the data set: max_cdf = 0.999999.")
-                level = max_cdf
+                level = given
             case "calibrated":
                 level = calibrated_level(l, m, self.h0)
             case "none":
                 level = 1.0  # log_floor is -inf
         self.log_floor = log_floor(l, self.h, level)
+        self.worked_out["floor"] = rule if rule == "none" else f"{rule}, level {level:.6g} at l = {l}"
         # Set by the validation before training, line 7; the authors' code starts at constants.
         self.register_buffer("beta", torch.tensor(1.0 if beta is None else beta))
         # A resumed run goes on with its set of images; it encodes them itself.

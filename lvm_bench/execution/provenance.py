@@ -15,17 +15,19 @@ from lvm_bench import __version__, disk
 from lvm_bench.modelling.contract import Method
 from lvm_bench.modelling.networks import layers
 from lvm_bench.registry import METHODS, source_file, without_keywords
-from lvm_bench.runs.record import COSTS
+from lvm_bench.runs.record import COSTS, LONGEST_LAYER
 from lvm_bench.suites.job import Job
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
 
 
 def architecture(method: Method) -> dict[str, list[str]]:
-    """The layers of a method's networks, with what its decoder's output goes through."""
+    """The layers of a method's networks, with what its decoder's output goes through, and what it has worked out."""
     squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
     found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
-    return found | ({"adversary": layers(method.adversary)} if method.adversary is not None else {})
+    if method.adversary is not None:
+        found["adversary"] = layers(method.adversary)
+    return {**{name: [text[:LONGEST_LAYER]] for name, text in method.worked_out.items()}, **found}
 
 
 def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Method(nn.Module):
         self.encoder, self.decoder, self.spec = encoder, decoder, spec
         self.adversary = None  # not a class attribute, which would hide the module that a subclass sets
         self.generator = torch.Generator()
+        self.worked_out: dict[str, str] = {}  # of arguments that name a rule: what follows from it, as tables show it
 
     @classmethod
     def declines(cls, spec: Spec) -> str | None:

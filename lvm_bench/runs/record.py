@@ -113,9 +113,11 @@ class Fingerprint(_Checked):
     sha256: str
 
 
-Layer = Annotated[str, Field(max_length=100)]
+LONGEST_LAYER = 100  # characters
 
-Architecture = dict[Literal["encoder", "decoder", "adversary"], Annotated[list[Layer], Field(max_length=1000)]]
+Layer = Annotated[str, Field(max_length=LONGEST_LAYER)]
+
+Architecture = dict[Annotated[str, Field(max_length=LONGEST_LAYER)], Annotated[list[Layer], Field(max_length=1000)]]
 
 
 Versions = dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=1, lt=10**6)]]  # of metrics
@@ -187,7 +189,7 @@ class Run:
     seconds_training: float | None = None
     seconds_evaluation: float | None = None
     peak_memory: int | None = None  # MiB
-    architecture: dict[str, list[str]] | None = None  # the layers of each part
+    architecture: dict[str, list[str]] | None = None  # the layers of each part; what follows from an argument
     changed: tuple[str, ...] = ()  # from the suite's own settings: `epochs 60 -> 10`
     stale: bool = False  # committed, and other seeds of its method were run anew with other settings since
     extractor: str | None = None

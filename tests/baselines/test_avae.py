@@ -1,4 +1,6 @@
 import math
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -7,9 +9,15 @@ from scipy.special import logsumexp
 from scipy.stats import chi2
 
 from lvm_bench.errors import UserError
+from lvm_bench.execution.provenance import architecture
 from lvm_bench.modelling.contract import Epoch
 from lvm_bench.modelling.kde import corrected_bandwidth, log_density
 from lvm_bench.seeding import generator
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.resolve import resolve
+
+FILE = bench_toml.defaults_folder() / "bench.toml"
+SUITES = bench_toml.read(FILE)["suites"]
 
 # The authors' bandwidth for latent size 2 and 10,000 images: nothing to estimate.
 PRESET = {"m": 10_000, "bandwidth": "paper", "floor": "none"}
@@ -146,6 +154,36 @@ def test_the_calibrated_floor_balances_push_and_pull(made):
     assert slopes["none"] < -0.04
 
 
+@pytest.mark.parametrize(("latent", "level"), [(2, 1 - 1e-6), (16, 1 - 1e-6), (64, 0.99), (90, 0.8), (128, 0.9)])
+def test_the_papers_floor_is_at_the_authors_level_for_the_latent_size(made, latent, level):
+    method = made(latent, floor="paper")
+    assert method.log_floor == pytest.approx(-chi2.ppf(level, latent) / 2 - latent * math.log(method.h))
+    assert architecture(method)["floor"] == [f"paper, level {level:g} at l = {latent}"]
+    other = made(latent, floor="paper", max_cdf=0.7)
+    assert other.worked_out == {"floor": f"paper, level 0.7 at l = {latent}"}
+
+
+def test_the_papers_floor_is_the_calibrated_one_where_the_authors_have_none(made):
+    paper, calibrated = (made(20, m=100, bandwidth="computed", floor=floor) for floor in ("paper", "calibrated"))
+    assert paper.log_floor == calibrated.log_floor
+    assert paper.worked_out == calibrated.worked_out
+    assert re.fullmatch(r"calibrated, level 0\.9\d+ at l = 20", paper.worked_out["floor"])
+
+
+@pytest.mark.parametrize(
+    "suite", [name for name in SUITES if name.startswith("ablation-") and name != "ablation-floor"]
+)
+def test_an_ablation_has_one_rule_for_its_floor(suite, made):
+    paper_level = sys.modules[type(made()).__module__].paper_level
+    rules = {
+        "calibrated" if paper_level(job.training.latent) is None else job.arguments["floor"]
+        for job in resolve(FILE, suite).jobs
+        if job.method_base == "avae"
+    }
+    assert len(rules) < 2
+    assert (rules == {"calibrated"}) == (suite == "ablation-latent")
+
+
 def test_kl_gradient_agrees_with_finite_differences(made):
     method = made(floor="paper", max_cdf=0.9)
     method.kde_codes = draws(20, 2, 0.5, "centres")
@@ -275,7 +313,10 @@ def test_weights_hold_beta_and_images_but_no_codes(made):
     [
         ({"m": 20_000}, r"m = 20000 .* 20000 training images.*0 < m < 20000"),
         ({"m": 0}, "m = 0 "),
-        ({"floor": "paper"}, "max_cdf"),
+        (
+            {"latent": 32, "bandwidth": 0.5, "floor": "paper"},
+            "no level for latent = 32, .* bandwidth = 0.5 gives another",
+        ),
         ({"beta_rule": "fixed"}, "beta is given with"),
         ({"beta": 1.0}, "beta is given with"),
         ({"bandwidth": 0.0}, "bandwidth = 0.0 multiplies h"),

@@ -31,7 +31,7 @@ def settings(runs: list[Run]) -> WordTable:
     names = list(dict.fromkeys(run.method for run in runs))
     rows = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
-        own = {run.method: flat(run.settings or {}) for run in runs if run.dataset == dataset}
+        own = {run.method: flat(run.settings or {}) | worked_out(run) for run in runs if run.dataset == dataset}
         keys = list(dict.fromkeys(key for values in own.values() for key in values))
         for key in keys:
             texts = [own[name].get(key, "") if name in own else "" for name in names]
@@ -51,6 +51,11 @@ def flat(settings: dict[str, Any]) -> dict[str, str]:
     return {
         key: _text(value) for key, value in (settings.get("arguments", {}) | settings.get("options", {}) | own).items()
     }
+
+
+def worked_out(run: Run) -> dict[str, str]:
+    """What a run's method worked out where an argument names a rule, in the place of that argument."""
+    return {name: ", ".join(lines) for name, lines in (run.architecture or {}).items() if name not in PARTS}
 
 
 def _text(value: Any) -> str:

@@ -332,6 +332,14 @@ def test_settings_that_all_have_alike_stand_once(about: About) -> None:
     assert grid.header == ["data set", "setting", "all", "VAE", "AVAE"]
 
 
+def test_a_rule_stands_with_what_the_method_worked_out_from_it(about: About) -> None:
+    run = _run("avae", latent=64, arguments={"floor": "paper"})
+    told = replace(run, architecture={"encoder": ["FC 2"], "floor": ["paper, level 0.99 at l = 64"]})
+    rows = {row[1]: row[2:] for row in settings.settings([_run("vae", arguments={}), told]).rows}
+    assert rows["floor"] == ["", "", "paper, level 0.99 at l = 64"]
+    assert {row[1] for row in settings.architectures([told]).rows} == {"encoder"}
+
+
 def test_networks_that_methods_share_stand_once(about: About) -> None:
     parts = {"encoder": ["conv 4", "ReLU", "FC 2"], "decoder": ["FC 4"]}
     runs = [replace(_run(name), architecture=parts) for name in ("vae", "avae")]
