@@ -124,7 +124,10 @@ class Method(nn.Module):
         return mu, log_var.clamp(-20, 20)
 
     def sampled(self, mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
-        """One draw from each N(mu, diag exp log_var), differentiable in mu and log_var."""
+        """One draw from each N(mu, diag exp log_var), differentiable in mu and log_var.
+
+        With `streams = "paired"` the first draw of a step is the same for all methods of a seed: draw this first.
+        """
         return mu + (log_var / 2).exp() * self.noise(*mu.shape)
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
