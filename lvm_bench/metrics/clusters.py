@@ -1,10 +1,11 @@
 """Mini-batch k-means on the device of the rows.
 
-Our own, because it runs on a GPU and clusters the same rows several times with shared batches.
+Our own, because it runs on a GPU and clusters the same rows several times with shared batches. float32 clusters
+nearly as well as float64 unless distant rows or axes of another scale hide small distances in its rounding.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,7 @@ from lvm_bench.distances import row_blocks, squared_distances
 _BATCH = 512  # rows per step
 _STEPS = 40  # more steps would cluster better than scikit-learn's rule and lower the precision of PRD a little
 _STARTS = 10  # candidate sets of first centres
+_DOUBTFUL = 0.01  # share of rows with a doubtful cluster above which float64 clusters again
 
 
 def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float[Tensor, "k d"]:
@@ -38,12 +40,22 @@ def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float
     return rows[chosen[nearest.sum(1).argmin()]]
 
 
-def _nearest(rows: Float[Tensor, "b d"], centres: Float[Tensor, "*runs k d"]) -> Int[Tensor, "b *runs"]:
-    """The nearest centre of each row, in each run."""
+def _closeness(rows: Float[Tensor, "b d"], centres: Float[Tensor, "*runs k d"]) -> Float[Tensor, "b *runs k"]:
+    """(|x|^2 - |x - c|^2) / 2 of each row and centre; it is largest for the nearest centre of a run."""
     flat = centres.flatten(0, -2)
-    # |x|^2 is left out: it is the same for all centres.
-    closeness = torch.addmm(-0.5 * flat.square().sum(1), rows, flat.T)
-    return closeness.view(len(rows), *centres.shape[:-1]).argmax(-1)
+    return torch.addmm(-0.5 * flat.square().sum(1), rows, flat.T).view(len(rows), *centres.shape[:-1])
+
+
+def _doubtful(
+    rows: Float[Tensor, "b d"], centres: Float[Tensor, "runs k d"], closeness: Float[Tensor, "b runs k"]
+) -> int:
+    """The number of rows and runs in which rounding may hide which centre is nearest."""
+    best = closeness.topk(min(2, closeness.shape[2]), dim=2)
+    norms = centres.square().sum(2)
+    two = torch.stack([norms[run, best.indices[:, run]].amax(1) for run in range(len(norms))], dim=1)
+    # Rounding of a product of d terms grows with the root of d; centres carry the rounding of the rows.
+    rounding = 2 * torch.finfo(rows.dtype).eps * rows.shape[1] ** 0.5 * (rows.square().sum(1)[:, None] + two)
+    return int((best.values[..., 0] - best.values[..., -1] <= rounding).sum())
 
 
 def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
@@ -53,18 +65,17 @@ def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Te
     """
     counts = centres.new_zeros(len(centres), 1)
     for rows in batches:
-        members = rows.new_zeros(len(rows), len(centres)).scatter_(1, _nearest(rows, centres)[:, None], 1)
+        members = rows.new_zeros(len(rows), len(centres)).scatter_(
+            1, _closeness(rows, centres).argmax(1, keepdim=True), 1
+        )
         size = members.sum(0)[:, None]
         counts = counts + size
         centres = centres + (members.T @ rows - size * centres) / counts.clamp(min=1)
     return centres
 
 
-def kmeans_labels(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Generator) -> Int[Tensor, "runs n"]:
-    """The cluster of each row in each of several runs of mini-batch k-means, with at most k clusters.
-
-    Runs share the mini-batches; each has its own first centres and its own order of the mini-batches.
-    """
+def _centres(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Generator) -> Float[Tensor, "runs k d"]:
+    """The centres of several runs, which share the mini-batches; each run has its own start and order of them."""
     shuffled = rows[torch.randperm(len(rows), generator=stream).to(rows.device)]  # once, so that a batch is contiguous
     batches = shuffled.split(_BATCH)
     found = []
@@ -73,5 +84,25 @@ def kmeans_labels(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.G
         mine = [batches[i] for i in torch.cat(orders)[:_STEPS].tolist()]
         among = torch.cat(mine[: min(2, len(batches))])
         found.append(kmeans(mine, _start(among, min(k, len(among)), stream)))
-    centres = torch.stack(found)
-    return torch.cat([_nearest(rows[block], centres) for block in row_blocks(len(rows), rows.shape[1], 2**22)]).T
+    return torch.stack(found)
+
+
+def kmeans_labels(
+    rows: Float[Tensor, "n d"], k: int, runs: int, stream: Callable[[], torch.Generator]
+) -> Int[Tensor, "runs n"]:
+    """The cluster of each row in each of several runs of mini-batch k-means, with at most k clusters.
+
+    Rows are centred at their mean. `stream` makes the generator, anew when float64 has to cluster again: then rows
+    are centred at their median, which is near most of them.
+    """
+    for exact in (False, True):
+        x = rows.double() - rows.double().median(0).values if exact else (rows - rows.mean(0)).float()
+        centres = _centres(x, k, runs, stream())
+        labels, doubts = [], 0
+        for block in row_blocks(len(x), x.shape[1], 2**22):
+            closeness = _closeness(x[block], centres)
+            labels.append(closeness.argmax(-1))
+            doubts += _doubtful(x[block], centres, closeness)
+        if doubts <= _DOUBTFUL * runs * len(x):
+            break
+    return torch.cat(labels).T

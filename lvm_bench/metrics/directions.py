@@ -11,9 +11,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, matrix, metric
+from lvm_bench.metrics.arrays import Array, check_at_least, check_seed, matrix, metric
 from lvm_bench.metrics.factors import BINS, PAPER_BINS, information_gap
-from lvm_bench.metrics.grid import Factors, check_at_least, drawn_codes, factor_indices, fixed_draws, grid_matrix
+from lvm_bench.metrics.grid import Factors, drawn_codes, factor_indices, fixed_draws, grid_matrix
 from lvm_bench.seeding import generator
 
 PAPER_DRAWS = 10_000  # draws of Algorithm 2 over all factors; the score takes half as many
@@ -74,6 +74,7 @@ def latent_directions(
     codes = grid_matrix(grid_codes, sizes, "latent_directions")
     check_at_least(1, "latent_directions", draws=draws)
     check_at_least(2, "latent_directions", images=images)
+    check_seed("latent_directions", seed)
     k, l = len(sizes), codes.shape[1]
     outer = torch.zeros(k, l, l, dtype=torch.float64)
     for factor, u in _quietest_directions(codes, sizes, draws, images, generator(seed, "latent_directions")):
@@ -133,6 +134,7 @@ def pca_factor_vae_score(
     axes = _unit_rows(directions, "pca_factor_vae_score", len(sizes), codes.shape[1])
     check_at_least(1, "pca_factor_vae_score", draws=draws)
     check_at_least(2, "pca_factor_vae_score", images=images)
+    check_seed("pca_factor_vae_score", seed)
     stream = generator(seed, "pca_factor_vae_score")
     blocks = _quietest_directions(codes, sizes, draws, images, stream)
     return sum(int(((u @ axes.T).square().argmax(1) == k).sum()) for k, u in blocks) / draws

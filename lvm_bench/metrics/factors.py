@@ -13,11 +13,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, matrix, metric
+from lvm_bench.metrics.arrays import Array, centre_and_spread, check_at_least, check_seed, matrix, metric
 from lvm_bench.metrics.grid import (
     BLOCK,
     Factors,
-    check_at_least,
     check_two_axes,
     check_varied,
     drawn_codes,
@@ -32,6 +31,12 @@ from lvm_bench.seeding import derive, generator
 BINS = 20  # of each axis, for MIG
 
 PAPER_BINS = 10  # as in the authors' code
+
+_MOST_BINS = 10_000  # the tables of counts grow with them
+
+_LOST = 0.01  # share of an axis' values that float32 may merge
+
+_MODERATE = 2.0**20  # codes above which a linear classifier's penalty has no weight
 
 # Mutual information gap
 
@@ -58,6 +63,8 @@ def information_gap(codes: Array, factors: Factors, bins: int, name: str) -> flo
     check_varied(indices, name)
     check_two_axes(rows, name)
     check_at_least(2, name, bins=bins)
+    if bins > _MOST_BINS:
+        raise UserError(f"{name}: bins is {bins}; give {_MOST_BINS} or fewer.")
     k, values = indices.shape[1], int(indices.max()) + 1
     cells = torch.arange(k)[:, None] * (bins * values) + indices.T.contiguous()  # one table per factor
     tables = [(cells + axis).flatten().bincount(minlength=k * bins * values) for axis in _binned(rows, bins) * values]
@@ -90,6 +97,12 @@ def _thirds(codes: Array, factors: Factors, name: str) -> tuple[np.ndarray, np.n
     return x[:train], y[:train], x[train:], y[train:]
 
 
+def _moderate(*sets: Float64[np.ndarray, "..."]) -> list[Float64[np.ndarray, "..."]]:
+    """Sets of codes as they are, unless some are so large that solvers would not end: those are scaled down."""
+    largest = max(float(np.abs(codes).max()) for codes in sets)
+    return [codes if largest <= _MODERATE else codes * (_MODERATE / largest) for codes in sets]
+
+
 def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
     """Gap between the two axes that predict a factor best, each alone by a linear SVM; mean over factors.
 
@@ -98,6 +111,7 @@ def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
     from sklearn.svm import LinearSVC
 
     x, y, test_x, test_y = _thirds(codes, factors, "sap")
+    x, test_x = _moderate(x, test_x)
     accuracy = np.empty((x.shape[1], y.shape[1]))
     for j, k in np.ndindex(accuracy.shape):
         # The primal has the same objective as the dual of the reference, which may stop before it converges.
@@ -116,6 +130,23 @@ def _concentration(importance: Float64[np.ndarray, "a b"]) -> float:
     return float((1 - entropy) @ importance.sum(1) / total) if total else 0.0
 
 
+def _for_trees(
+    x: Float64[np.ndarray, "n l"], test_x: Float64[np.ndarray, "m l"]
+) -> tuple[Float64[np.ndarray, "n l"], Float64[np.ndarray, "m l"]]:
+    """Codes whose order float32, in which trees are grown, can hold: axes that lose values are standardised."""
+    x, test_x = x.copy(), test_x.copy()
+    centre, spread = (values.numpy() for values in centre_and_spread(torch.from_numpy(x)))
+    for j in range(x.shape[1]):
+        with np.errstate(over="ignore"):
+            kept = len(np.unique(x[:, j].astype(np.float32)))
+        if kept < (1 - _LOST) * len(np.unique(x[:, j])) or np.abs(test_x[:, j]).max() > np.finfo(np.float32).max:
+            limit = np.finfo(np.float32).max / 2
+            x[:, j], test_x[:, j] = (
+                ((rows[:, j] - centre[j]) / (spread[j] or 1.0)).clip(-limit, limit) for rows in (x, test_x)
+            )
+    return x, test_x
+
+
 def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str, float]:
     """Disentanglement, completeness and informativeness, from the importances of gradient-boosted trees.
 
@@ -124,7 +155,9 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
+    check_seed("dci", seed)
     x, y, test_x, test_y = _thirds(codes, factors, "dci")
+    x, test_x = _for_trees(x, test_x)
     if y.shape[1] < 2:
         raise UserError("dci: factors has 1 column, and the score compares factors; give 2 or more.")
 
@@ -178,8 +211,11 @@ def factor_vae_score(
     codes = grid_matrix(grid_codes, sizes, "factor_vae_score")
     check_at_least(1, "factor_vae_score", votes=votes, test_votes=test_votes)
     check_at_least(2, "factor_vae_score", images=images)
+    check_seed("factor_vae_score", seed)
+    if not isinstance(prune, int | float | np.number) or not 0 <= prune < math.inf:
+        raise UserError(f"factor_vae_score: prune is {prune!r}; give a finite standard deviation of 0 or more.")
     scale = codes.std(0)
-    kept = (scale >= prune) & (scale > 0)
+    kept = (scale >= prune) & (scale > 0) & (centre_and_spread(codes)[1] > 0)
     if not kept.any():
         return 0.0
     codes = ((codes - codes.mean(0)) / scale)[:, kept]
@@ -220,6 +256,8 @@ def beta_vae_score(
 
     codes = grid_matrix(grid_codes, sizes, "beta_vae_score")
     check_at_least(1, "beta_vae_score", points=points, test_points=test_points, pairs=pairs)
+    check_seed("beta_vae_score", seed)
+    codes = codes * min(1.0, _MODERATE / max(float(codes.abs().max()), 1.0))
     stream = generator(seed, "beta_vae_score")
     x, y = _differences(codes, sizes, points, pairs, stream)
     if len(np.unique(y)) < 2:

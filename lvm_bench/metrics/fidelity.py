@@ -12,12 +12,22 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks
-from lvm_bench.metrics.arrays import Array, Once, anew, check_same_shape, metric, rows_of
+from lvm_bench.metrics.arrays import (
+    Array,
+    Once,
+    anew,
+    check_at_least,
+    check_seed,
+    metric,
+    power_of_two,
+    two_sets,
+)
 from lvm_bench.seeding import generator
 
 _BLOCK = 1000  # rows that are centred at a time
 _ROUNDING = 1e-9  # largest rounding of the trace of the root, as a share of the variance; above it, use the factors
 _ROUNDING_KID = 1e-4  # largest rounding of kernel distances, as a share of their std; above it, use float64
+_POWER = 6  # of a value in the kernel
 _TILE = 1000  # rows on both sides of a tile of kernels, which stays in the cache
 
 
@@ -92,16 +102,19 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once:
     Covariances divide by n - 1. `once` keeps the values that depend on `real` alone. Heusel et al. 2017, eq. 6.
     UserError for fewer than 2 samples.
     """
-    real, fake = rows_of(real, "real", "frechet_distance"), rows_of(fake, "fake", "frechet_distance")
-    check_same_shape(real, fake, "fake", "frechet_distance", axis=1)
-    r, f = once("moments", "real", lambda: Moments(real)), Moments(fake)
+    real, fake = two_sets("frechet_distance", real=real, fake=fake)
+    unit = power_of_two(real, fake)
+    r, f = once("moments", f"real {unit}", lambda: Moments(real * unit)), Moments(fake * unit)
+    if torch.equal(r.mean, f.mean) and torch.equal(r.covariance, f.covariance):
+        return 0.0  # rounding would leave more or less
     variance = float(r.covariance.trace() + f.covariance.trace())
     trace, rounding = _trace_of_root(r, f)
     if not rounding <= _ROUNDING * variance:
         # The trace is the nuclear norm of R_r R_f^T for any S = R^T R. It takes no root of a squared value, and so
         # stays exact with fewer samples than dimensions, at four times the cost.
         trace = float(torch.linalg.svdvals(r.factor @ f.factor.T).sum())
-    return float((r.mean - f.mean).square().sum()) + variance - 2 * trace
+    distance = float((r.mean - f.mean).square().sum()) + variance - 2 * trace
+    return max(distance, 0.0) / unit / unit
 
 
 @metric("frechet", better="lower", of=("recon", "interpolated", "fake", "expost"))
@@ -146,23 +159,14 @@ def _sums_of_subsets(
     return torch.cat(sums)
 
 
-def kernel_distances(
-    real: Float[Array, "n d"],
-    fake: Float[Array, "m d"],
-    subsets: int = 100,
-    subset_size: int = 1000,
-    seed: int = 0,
-    once: Once = anew,
+def _kernel_distances(
+    name: str, real: Array, fake: Array, subsets: int, subset_size: int, seed: int, once: Once
 ) -> Float64[Tensor, " subsets"]:
-    """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, each drawn without replacement.
-
-    The cross term keeps its diagonal. `once` keeps the values that depend on `real` alone. UserError if a set has fewer
-    than `subset_size` samples. Binkowski et al. 2018, sec. 4.
-    """
-    needs = max(2, subset_size)
-    real = rows_of(real, "real", "kernel_distance", needs)
-    fake = rows_of(fake, "fake", "kernel_distance", needs)
-    check_same_shape(real, fake, "fake", "kernel_distance", axis=1)
+    """`kernel_distances`; `name` is the metric that error messages mention."""
+    check_at_least(1, name, subsets=subsets)
+    check_at_least(2, name, subset_size=subset_size)
+    check_seed(name, seed)
+    real, fake = two_sets(name, subset_size, _POWER, real=real, fake=fake)
     stream = generator(seed, "kernel_distance")
     drawn = [
         [torch.randperm(len(rows), generator=stream)[:subset_size] for rows in (real, fake)] for _ in range(subsets)
@@ -179,9 +183,25 @@ def kernel_distances(
         values = own / pairs + others / pairs - 2 * across
         # The kernels of a row may all be rounded the same way; the mean over rows divides by the root of their number.
         rounding = torch.finfo(dtype).eps * float(across.abs().max()) / subset_size**0.5
-        if rounding < _ROUNDING_KID * float(values.std()):
+        if subsets > 1 and rounding < _ROUNDING_KID * float(values.std()):
             break
     return values.cpu()
+
+
+def kernel_distances(
+    real: Float[Array, "n d"],
+    fake: Float[Array, "m d"],
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 0,
+    once: Once = anew,
+) -> Float64[Tensor, " subsets"]:
+    """Unbiased MMD^2 under the kernel (x.y/d + 1)^3 of random subsets, each drawn without replacement.
+
+    The cross term keeps its diagonal. `once` keeps the values that depend on `real` alone. UserError if a set has fewer
+    than `subset_size` samples. Binkowski et al. 2018, sec. 4.
+    """
+    return _kernel_distances("kernel_distances", real, fake, subsets, subset_size, seed, once)
 
 
 def kernel_distance(
@@ -192,7 +212,7 @@ def kernel_distance(
     seed: int = 0,
 ) -> float:
     """The mean of `kernel_distances`. Its expectation is 0 for equal distributions, so that it may be negative."""
-    return float(kernel_distances(real, fake, subsets, subset_size, seed).mean())
+    return float(_kernel_distances("kernel_distance", real, fake, subsets, subset_size, seed, anew).mean())
 
 
 @metric("kid", better="lower", of=("recon", "interpolated", "fake", "expost"))

@@ -5,6 +5,7 @@ numbers of values of the factors.
 """
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, matrix, tensor
+from lvm_bench.metrics.arrays import Array, check_at_least, matrix, tensor
 from lvm_bench.seeding import generator
 
 BLOCK = 2**15  # rows per block, so that their codes stay in the cache of the processor
@@ -25,16 +26,12 @@ Factors = Array  # integers [n k]; the values of each factor are counted from 0
 
 def factor_indices(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
     """Factors as int64 on the CPU; UserError unless they are integers from 0, one row for each of n codes."""
-    if not isinstance(values, Tensor) and np.asarray(values).dtype.kind not in "biufc":
-        raise UserError(
-            f"{name}: factors has dtype {np.asarray(values).dtype}; give integers, each factor's values counted from 0."
-        )
-    indices = tensor(values)
+    indices = tensor(values, "factors", name)
     if indices.ndim != 2 or indices.shape[1] == 0:
         raise UserError(
             f"{name}: factors has shape {tuple(indices.shape)}; give one row per sample, [samples, factors]."
         )
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+    if indices.is_floating_point() or indices.dtype == torch.bool:
         raise UserError(
             f"{name}: factors has dtype {str(indices.dtype).removeprefix('torch.')}; "
             f"give integers, each factor's values counted from 0."
@@ -67,8 +64,19 @@ def check_two_axes(codes: Float64[Tensor, "n l"], name: str) -> None:
         raise UserError(f"{name}: codes has 1 dimension, and the score compares the best two; give 2 or more.")
 
 
+def _checked(sizes: Sequence[int], name: str) -> tuple[int, ...]:
+    """The numbers of values as integers; UserError unless they are whole."""
+    try:
+        return tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        raise UserError(
+            f"{name}: sizes is {sizes!r}; give the number of values of each factor, for instance (3, 4)."
+        ) from None
+
+
 def grid_matrix(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor, "N l"]:
     """The codes of a grid in float64 on the CPU; UserError unless they are one code for each of its combinations."""
+    sizes = _checked(sizes, name)
     if len(sizes) < 2 or min(sizes) < 2:
         raise UserError(
             f"{name}: sizes is {tuple(sizes)}; give two or more factors of two or more values each, so drop the others."
@@ -82,13 +90,6 @@ def grid_matrix(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[T
     return codes
 
 
-def check_at_least(least: int, name: str, **counts: int) -> None:
-    """UserError unless every count is `least` or more."""
-    for what, count in counts.items():
-        if count < least:
-            raise UserError(f"{name}: {what} is {count}; give {least} or more.")
-
-
 # Draws
 
 
@@ -96,9 +97,18 @@ def draw_factors(
     sizes: Sequence[int], n: int, stream: torch.Generator, fixed: Mapping[int, int] = {}
 ) -> Int64[Tensor, "n k"]:
     """n random combinations of factor values, uniform and independent. `fixed`: {factor: its value}."""
+    sizes = _checked(sizes, "draw_factors")
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"draw_factors: sizes is {sizes}; give one or more factors of one or more values each.")
+    check_at_least(0, "draw_factors", n=n)
+    if not isinstance(stream, torch.Generator):
+        raise UserError(f"draw_factors: stream is a {type(stream).__name__}; give a torch.Generator.")
+    if not isinstance(fixed, Mapping):
+        raise UserError(f"draw_factors: fixed is {fixed!r}; give {{factor: its value}}.")
     columns = []
     for k, size in enumerate(sizes):
-        if not 0 <= fixed.get(k, 0) < size:
+        check_at_least(0, "draw_factors", **{f"fixed[{k}]": fixed.get(k, 0)})
+        if fixed.get(k, 0) >= size:
             raise UserError(f"draw_factors: fixed[{k}] is {fixed[k]}; choose 0 to {size - 1}.")
         columns.append(torch.full((n,), fixed[k]) if k in fixed else torch.randint(size, (n,), generator=stream))
     unknown = set(fixed) - set(range(len(sizes)))

@@ -1,6 +1,8 @@
 """How close are codes to their prior? Gaussian KL, entropy, collapsed axes, MMD, and the parts of the KL term."""
 
 import math
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,7 +11,18 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks
-from lvm_bench.metrics.arrays import Array, check_same_shape, is_nonzero, matrix, metric
+from lvm_bench.errors import UserError
+from lvm_bench.metrics.arrays import (
+    Array,
+    centre_and_spread,
+    check_at_least,
+    check_positive,
+    check_same_shape,
+    check_seed,
+    matrix,
+    metric,
+    rows_of,
+)
 from lvm_bench.modelling.kde import (
     PAPER_BANDWIDTHS,
     corrected_bandwidth,
@@ -23,10 +36,25 @@ from lvm_bench.seeding import generator
 Posterior = tuple[Array, Array]  # (mu, log_var), both [n l]
 _COLLAPSED = 0.01  # variance, or nats, of a collapsed axis at most
 _PAPER_LEVEL = 1 - 5e-4  # c of the density floor in the authors' code
+_CLAMP, _MOST = 20, 500  # largest |log_var| of the contract, and that float64 can take the exponential of
 _QUERIES = 2000  # codes over which an expectation is taken, at most
 
 
 # Gaussian fit
+
+
+def principal_axes(
+    rows: Float64[Tensor, "n l"],
+) -> tuple[Float64[Tensor, "n r"], Float64[Tensor, " r"], Float64[Tensor, "l r"]]:
+    """(U, s, V) with rows = U diag(s) V^T, without the directions in which rows do not differ from 0 beyond rounding.
+
+    A singular value keeps the digits that its square, an eigenvalue of the covariance, would lose.
+    """
+    # The small factor has the singular values of the rows, and takes a fraction of the time.
+    base, small = torch.linalg.qr(rows)
+    left, singular, right = torch.linalg.svd(small, full_matrices=False)
+    alive = singular > singular.max() * max(rows.shape) * torch.finfo(rows.dtype).eps
+    return base @ left[:, alive], singular[alive], right[alive].T
 
 
 def gaussian_kl(codes: Float[Array, "n l"], variance: float = 1.0) -> float:
@@ -34,24 +62,32 @@ def gaussian_kl(codes: Float[Array, "n l"], variance: float = 1.0) -> float:
 
     inf if codes have no variance in some direction, as is always so for n <= l.
     """
+    check_positive("gaussian_kl", variance=variance)
     rows = matrix(codes, "codes", "gaussian_kl")
-    l = rows.shape[1]
-    mean = rows.mean(0)
-    # Rounding makes slogdet finite for a singular covariance; eigenvalues show that it is singular.
-    spectrum = torch.linalg.eigvalsh(torch.atleast_2d(rows.T.cov()))
-    if not bool(is_nonzero(spectrum).all()):
+    n, l = rows.shape
+    centre, spread = centre_and_spread(rows)
+    if n <= l or not bool(spread.all()):
         return math.inf
-    moments = float((spectrum.sum() + mean.square().sum()) / variance)
-    return 0.5 * (moments - l - float(spectrum.log().sum()) + l * math.log(variance))
+    # Relative to its own spread, an axis keeps its variance however small it is beside the others.
+    relative = (rows - centre) / spread
+    _, singular, _ = principal_axes(relative)
+    if len(singular) < l:
+        return math.inf
+    scale = spread / math.sqrt(variance)
+    moments = (relative.square().sum(0) * scale.square()).sum() / (n - 1) + (
+        centre / math.sqrt(variance)
+    ).square().sum()
+    log_det = 2 * float(singular.log().sum() + scale.log().sum()) - l * math.log(n - 1)
+    return 0.5 * (float(moments) - l - log_det)
 
 
-@metric("gaussian_kl", better="lower", of=("mean", "sampled"))
+@metric("gaussian_kl", better="lower", of=("mean", "sampled"), version=2)
 def gaussian_kl_prior(codes: Float[Array, "n l"]) -> float:
     """KL of the codes' Gaussian fit to N(0, I), nats; lower is better (AVAE paper, Table V)."""
     return gaussian_kl(codes)
 
 
-@metric("gaussian_kl_target", better="lower", of=("mean", "sampled"))
+@metric("gaussian_kl_target", better="lower", of=("mean", "sampled"), version=2)
 def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> float:
     """KL of the codes' Gaussian fit to the method's target N(0, target_variance I), nats; lower is better."""
     return gaussian_kl(codes, target_variance)
@@ -60,7 +96,7 @@ def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> fl
 @metric("gaussian_kl_floor", better="none", of=("mean",))
 def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
     """The expected gaussian_kl of n draws from N(0, I) itself, to first order: (l + l(l+1)/2) / 2n nats."""
-    n, l = codes.shape
+    n, l = rows_of(codes, "codes", "gaussian_kl_floor").shape
     return (l + l * (l + 1) / 2) / (2 * n)
 
 
@@ -68,11 +104,10 @@ def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
 
 
 def _whiten(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """Codes with mean 0 and identity covariance. Directions without variance stay 0."""
-    centred = rows - rows.mean(0)
-    spectrum, axes = torch.linalg.eigh(centred.T @ centred / (len(rows) - 1))
-    scale = torch.where(is_nonzero(spectrum), spectrum, math.inf).rsqrt()
-    return (centred @ axes * scale) @ axes.T
+    """Codes with mean 0 and identity covariance, up to a rotation. Directions without variance stay 0."""
+    centre, spread = centre_and_spread(rows)
+    base, _, axes = principal_axes((rows - centre) / spread.where(spread > 0, math.inf))
+    return base @ axes.T * math.sqrt(len(rows) - 1)
 
 
 def _whiten_as_paper(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
@@ -96,9 +131,19 @@ def _paper_entropy(rows: Float64[Tensor, "n l"]) -> tuple[float, float]:
     return -float(torch.logaddexp(log_q, torch.full_like(log_q, floor)).mean()), -floor
 
 
-@cache
 def gaussian_entropy(n: int, l: int) -> float:
-    """The `raw` entropy of n draws from N(0, I_l) itself, mean of 5 seeds. `gap` is the difference to it."""
+    """The `raw` entropy of n draws from N(0, I_l) itself, mean of 5 seeds. `gap` is the difference to it.
+
+    It is computed once for each n and l. UserError for n <= l, where it tells nothing.
+    """
+    check_at_least(1, "gaussian_entropy", l=l)
+    check_at_least(l + 1, "gaussian_entropy", n=n)
+    return _gaussian_entropy(int(n), int(l))
+
+
+@cache
+def _gaussian_entropy(n: int, l: int) -> float:
+    """`gaussian_entropy`, kept."""
     h = optimal_bandwidth(l, n)
     streams = [generator(seed, "gaussian_entropy", n, l) for seed in range(5)]
     draws = (torch.randn(n, l, generator=stream, dtype=torch.float64) for stream in streams)
@@ -110,16 +155,22 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
     "raw": with bandwidth h0(l, n). "gap": raw minus its value for N(0, I); clusters and heavy tails make it negative,
     a hollow shell positive. "paper": with bandwidth alpha h0 and density floor, at most "cap". Directions without
-    variance count as clustered. AVAE paper, eq. 12, in which the log and the sign are missing.
+    variance count as clustered. UserError for n <= l, where whitening makes a simplex of any codes. AVAE paper,
+    eq. 12, in which the log and the sign are missing.
     """
     rows = matrix(codes, "codes", "whitened_entropy")
     n, l = rows.shape
+    if n <= l:
+        raise UserError(
+            f"whitened_entropy: codes has {n} samples in {l} dimensions, and whitening puts any {n} codes at equal "
+            f"distances; give {l + 1} samples or more, best some hundred times as many as dimensions."
+        )
     raw = _raw_entropy(rows, optimal_bandwidth(l, n))
     paper, cap = _paper_entropy(rows)
     return {"raw": raw, "gap": raw - gaussian_entropy(n, l), "paper": paper, "cap": cap}
 
 
-@metric("entropy", better="higher", of=("mean", "sampled"))
+@metric("entropy", better="higher", of=("mean", "sampled"), version=2)
 def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
     """KDE entropy of whitened codes, nats: raw, gap to N(0, I), the paper's form, its cap; higher is better."""
     return whitened_entropy(codes)
@@ -135,15 +186,30 @@ def collapsed_variance(codes: Float[Array, "n l"]) -> float:
 
 
 def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, "n l"]]:
-    """mu and log_var in float64; UserError unless both have the same shape."""
-    mu, log_var = matrix(posterior[0], "mu", name), matrix(posterior[1], "log_var", name)
-    check_same_shape(mu, log_var, "log_var", name)
-    return mu, log_var
+    """mu and log_var in float64; UserError unless shapes agree and exp log_var is finite."""
+    if not isinstance(posterior, tuple | list) or len(posterior) != 2:
+        raise UserError(f"{name}: posterior is a {type(posterior).__name__}; give the pair (mu, log_var).")
+    mu, log_var = (matrix(values, what, name) for what, values in zip(("mu", "log_var"), posterior, strict=True))
+    check_same_shape(name, mu=mu, log_var=log_var)
+    low, high = (float(end) for end in log_var.aminmax())
+    if max(-low, high) > _MOST:
+        raise UserError(
+            f"{name}: log_var has values from {low:.4g} to {high:.4g}, whose exponentials float64 cannot hold; "
+            f"methods clamp them to [-{_CLAMP}, {_CLAMP}], so give logarithms of variances in that range."
+        )
+    if max(-low, high) > _CLAMP:
+        warnings.warn(
+            f"{name}: log_var has values from {low:.4g} to {high:.4g}; methods clamp them to [-{_CLAMP}, {_CLAMP}], "
+            f"so check that they are the logarithms of variances that the method uses.",
+            stacklevel=4,
+        )
+    return mu, log_var.to(mu.device)
 
 
 @metric("collapsed_kl", better="lower", of=("mean",))
 def collapsed_kl(posterior: Posterior, target_variance: float = 1.0) -> float:
     """Number of axes with a mean KL of at most .01 nats from posterior to N(0, target variance); lower is better."""
+    check_positive("collapsed_kl", target_variance=target_variance)
     mu, log_var = _posterior(posterior, "collapsed_kl")
     kl = gaussian_kl_to_standard(mu / math.sqrt(target_variance), log_var - math.log(target_variance))
     return float((kl.mean(0) <= _COLLAPSED).sum())
@@ -158,19 +224,26 @@ def mmd(codes: Float[Array, "n l"], variance: float = 1.0, seed: int = 0) -> flo
     At most 2,000 random codes are used, because the cost is quadratic. Tolstikhin et al. 2018, sec. 4.
     """
     rows = matrix(codes, "codes", "mmd")
+    check_positive("mmd", variance=variance)
+    check_seed("mmd", seed)
     stream = generator(seed, "mmd")
     rows = rows[torch.randperm(len(rows), generator=stream)[:2000].to(rows.device)]
     draws = torch.randn(rows.shape, generator=stream, dtype=torch.float64).to(rows.device)
-    return float(imq_mmd(rows, draws * math.sqrt(variance), variance))
+    return float(imq_mmd(rows, draws * math.sqrt(variance), variance, _exact_distances))
 
 
-@metric("mmd", better="lower", of=("mean", "sampled"))
+def _exact_distances(a: Float64[Tensor, "n l"], b: Float64[Tensor, "m l"]) -> Float64[Tensor, "n m"]:
+    """|a_i - b_j|^2 from differences, which keep the digits that the norms of distant codes would take."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+@metric("mmd", better="lower", of=("mean", "sampled"), version=2)
 def mmd_prior(codes: Float[Array, "n l"], seed: int) -> float:
     """MMD^2 of the codes to N(0, I), sum of seven IMQ kernels; lower is better (arXiv:1711.01558)."""
     return mmd(codes, seed=seed)
 
 
-@metric("mmd_target", better="lower", of=("mean", "sampled"))
+@metric("mmd_target", better="lower", of=("mean", "sampled"), version=2)
 def mmd_target(codes: Float[Array, "n l"], target_variance: float, seed: int) -> float:
     """MMD^2 of the codes to N(0, target_variance I), seven kernels; lower is better (arXiv:1711.01558)."""
     return mmd(codes, target_variance, seed)
@@ -181,72 +254,84 @@ def mmd_target(codes: Float[Array, "n l"], target_variance: float, seed: int) ->
 
 @dataclass(frozen=True)
 class _Draws:
-    """Codes z_i ~ q(z|x_i) of b images, and the posteriors of all n images, which make up q(z)."""
+    """Codes z_i ~ q(z|x_i) of b images, and the posteriors of all n images, which make up q(z).
+
+    Codes and means are relative to `centre`.
+    """
 
     z: Float64[Tensor, "b l"]
     mu: Float64[Tensor, "b l"]
     log_var: Float64[Tensor, "b l"]
     all_mu: Float64[Tensor, "n l"]
     all_log_var: Float64[Tensor, "n l"]
+    centre: Float64[Tensor, " l"]
 
     @classmethod
     def of(cls, posterior: Posterior, seed: int, name: str) -> "_Draws":
         """One code of each of at most 2,000 random images; q(z) keeps the posteriors of all n."""
+        check_seed(name, seed)
         mu, log_var = _posterior(posterior, name)
+        centre, _ = centre_and_spread(mu)
+        centred = mu - centre  # so that an offset takes no digits from differences
         stream = generator(seed, "posterior")
         chosen = torch.randperm(len(mu), generator=stream)[:_QUERIES].to(mu.device)
         noise = torch.randn(len(chosen), mu.shape[1], generator=stream, dtype=torch.float64).to(mu.device)
-        z = mu[chosen] + (log_var[chosen] / 2).exp() * noise
-        return cls(z, mu[chosen], log_var[chosen], mu, log_var)
+        z = centred[chosen] + (log_var[chosen] / 2).exp() * noise
+        return cls(z, centred[chosen], log_var[chosen], centred, log_var, centre)
 
     def log_prior(self) -> Float64[Tensor, " b"]:
         """log p(z_i); like every density here without -l/2 log(2 pi), which cancels."""
-        return -0.5 * self.z.square().sum(1)
+        return -0.5 * (self.z + self.centre).square().sum(1)
 
     def log_posterior(self) -> Float64[Tensor, " b"]:
         """log q(z_i|x_i)."""
         return -0.5 * ((self.z - self.mu).square() / self.log_var.exp() + self.log_var).sum(1)
 
+    def _log_densities(self, rows: slice) -> Iterator[Float64[Tensor, "r n"]]:
+        """log q(z_ij|x_k) of some codes under all n posteriors, axis after axis.
+
+        The squares come from differences: norms would lose the digits of posteriors that are narrow beside the codes.
+        """
+        precision = (-self.all_log_var).exp()
+        for z, mu, weight, log_var in zip(self.z[rows].T, self.all_mu.T, precision.T, self.all_log_var.T, strict=True):
+            yield (z[:, None] - mu).square_().mul_(weight).add_(log_var).mul_(-0.5)
+
     def log_aggregate(self) -> Float64[Tensor, " b"]:
         """log q(z_i) = log mean_k q(z_i|x_k)."""
-        precision = (-self.all_log_var).exp()
-        constant = (self.all_mu.square() * precision + self.all_log_var).sum(1)
-        linear = self.all_mu * precision
-        n = len(constant)
-        blocks = []
+        n, blocks = len(self.all_mu), []
         for rows in row_blocks(len(self.z), n):
-            z = self.z[rows]
-            blocks.append(torch.logsumexp(z @ linear.T - 0.5 * (z.square() @ precision.T + constant), dim=1))
+            joint = self.z.new_zeros(len(self.z[rows]), n)
+            for densities in self._log_densities(rows):
+                joint += densities
+            blocks.append(torch.logsumexp(joint, dim=1))
         return torch.cat(blocks) - math.log(n)
 
     def log_marginals(self) -> Float64[Tensor, " b"]:
         """sum_j log q(z_ij), where q(z_ij) = mean_k q(z_ij|x_k)."""
         n, l = self.all_mu.shape
-        precision = (-self.all_log_var).exp()
         total = torch.zeros_like(self.z[:, 0])
-        for j in range(l):
-            for rows in row_blocks(len(self.z), n):
-                deviations = (self.z[rows, j, None] - self.all_mu[:, j]).square_()
-                exponents = deviations.mul_(precision[:, j]).add_(self.all_log_var[:, j]).mul_(-0.5)
-                total[rows] += torch.logsumexp(exponents, dim=1)
+        for rows in row_blocks(len(self.z), n):
+            for densities in self._log_densities(rows):
+                total[rows] += torch.logsumexp(densities, dim=1)
         return total - l * math.log(n)
 
 
-@metric("mutual_information", better="none", of=("posterior",))
+@metric("mutual_information", better="none", of=("posterior",), version=2)
 def mutual_information(posterior: Posterior, seed: int = 0) -> float:
     """E[log q(z|x) - log q(z)] in nats, at most log n; neither is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "mutual_information")
-    return float((draws.log_posterior() - draws.log_aggregate()).mean())
+    value = float((draws.log_posterior() - draws.log_aggregate()).mean())
+    return min(value, math.log(len(draws.all_mu)))  # only rounding exceeds it
 
 
-@metric("total_correlation", better="lower", of=("posterior",))
+@metric("total_correlation", better="lower", of=("posterior",), version=2)
 def total_correlation(posterior: Posterior, seed: int = 0) -> float:
     """E[log q(z) - sum_j log q(z_j)], nats, 0 for independent axes; lower is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "total_correlation")
     return float((draws.log_aggregate() - draws.log_marginals()).mean())
 
 
-@metric("dimension_wise_kl", better="lower", of=("posterior",))
+@metric("dimension_wise_kl", better="lower", of=("posterior",), version=2)
 def dimension_wise_kl(posterior: Posterior, seed: int = 0) -> float:
     """E[sum_j log q(z_j) - log p(z)], nats, 0 if each is N(0, 1); lower is better (arXiv:1802.04942)."""
     draws = _Draws.of(posterior, seed, "dimension_wise_kl")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, check_same_shape, matrix, metric, tensor
+from lvm_bench.metrics.arrays import Array, centre_and_spread, check_same_shape, labels_of, metric, two_sets
 
 
 def linear_probe(
@@ -16,14 +16,18 @@ def linear_probe(
     """
     from sklearn.linear_model import LogisticRegression
 
-    train, test = matrix(train_codes, "train_codes", "linear_probe"), matrix(codes, "codes", "linear_probe", 1)
-    known, asked = tensor(train_labels).cpu().numpy(), tensor(labels).cpu().numpy()
-    check_same_shape(train, known, "train_labels", "linear_probe", axis=0)
-    check_same_shape(test, asked, "labels", "linear_probe", axis=0)
+    train, test = (rows.double() for rows in two_sets("linear_probe", (2, 1), train_codes=train_codes, codes=codes))
+    known = labels_of(train_labels, "train_labels", "linear_probe")
+    asked = labels_of(labels, "labels", "linear_probe")
+    check_same_shape("linear_probe", axis=0, train_codes=train, train_labels=known)
+    check_same_shape("linear_probe", axis=0, codes=test, labels=asked)
     if len(np.unique(known)) < 2:
-        raise UserError("linear_probe: all training labels are the same; give two classes or more.")
+        raise UserError(
+            "linear_probe: train_labels has one class, because all training labels are the same; give two or more."
+        )
     mean, std = train.mean(0), train.std(0)
-    std = std.where(std > 0, 1.0)  # a constant axis becomes 0
+    _, spread = centre_and_spread(train)
+    std = std.where(std > 0, spread).where(spread > 0, 1.0)  # a constant axis becomes 0
     x, x_asked = (((rows - mean) / std).cpu().numpy() for rows in (train, test))
     fitted = LogisticRegression(max_iter=5000).fit(x, known)
     return float(np.mean(fitted.predict(x_asked) == asked))

@@ -1,44 +1,47 @@
-"""The error of reconstructions and the sharpness of images. Images are in [0, 1]."""
+"""The error of reconstructions and the sharpness of images, of values in [0, 1].
 
-import math
+Integers from 0 to 255 are divided by 255. Masks, which are bool or integers of 0 and 1 alone, stay.
+"""
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics.arrays import Array, check_same_shape, images, metric
+from lvm_bench.metrics.arrays import Array, check_same_shape, metric, unit_images
 
 _GREY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue
 _TAPS = 3  # pixels along a side of the Laplace filter
 _CHUNK = 1000  # images at a time
 
 
-def _squared_error(real: Array, recon: Array, name: str) -> float:
-    """The sum of (real - recon)^2 over all images and values."""
-    real, recon = images(real, "real", name), images(recon, "recon", name)
-    check_same_shape(real, recon, "recon", name)
-    pairs = zip(real.split(_CHUNK), recon.split(_CHUNK), strict=True)
-    return sum(float((x.double() - y.double()).square().sum()) for x, y in pairs)
+def _squared_error(real: Array, recon: Array, name: str) -> tuple[float, torch.Size]:
+    """The sum of (real - recon)^2 over all images and values, and the shape of the images."""
+    (x, x_unit), (y, y_unit) = unit_images(name, real=real, recon=recon)
+    check_same_shape(name, real=x, recon=y)
+    pairs = zip(x.split(_CHUNK), y.split(_CHUNK), strict=True)
+    return sum(float((a.double() / x_unit - b.double() / y_unit).square().sum()) for a, b in pairs), x.shape
 
 
 @metric("mse", better="lower", of=("train", "heldout", "grid"))
 def mse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
     """Squared error per value, mean over values and images in [0, 1]; lower is better."""
-    return _squared_error(real, recon, "mse") / math.prod(real.shape)
+    total, shape = _squared_error(real, recon, "mse")
+    return total / shape.numel()
 
 
 @metric("sse", better="lower", of=("train", "heldout", "grid"))
 def sse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
     """Squared error per image, sum over values, mean over images in [0, 1]; lower is better."""
-    return _squared_error(real, recon, "sse") / len(real)
+    total, shape = _squared_error(real, recon, "sse")
+    return total / shape[0]
 
 
-def _grey(x: Float[Tensor, "n c h w"]) -> Float64[Tensor, "n h w"]:
+def _grey(x: Float64[Tensor, "n c h w"]) -> Float64[Tensor, "n h w"]:
     """Grey images, from one channel or from red, green and blue."""
     if x.shape[1] == 1:
-        return x[:, 0].double()
-    return torch.einsum("nchw,c->nhw", x.double(), torch.tensor(_GREY, dtype=torch.float64, device=x.device))
+        return x[:, 0]
+    return torch.einsum("nchw,c->nhw", x, torch.tensor(_GREY, dtype=torch.float64, device=x.device))
 
 
 def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
@@ -53,12 +56,12 @@ def sharpness(fake: Float[Array, "n c h w"]) -> float:
 
     UserError unless the images have 1 or 3 channels and at least 3 x 3 pixels.
     """
-    pixels = images(fake, "fake", "sharpness")
+    [(pixels, unit)] = unit_images("sharpness", fake=fake)
     _, c, h, w = pixels.shape
     if c not in (1, 3) or min(h, w) < _TAPS:
         raise UserError(
-            f"sharpness: the images have {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, "
+            f"sharpness: fake has {c} channels of {h} x {w} pixels; give 1 (grey) or 3 (red, green, "
             f"blue) channels of at least {_TAPS} x {_TAPS} pixels."
         )
-    responses = [_laplace(_grey(chunk)).flatten(1) for chunk in pixels.split(_CHUNK)]
+    responses = [_laplace(_grey(chunk.double() / unit)).flatten(1) for chunk in pixels.split(_CHUNK)]
     return float(torch.cat([response.var(dim=1, unbiased=False) for response in responses]).mean())

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.metrics.arrays import Array, check_same_shape, matrix, metric
+from lvm_bench.errors import UserError
+from lvm_bench.metrics.arrays import Array, centre_and_spread, check_seed, metric, power_of_two, two_sets
 from lvm_bench.metrics.neighbours import around, squared_radii
 from lvm_bench.seeding import generator
 
@@ -53,17 +54,21 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
     A quadratic logistic regression sees four log distances: to the 30th nearest code and the 30th nearest draw (shape,
     clusters, holes), and to the Gaussian fit of each set (mean, covariance). For equal sets the standard error is
     (4 test rows)^(-1/2); "p" comes from the binomial test. Lopez-Paz & Oquab 2017, sec. 3. UserError for fewer than
-    4 rows.
+    4 rows, and for two equal constants.
     """
     from scipy.stats import binom
     from sklearn.linear_model import LogisticRegression
 
-    codes, draws = matrix(codes, "codes", "two_sample_test", 4), matrix(draws, "draws", "two_sample_test", 4)
-    check_same_shape(codes, draws, "draws", "two_sample_test", axis=1)
+    check_seed("two_sample_test", seed)
+    codes, draws = (rows.double() for rows in two_sets("two_sample_test", 4, codes=codes, draws=draws))
+    unit = power_of_two(codes, draws)
+    codes, draws = codes * unit, draws * unit
     n, stream = min(len(codes), len(draws)), generator(seed, "two-sample test")
     # Both sets are halved alike: the test rows are balanced, so that a constant guess is right for half of them.
     sets = [rows[torch.randperm(len(rows), generator=stream)[:n].to(rows.device)] for rows in (codes, draws)]
     training = (sets[0][: n // 2], sets[1][: n // 2])
+    if not bool(centre_and_spread(torch.cat(training))[1].any()):
+        raise UserError("two_sample_test: codes and draws are the same constant; give samples that vary.")
     learned = np.concatenate([_statistics(training[0], training, 0), _statistics(training[1], training, 1)])
     tested = _statistics(torch.cat([sets[0][n // 2 :], sets[1][n // 2 :]]), training)
     mean, std = learned.mean(0), learned.std(0)

@@ -1,6 +1,7 @@
 """The terms of a loss that methods share. They sum over pixels and axes, use nats, and are differentiable."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -56,11 +57,19 @@ def gaussian_kl_to_standard(mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b 
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var)
 
 
-def imq_mmd(z: Float[Tensor, "n l"], z_prior: Float[Tensor, "n l"], prior_variance: float = 1.0) -> Float[Tensor, ""]:
+Distances = Callable[[Float[Tensor, "n l"], Float[Tensor, "m l"]], Float[Tensor, "n m"]]
+
+
+def imq_mmd(
+    z: Float[Tensor, "n l"],
+    z_prior: Float[Tensor, "n l"],
+    prior_variance: float = 1.0,
+    distances: Distances = squared_distances,
+) -> Float[Tensor, ""]:
     """Unbiased squared MMD between codes and draws from N(0, prior_variance I). At most 14; it may be negative.
 
-    Seven inverse multiquadratic kernels are summed, not averaged. Tolstikhin et al. 2018, section 4.
-    UserError for fewer than two codes.
+    Seven inverse multiquadratic kernels are summed, not averaged. `distances` are squared, between all pairs of rows.
+    Tolstikhin et al. 2018, section 4. UserError for fewer than two codes.
     """
     n, l = z.shape
     if n < 2:
@@ -68,18 +77,18 @@ def imq_mmd(z: Float[Tensor, "n l"], z_prior: Float[Tensor, "n l"], prior_varian
     base = 2 * l * prior_variance  # the expected squared distance of two draws from the prior
     # k(z, z) = 1 for each kernel, so that n ones stand on the diagonal of each.
     diagonal = n * len(IMQ_SCALES)
-    within = _imq_sum(z, z, base) + _imq_sum(z_prior, z_prior, base) - 2 * diagonal
+    within = _imq_sum(z, z, base, distances) + _imq_sum(z_prior, z_prior, base, distances) - 2 * diagonal
     # The cross term keeps i = j: it stays unbiased, because z_i and z_prior_i are independent.
-    return within / (n * (n - 1)) - 2 * _imq_sum(z, z_prior, base) / n**2
+    return within / (n * (n - 1)) - 2 * _imq_sum(z, z_prior, base, distances) / n**2
 
 
-def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float) -> Float[Tensor, ""]:
+def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float, distances: Distances) -> Float[Tensor, ""]:
     """The sum of the seven kernels over all pairs. Rows come in chunks, so that 10,000 codes fit into memory."""
     total = a.new_zeros(())
     for rows in a.split(1000):
-        distances = squared_distances(rows, b)
+        squares = distances(rows, b)
         for scale in IMQ_SCALES:
-            total = total + (scale * base / (scale * base + distances)).sum()
+            total = total + (scale * base / (scale * base + squares)).sum()
     return total
 
 

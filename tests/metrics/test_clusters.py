@@ -16,7 +16,7 @@ def blobs(n, k, d, apart):
 
 def test_every_run_finds_clusters_that_are_apart_and_numbers_them_its_own_way():
     rows, which = blobs(3000, 20, 10, apart=30)
-    labels = kmeans_labels(rows, 20, 5, generator(0, "test"))
+    labels = kmeans_labels(rows, 20, 5, lambda: generator(0, "test"))
     assert labels.shape == (5, 3000)
     for run in labels:
         pairs = {(int(a), int(b)) for a, b in zip(run, which, strict=True)}
@@ -35,6 +35,6 @@ def test_steps_are_those_of_scikit_learn_from_the_same_start():
 
 def test_rows_that_are_equal_or_fewer_than_the_clusters():
     rows = torch.ones(50, 3)
-    assert len(kmeans_labels(rows, 20, 2, generator(0, "test"))[0].unique()) == 1
+    assert len(kmeans_labels(rows, 20, 2, lambda: generator(0, "test"))[0].unique()) == 1
     few = torch.eye(4)
-    assert np.all([len(run.unique()) == 4 for run in kmeans_labels(few, 20, 3, generator(0, "test"))])
+    assert np.all([len(run.unique()) == 4 for run in kmeans_labels(few, 20, 3, lambda: generator(0, "test"))])
