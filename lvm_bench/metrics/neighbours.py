@@ -1,11 +1,14 @@
 """Comparisons of distances between rows, as exact as float64 and nearly as quick as float32.
 
 That is why they take many lines: float32 computes every pair, a bound on its rounding finds the doubtful pairs, and
-float64 decides those.
+float64 decides those. Where many pairs stay doubtful, their rows lie close together and far from the centre; relative
+to one of these rows a product in float64 tells them apart. Only what is left costs a difference for each pair.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -17,6 +20,7 @@ _LONG = 512  # numbers in a row above which the product costs more than the sear
 _TILE = 2000  # rows on both sides of a tile of distances
 _SPARE = 8  # candidates beyond the k nearest, among which float64 finds the k-th
 _DOUBTFUL = 0.01  # share of doubtful pairs above which a whole tile is computed again in float64
+_MANY = 2  # pairs per row above which equal rows are looked for
 _GATHERED = 2**12  # pairs whose differences are computed at a time
 
 Places = slice | Int64[Tensor, " r"]
@@ -24,15 +28,29 @@ Places = slice | Int64[Tensor, " r"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows, a float32 copy relative to a centre, and the squared norms of that copy."""
+    """Rows, a float32 copy relative to a centre, and the squared norms of that copy.
+
+    Relative rows are whole multiples of `step`, a power of two, if it is above 0. Sums and products of multiples are
+    exact while they are small enough.
+    """
 
     exact: Float[Tensor, "n d"]
     centre: Float[Tensor, " d"]
     low: Float32[Tensor, "n d"]
     norms: Float32[Tensor, " n"]
+    step: float
 
     def __len__(self) -> int:
         return len(self.exact)
+
+    @cached_property
+    def distinct(self) -> Int64[Tensor, " n"]:
+        """For each row the index of one that equals it, the same one for all that are equal."""
+        _, which = self.exact.unique(dim=0, return_inverse=True)
+        first = torch.full_like(which, len(which)).scatter_reduce_(
+            0, which, torch.arange(len(which), device=which.device), "amin"
+        )
+        return first[which]
 
     def at(self, rows: Places, dtype: torch.dtype) -> tuple[Float[Tensor, "r d"], Float[Tensor, " r"]]:
         """Some rows relative to the centre, and their squared norms."""
@@ -42,11 +60,29 @@ class Rows:
         return x, x.square().sum(1)
 
 
+def _step(rows: Float[Tensor, "n d"]) -> float:
+    """A power of two of which all values are multiples, by which float64 multiplies them exactly; 0 if there is none.
+
+    So it is for pixels, one-hot rows and counts, whose distances are often equal.
+    """
+    largest = max(abs(float(end)) for end in rows.aminmax())
+    bits = (48 - math.ceil(math.log2(rows.shape[1]))) // 2
+    if not 1e-30 < largest < 1e30:
+        return 0.0
+    step = math.ldexp(1.0, math.frexp(largest)[1] - bits)
+    is_multiple = all(bool((part / step == (part / step).round()).all()) for part in rows.double().split(1000))
+    return step if is_multiple else 0.0
+
+
 def around(centre: Float[Tensor, " d"], rows: Float[Tensor, "n d"]) -> Rows:
     """Rows relative to a centre. Distances do not depend on it, but a near one saves digits."""
-    centre = centre.to(rows.dtype)
+    centre, step = centre.to(rows.dtype), _step(rows)
+    if step and bool((centre.abs() < step * 2**40).all()):
+        centre = (centre / step).round() * step
+    else:
+        step = 0.0
     low = (rows - centre).float()
-    return Rows(rows, centre, low, low.square().sum(1))
+    return Rows(rows, centre, low, low.square().sum(1), step)
 
 
 def tiles(n: int) -> list[slice]:
@@ -60,22 +96,39 @@ def _precisions(*sets: Rows) -> list[torch.dtype]:
     return [torch.float32, torch.float64] if fits else [torch.float64]
 
 
-def _error(norms: Float[Tensor, "..."], largest: Float[Tensor, ""], d: int) -> Float[Tensor, "..."]:
-    """A bound on the rounding of squared distances from a product of rows, if every operation rounds the worst way."""
-    precision = torch.finfo(norms.dtype)
+def _error(a: Rows, b: Rows, norms: Float[Tensor, "..."], largest: Float[Tensor, ""]) -> Float[Tensor, "..."]:
+    """A bound on the rounding of squared distances from a product of rows, if every operation rounds the worst way.
+
+    It is 0 in float64 where all rows lie at the centre, or are small multiples of one step.
+    """
+    precision, d = torch.finfo(norms.dtype), a.exact.shape[1]
+    step, total = min(a.step, b.step), float(norms.max() + largest)
+    if norms.dtype == torch.float64 and (total == 0 or total < 2**50 * step**2):
+        return torch.zeros_like(norms)
     return (d + 16) * (precision.eps * (norms + largest) + precision.tiny)
 
 
-def _rough(a: Rows, rows: Places, b: Rows, columns: slice, dtype: torch.dtype) -> Float[Tensor, "r c"]:
+def _rough(a: Rows, rows: Places, b: Rows, columns: Places, dtype: torch.dtype) -> Float[Tensor, "r c"]:
     """|a_i - b_j|^2 of a tile, accurate to `_error`."""
     (x, x_norms), (y, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
     return torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
 
 
-def _settled(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Float64[Tensor, " p"]:
-    """|a_i - b_j|^2 of single pairs in float64, from their differences."""
+def _settled(a: Rows, i: Int64[Tensor, " p"], b: Rows, j: Int64[Tensor, " p"]) -> Float64[Tensor, " p"]:
+    """|a_i - b_j|^2 of pairs in float64, from their differences; once for pairs of equal rows if there are many."""
+    if len(i) <= _MANY * (len(a) + len(b)):
+        return _differences(a, i, b, j)
+    pairs, which = (a.distinct[i] * len(b) + b.distinct[j]).unique(return_inverse=True)
+    return _differences(a, pairs // len(b), b, pairs % len(b))[which]
+
+
+def _differences(a: Rows, i: Int64[Tensor, " p"], b: Rows, j: Int64[Tensor, " p"]) -> Float64[Tensor, " p"]:
+    """|a_i - b_j|^2 of single pairs in float64."""
     pairs = zip(i.split(_GATHERED), j.split(_GATHERED), strict=True)
     return torch.cat([(a.exact[i].double() - b.exact[j].double()).square_().sum(1) for i, j in pairs])
+
+
+# Balls
 
 
 def is_inside(
@@ -83,21 +136,65 @@ def is_inside(
 ) -> list[Bool[Tensor, "r c"]]:
     """Whether |a_i - b_j|^2 is below each limit; limits are [r 1] or [c]."""
     for dtype in _precisions(a, b):
-        rough = _rough(a, rows, b, columns, dtype)
-        (_, x_norms), (_, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
-        error = _error(x_norms.max(), y_norms.max(), a.exact.shape[1])
-        slacks = [error + torch.finfo(dtype).eps * limit for limit in limits]
-        below = [rough < (limit - slack).to(dtype) for limit, slack in zip(limits, slacks, strict=True)]
-        doubts = [
-            (rough < (limit + slack).to(dtype)).logical_xor_(sure).nonzero(as_tuple=True)
-            for limit, slack, sure in zip(limits, slacks, below, strict=True)
-        ]
-        if sum(len(i) for i, _ in doubts) <= _DOUBTFUL * rough.numel():
+        below, doubts = _compared(a, rows, b, columns, limits, dtype)
+        if sum(int(doubt.sum()) for doubt in doubts) <= _DOUBTFUL * below[0].numel():
             break
-    for limit, sure, (i, j) in zip(limits, below, doubts, strict=True):
-        if len(i):
-            sure[i, j] = _settled(a, i + rows.start, b, j + columns.start) < limit.expand(rough.shape)[i, j]
+    for limit, sure, doubt in zip(limits, below, doubts, strict=True):
+        _decide(a, rows, b, columns, limit.expand(sure.shape), sure, doubt)
     return below
+
+
+def _compared(
+    a: Rows, rows: Places, b: Rows, columns: Places, limits: tuple[Float64[Tensor, "..."], ...], dtype: torch.dtype
+) -> tuple[list[Bool[Tensor, "r c"]], list[Bool[Tensor, "r c"]]]:
+    """Whether |a_i - b_j|^2 is surely below each limit, and whether rounding leaves that in doubt."""
+    rough = _rough(a, rows, b, columns, dtype)
+    (_, x_norms), (_, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
+    error = _error(a, b, x_norms.max(), y_norms.max())
+    if float(error) == 0:
+        return [rough < limit for limit in limits], [torch.zeros_like(rough, dtype=torch.bool) for _ in limits]
+    slacks = [error + torch.finfo(dtype).eps * limit for limit in limits]
+    below = [rough < (limit - slack).to(dtype) for limit, slack in zip(limits, slacks, strict=True)]
+    doubts = [
+        (rough < (limit + slack).to(dtype)).logical_xor_(sure)
+        for limit, slack, sure in zip(limits, slacks, below, strict=True)
+    ]
+    return below, doubts
+
+
+def _decide(
+    a: Rows,
+    rows: slice,
+    b: Rows,
+    columns: slice,
+    limit: Float64[Tensor, "r c"],
+    below: Bool[Tensor, "r c"],
+    doubt: Bool[Tensor, "r c"],
+) -> None:
+    """Settle the doubtful pairs of a tile, in place: group by group while there are many, then one by one.
+
+    A group is the rows and columns in doubt with one pair of rows. Relative to that row the others are small.
+    """
+    few, left = _DOUBTFUL * doubt.numel(), torch.zeros_like(doubt)
+    while (per_row := doubt.sum(1)).sum() + left.sum() > few and per_row.any():
+        pivot = int(per_row.argmax())
+        near = doubt[pivot].nonzero().squeeze(1)
+        group = doubt[:, near[0]].nonzero().squeeze(1)
+        x = around(a.exact[rows.start + pivot], a.exact[rows.start + group])
+        y = around(a.exact[rows.start + pivot].to(b.exact.dtype), b.exact[columns.start + near])
+        every = slice(0, None)
+        inside, unsure = _compared(x, every, y, every, (limit[group][:, near],), torch.float64)
+        here = group[:, None], near
+        asked = doubt[here]
+        below[here] = torch.where(asked, inside[0], below[here])
+        left[here] |= asked & unsure[0]
+        doubt[here] = False
+    i, j = (doubt | left).nonzero(as_tuple=True)
+    if len(i):
+        below[i, j] = _settled(a, i + rows.start, b, j + columns.start) < limit[i, j]
+
+
+# Radii
 
 
 def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
@@ -109,13 +206,58 @@ def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
         which = which[is_open]
         if not len(which):
             return radii
-    for row in which:
-        every = torch.arange(len(points), device=row.device)
-        distances = _settled(centres, row.expand(len(points)), points, every)
-        if centres is points:
-            distances[row] = torch.inf
-        radii[row] = distances.kthvalue(k).values
+    while len(which):
+        group, found = _radii_of_group(centres, which, points, k)
+        radii[which[group]] = found
+        which = which[~group]
     return radii
+
+
+def _radii_of_group(
+    centres: Rows, which: Int64[Tensor, " r"], points: Rows, k: int
+) -> tuple[Bool[Tensor, " r"], Float64[Tensor, " g"]]:
+    """The open rows around the first one as a mask, and their squared radii.
+
+    If the first row's ball of radius r holds k others, the k nearest of each row within 2 r of it lie within 5 r.
+    """
+    pivot, every = which[:1], torch.arange(len(points), device=which.device)
+    reach = _differences(centres, pivot.expand(len(points)), points, every).sqrt()
+    if centres is points:
+        reach[pivot] = torch.inf
+    radius = reach.kthvalue(k).values
+    if centres is points:
+        reach[pivot] = 0
+    apart = (
+        reach[which] if centres is points else _differences(centres, pivot.expand(len(which)), centres, which).sqrt()
+    )
+    group, near = apart <= 2 * radius, (reach <= 5.001 * radius).nonzero().squeeze(1)
+    origin, members = centres.exact[pivot[0]], which[group]
+    local = around(origin.to(points.exact.dtype), points.exact[near])
+    if centres is points:
+        mine, places = local, torch.searchsorted(near, members)
+    else:
+        mine, places = around(origin, centres.exact[members]), torch.arange(len(members), device=which.device)
+    found, is_open = _radii(mine, places, local, k, torch.float64)
+    if is_open.any():
+        found[is_open] = _radii_by_pair(mine, places[is_open], local, k)
+    return group, found
+
+
+def _radii_by_pair(centres: Rows, which: Int64[Tensor, " r"], points: Rows, k: int) -> Float64[Tensor, " r"]:
+    """Squared radii from the differences of all pairs that float64 products cannot tell from the k-th."""
+    radii, largest = [], points.at(slice(None), torch.float64)[1].max()
+    for rows in row_blocks(len(which), len(points)):
+        mine = which[rows]
+        rough = _rough(centres, mine, points, slice(None), torch.float64)
+        if centres is points:
+            rough.scatter_(1, mine[:, None], torch.inf)
+        kth = rough.kthvalue(k, dim=1, keepdim=True).values
+        slack = 2 * _error(centres, points, centres.at(mine, torch.float64)[1], largest)[:, None]
+        i, j = ((rough - kth).abs() <= slack).nonzero(as_tuple=True)
+        table = torch.where(rough < kth, -torch.inf, torch.inf).double()
+        table[i, j] = _settled(centres, mine[i], points, j)
+        radii.append(table.kthvalue(k, dim=1).values)
+    return torch.cat(radii)
 
 
 def _radii(
@@ -134,13 +276,13 @@ def _radii(
         values[rows], indices[rows] = best.values, all_indices.gather(1, best.indices)
     kth = values[:, k - 1 : k]
     norms, largest = (each.at(slice(None), dtype)[1] for each in (centres, points))
-    slack = 2 * _error(norms[which], largest.max(), centres.exact.shape[1])[:, None]
+    slack = 2 * _error(centres, points, norms[which], largest.max())[:, None]
     doubt = (values - kth).abs() <= slack
     table = torch.where(values < kth, -torch.inf, torch.inf).double()
     i, place = doubt.nonzero(as_tuple=True)
     table[i, place] = _settled(centres, which[i], points, indices[i, place])
     radii = table.kthvalue(k, dim=1).values
-    return radii, doubt[:, -1] & (radii > 0) & (kept < others)
+    return radii, doubt[:, -1] & (slack[:, 0] > 0) & (radii > 0) & (kept < others)
 
 
 def _tiles_of(
