@@ -79,7 +79,7 @@ def metric(
 # Conversion
 
 
-def _array(values: Any, name: str, metric: str) -> np.ndarray:
+def _array(values: Any, name: str, metric: str, wanted: str) -> np.ndarray:
     """Real numbers as a NumPy array that torch can read; UserError for anything else."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise UserError(f"{metric}: {name} has {int(values.mask.sum())} masked values; fill them or leave rows out.")
@@ -91,7 +91,7 @@ def _array(values: Any, name: str, metric: str) -> np.ndarray:
             f"give numbers in rows of equal length."
         ) from None
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{metric}: {name} has dtype {array.dtype}; give real numbers, for instance float64.")
+        raise UserError(f"{metric}: {name} has dtype {array.dtype}; give {wanted}.")
     if array.dtype.kind == "f" and array.itemsize > 8:
         with np.errstate(over="ignore"):  # what float64 cannot hold becomes infinite, which the caller refuses
             array = array.astype(np.float64)
@@ -103,7 +103,7 @@ def _array(values: Any, name: str, metric: str) -> np.ndarray:
     return array if usable else array.copy()
 
 
-def tensor(values: Any, name: str, metric: str) -> Tensor:
+def tensor(values: Any, name: str, metric: str, wanted: str = "real numbers, for instance float64") -> Tensor:
     """Real numbers as a detached tensor on their own device; half precision becomes float32.
 
     UserError for text, objects, complex numbers, masked values and rows of unequal length.
@@ -112,11 +112,10 @@ def tensor(values: Any, name: str, metric: str) -> Tensor:
         if len({each.shape for each in values}) > 1:
             raise UserError(f"{metric}: {name} is a {type(values).__name__} of tensors of unequal shapes; stack them.")
         values = torch.stack([each.detach().cpu() for each in values])
-    found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(_array(values, name, metric))
+    found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(_array(values, name, metric, wanted))
     if found.is_complex() or found.is_quantized or found.is_meta:
         raise UserError(
-            f"{metric}: {name} has dtype {str(found.dtype).removeprefix('torch.')} on {found.device}; "
-            f"give real numbers, for instance float64."
+            f"{metric}: {name} has dtype {str(found.dtype).removeprefix('torch.')} on {found.device}; give {wanted}."
         )
     if found.layout != torch.strided:
         found = found.to_dense()
@@ -262,7 +261,7 @@ def unit_images(metric: str, **sets: Any) -> list[tuple[Tensor, int]]:
 # Scale
 
 
-def power_of_two(*sets: Float[Tensor, "n d"]) -> float:
+def power_of_two(*sets: Float[Tensor, "_ _"]) -> float:
     """What brings the largest value of the sets near 1 without rounding; 1 if it has an ordinary size already."""
     largest = max(abs(float(end)) for rows in sets for end in rows.aminmax())
     if largest == 0 or 2**-30 <= largest <= 2**30:

@@ -26,16 +26,14 @@ Factors = Array  # integers [n k]; the values of each factor are counted from 0
 
 def factor_indices(values: Factors, n: int, name: str) -> Int64[Tensor, "n k"]:
     """Factors as int64 on the CPU; UserError unless they are integers from 0, one row for each of n codes."""
-    indices = tensor(values, "factors", name)
+    wanted = "integers, each factor's values counted from 0"
+    indices = tensor(values, "factors", name, wanted)
     if indices.ndim != 2 or indices.shape[1] == 0:
         raise UserError(
             f"{name}: factors has shape {tuple(indices.shape)}; give one row per sample, [samples, factors]."
         )
     if indices.is_floating_point() or indices.dtype == torch.bool:
-        raise UserError(
-            f"{name}: factors has dtype {str(indices.dtype).removeprefix('torch.')}; "
-            f"give integers, each factor's values counted from 0."
-        )
+        raise UserError(f"{name}: factors has dtype {str(indices.dtype).removeprefix('torch.')}; give {wanted}.")
     if len(indices) != n:
         raise UserError(f"{name}: codes has {n} rows and factors has {len(indices)}; give one of each per sample.")
     indices = indices.long().cpu()

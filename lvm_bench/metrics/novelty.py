@@ -1,6 +1,7 @@
 """Can a model tell images of another data set from its own, by their reconstructions or by their codes?"""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -36,7 +37,8 @@ def auroc(known: Array, novel: Array) -> float:
 def _squared_errors(**sets: Array) -> Float64[Tensor, " n"]:
     """The sum of squared errors of each image, between two named sets."""
     (x, x_unit), (y, y_unit) = unit_images("ood_reconstruction", **sets)
-    check_same_shape("ood_reconstruction", **dict(zip(sets, (x, y), strict=True)))
+    shapes: dict[str, Any] = dict(zip(sets, (x, y), strict=True))
+    check_same_shape("ood_reconstruction", None, **shapes)
     pairs = zip(x.split(_CHUNK), y.split(_CHUNK), strict=True)
     return torch.cat([(a.double() / x_unit - b.double() / y_unit).square().flatten(1).sum(1) for a, b in pairs])
 

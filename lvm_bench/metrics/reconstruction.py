@@ -4,7 +4,7 @@ Integers from 0 to 255 are divided by 255. Masks, which are bool or integers of 
 """
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64, Shaped
 from torch import Tensor
 
 from lvm_bench.errors import UserError
@@ -24,14 +24,14 @@ def _squared_error(real: Array, recon: Array, name: str) -> tuple[float, torch.S
 
 
 @metric("mse", better="lower", of=("train", "heldout", "grid"))
-def mse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
+def mse(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> float:
     """Squared error per value, mean over values and images in [0, 1]; lower is better."""
     total, shape = _squared_error(real, recon, "mse")
     return total / shape.numel()
 
 
 @metric("sse", better="lower", of=("train", "heldout", "grid"))
-def sse(real: Float[Array, "n c h w"], recon: Float[Array, "n c h w"]) -> float:
+def sse(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> float:
     """Squared error per image, sum over values, mean over images in [0, 1]; lower is better."""
     total, shape = _squared_error(real, recon, "sse")
     return total / shape[0]
@@ -51,7 +51,7 @@ def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
 
 
 @metric("sharpness", better="higher", of=("real", "recon", "fake"), smallest=_TAPS)
-def sharpness(fake: Float[Array, "n c h w"]) -> float:
+def sharpness(fake: Shaped[Array, "n c h w"]) -> float:
     """Variance of Laplace-filtered images, mean over images in [0, 1]; higher is better (arXiv:1711.01558).
 
     UserError unless the images have 1 or 3 channels and at least 3 x 3 pixels.

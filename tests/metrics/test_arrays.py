@@ -61,10 +61,10 @@ def test_images_are_refused_with_the_number_of_broken_ones():
 
 def test_sets_that_do_not_fit_are_refused_with_both_shapes():
     with pytest.raises(UserError, match=r"real has shape \(4, 3\) and fake has shape \(5, 3\)"):
-        check_same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "mse")
-    check_same_shape(torch.zeros(4, 3), torch.zeros(5, 3), "fake", "knn", axis=1)
+        check_same_shape("mse", real=torch.zeros(4, 3), fake=torch.zeros(5, 3))
+    check_same_shape("knn", axis=1, real=torch.zeros(4, 3), fake=torch.zeros(5, 3))
     with pytest.raises(UserError, match=r"in axis 1"):
-        check_same_shape(torch.zeros(4, 3), torch.zeros(4, 2), "fake", "knn", axis=1)
+        check_same_shape("knn", axis=1, real=torch.zeros(4, 3), fake=torch.zeros(4, 2))
 
 
 def test_the_decorator_registers_a_function_and_leaves_it_callable(monkeypatch):

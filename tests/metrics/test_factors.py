@@ -570,3 +570,23 @@ def test_whitened_equal_codes_are_a_column_of_zeros():
         white = whitened(np.full((120, 3), value))
         assert white.shape == (120, 1)
         assert not white.any()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda z: z + 1e9, lambda z: z * 1e39, lambda z: z * 1e-60, lambda z: 1e6 * z - 1e14]
+)
+def test_dci_does_not_lose_the_digits_that_float32_trees_would(change):
+    values = np.random.default_rng(0).integers(0, 3, size=(150, 2))
+    codes = values + 0.01 * np.random.default_rng(1).normal(size=(150, 2))
+    plain, found = dci(codes, values), dci(scale * codes + offset, values)
+    assert plain["informativeness"] == 1
+    assert found == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e20, 1e60])
+def test_linear_scores_of_large_codes_end_and_are_those_of_moderate_ones(scale):
+    values = np.random.default_rng(0).integers(0, 3, size=(300, 2))
+    codes = values + 0.05 * np.random.default_rng(1).normal(size=(300, 2))
+    assert sap(codes * scale, values) == pytest.approx(sap(codes * 1e4, values), abs=0.05)
+    few = {"points": 200, "test_points": 200}
+    assert beta_vae_score(grid(SIZES) * scale, SIZES, **few) == pytest.approx(1, abs=0.02)

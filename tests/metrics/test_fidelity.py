@@ -148,3 +148,18 @@ def test_the_kid_score_shrinks_its_subsets_and_gives_mean_and_std():
     values = kernel_distances(real, fake, 7, 80, seed=4)
     score = kid(real, fake, kid_subsets=7, kid_subset_size=1000, seed=4)
     assert score == {"": float(values.mean()), "std": pytest.approx(float(np.std(values.numpy())))}
+
+
+@pytest.mark.parametrize(("n", "d"), [(192, 192), (500, 192), (150, 300)])
+def test_frechet_distance_of_equal_fits_is_exactly_zero_and_none_is_negative(n, d):
+    x = np.abs(features(n, d, 0)) @ np.random.default_rng(1).normal(size=(d, d))
+    assert frechet_distance(x, x.copy()) == 0
+    assert frechet_distance(x.astype(np.float32), x.astype(np.float32).astype(float)) == 0
+    for near in (x[::-1].copy(), x * (1 + 1e-12), x + 1e-9):
+        assert 0 <= frechet_distance(x, near) < 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-40, 1e-12, 1e12, 1e60])
+def test_frechet_distance_scales_with_the_square_of_the_features(scale):
+    real, fake = features(80, 5, 0), features(90, 5, 1, shift=0.5)
+    assert frechet_distance(real * scale, fake * scale) / scale / scale == pytest.approx(frechet_distance(real, fake))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
+from lvm_bench.errors import UserError
 from lvm_bench.metrics import (
     collapsed_kl,
     collapsed_variance,
@@ -16,6 +18,7 @@ from lvm_bench.metrics import (
     gaussian_kl,
     gaussian_kl_floor,
     latent,
+    mahalanobis,
     mmd,
     mutual_information,
     total_correlation,
@@ -60,14 +63,41 @@ def test_gaussian_kl_of_codes_without_variance_in_a_direction_is_infinite():
     codes = normal(200, 3)
     for flat in (codes * torch.tensor([1.0, 0, 1]), torch.cat([codes, codes.sum(1, keepdim=True)], dim=1)):
         assert gaussian_kl(flat) == math.inf
-    assert gaussian_kl(normal(10, 20)) == math.inf
+    assert gaussian_kl(normal(10, 20)) == gaussian_kl(normal(4, 4)) == math.inf
+    assert gaussian_kl(codes * torch.tensor([1, 1, 1e-200]) + torch.tensor([0, 0, 0.1])) == math.inf
     assert math.isfinite(gaussian_kl(codes * torch.tensor([1.0, 1e-3, 1])))
 
 
-def test_entropy_of_a_standard_normal_in_sixteen_dimensions():
+@pytest.mark.parametrize("scales", [[1e-8, 1, 1, 1], [1, 1e-12, 1e9, 1], [1e8, 1, 1, 1e-30], [1e-40] * 4])
+def test_an_axis_keeps_its_variance_however_small_it_is_beside_the_others(scales):
+    codes, scale = normal(300, 4) + 0.1, torch.tensor(scales, dtype=torch.float64)
+    s, mean = torch.from_numpy(np.cov(codes.numpy(), rowvar=False)), (codes * scale).mean(0)
+    expected = 0.5 * float((s.diag() * scale**2).sum() + mean @ mean - 4 - s.logdet() - 2 * scale.log().sum())
+    assert gaussian_kl(codes * scale) == pytest.approx(expected, rel=1e-9)
+    assert whitened_entropy(codes * scale)["raw"] == pytest.approx(whitened_entropy(codes)["raw"], rel=1e-9)
+    np.testing.assert_allclose(mahalanobis(codes * scale, codes[:9] * scale), mahalanobis(codes, codes[:9]), rtol=1e-7)
+
+
+def test_a_rotated_direction_keeps_its_variance_as_an_axis_does():
+    rotation = torch.linalg.qr(normal(3, 3, seed=1)).Q
+    flat = normal(400, 3) * torch.tensor([1e-8, 1, 1])
+    assert gaussian_kl(flat @ rotation) == pytest.approx(gaussian_kl(flat), rel=1e-6)
+    assert whitened_entropy(flat @ rotation)["raw"] == pytest.approx(whitened_entropy(flat)["raw"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("n", "l"), [(4, 6), (4, 4), (50, 128)])
+def test_the_entropy_of_no_more_codes_than_dimensions_is_a_sentence(n, l):
+    with pytest.raises(
+        UserError, match=rf"^whitened_entropy: codes has {n} samples in {l} dimensions, .* give {l + 1}"
+    ):
+        whitened_entropy(normal(n, l))
+
+
+def test_entropy_of_a_standard_normal_in_sixteen_dimensions(monkeypatch):
+    monkeypatch.setattr(latent, "gaussian_entropy", lambda n, l: 8.85)  # saves five estimates
+    monkeypatch.setattr(latent, "optimal_bandwidth", lambda l, n: 0.72)  # the paper's
     scores = whitened_entropy(normal(10_000, 16))
     assert scores["raw"] == pytest.approx(8.85, abs=0.05)
-    assert scores["gap"] == pytest.approx(0, abs=0.05)
     assert scores["paper"] == pytest.approx(8.78, abs=0.05)
     assert scores["cap"] == pytest.approx(12.06, abs=0.005)
 
@@ -108,7 +138,7 @@ def test_the_entropy_gap_tells_clusters_heavy_tails_and_a_hollow_shell_from_a_ga
     clusters = normal(10, 16, 2).repeat(100, 1) + 0.05 * gaussian
     shell = gaussian / gaussian.norm(dim=1, keepdim=True)
     gaps = [whitened_entropy(codes)["gap"] for codes in (clusters, student, gaussian, shell)]
-    assert gaps[0] < -3 < gaps[1] < -0.3 < gaps[2] < 0.1 < gaps[3]
+    assert gaps[0] < -3 < gaps[1] < -0.3 < -0.05 < gaps[2] < 0.05 < gaps[3]
 
 
 def test_the_paper_entropy_never_exceeds_its_cap():
@@ -117,7 +147,7 @@ def test_the_paper_entropy_never_exceeds_its_cap():
     assert scores["paper"] <= scores["cap"]
 
 
-@pytest.mark.parametrize(("n", "l"), [(50, 128), (50, 2), (64, 3)])
+@pytest.mark.parametrize(("n", "l"), [(150, 128), (50, 2), (64, 3)])
 def test_entropy_of_few_or_collapsed_codes_is_finite(n, l):
     codes = normal(n, l)
     codes[:, 0] = 0.25
@@ -158,10 +188,21 @@ def test_mmd_to_a_target_scales_with_it():
 
 def test_mmd_takes_at_most_two_thousand_codes(monkeypatch):
     sizes = []
-    monkeypatch.setattr(latent, "imq_mmd", lambda z, prior, variance: sizes.append((len(z), len(prior))) or 0.0)
+    monkeypatch.setattr(
+        latent, "imq_mmd", lambda z, prior, variance, distances: sizes.append((len(z), len(prior))) or 0.0
+    )
     mmd(normal(5100, 2))
     mmd(normal(300, 2))
     assert sizes == [(2000, 2000), (300, 300)]
+
+
+def test_mmd_of_distant_clusters_keeps_the_digits_of_their_insides():
+    codes = normal(300, 4) + 1e9 * (torch.arange(300) % 2)[:, None]
+    distances = torch.from_numpy(cdist(codes.numpy(), codes.numpy(), "sqeuclidean"))
+    kernels = sum(8 * scale / (8 * scale + distances) for scale in (0.1, 0.2, 0.5, 1, 2, 5, 10))
+    within = float(kernels.sum() - kernels.trace()) / (300 * 299)
+    far = [mmd(codes + 1e12, seed=1), mmd(torch.zeros(300, 4) + 1e12, seed=1)]  # both have no draw nearby
+    assert far[0] - far[1] == pytest.approx(within - 7, abs=1e-3)
 
 
 def posterior(n=1500, l=3, seed=0):
@@ -187,6 +228,49 @@ def test_the_parts_agree_with_a_sum_over_pairs():
     marginals = np.log(densities.mean(1)).sum(1) + 3 * half_log_2pi
     np.testing.assert_allclose(draws.log_aggregate(), joint, rtol=1e-9)
     np.testing.assert_allclose(draws.log_marginals(), marginals, rtol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize(("spread", "low", "high"), [(1, -20, 20), (1000, -20, -20), (1000, -20, 0), (1e-4, -20, -18)])
+def test_the_parts_agree_with_longer_floats_over_the_whole_clamp(spread, low, high, offset):
+    mu = spread * normal(60, 3) + offset
+    log_var = low + (high - low) * torch.rand(60, 3, generator=generator(1, "test"), dtype=torch.float64)
+    draws = latent._Draws.of((mu, log_var), 0, "test")
+    z, centre, means, logs = (
+        x.numpy().astype(np.longdouble) for x in (draws.z, draws.centre, draws.all_mu, draws.all_log_var)
+    )
+    own = -0.5 * (
+        (z - draws.mu.numpy()) ** 2 / np.exp(draws.log_var.numpy().astype(np.longdouble)) + draws.log_var.numpy()
+    )
+    each = -0.5 * ((z[:, None] - means) ** 2 / np.exp(logs) + logs)
+    joint = np.logaddexp.reduce(each.sum(2), axis=1) - np.log(np.longdouble(60))
+    marginals = (np.logaddexp.reduce(each, axis=1) - np.log(np.longdouble(60))).sum(1)
+    prior = -0.5 * ((z + centre) ** 2).sum(1)
+    parts = [part((mu, log_var)) for part in (mutual_information, total_correlation, dimension_wise_kl)]
+    expected = [float(x.mean()) for x in (own.sum(1) - joint, joint - marginals, marginals - prior)]
+    assert parts == pytest.approx(expected, rel=1e-9, abs=1e-6)
+    assert parts[0] <= math.log(60)
+
+
+@pytest.mark.parametrize(("spread", "l"), [(1000, 64), (1e4, 16)])
+def test_posteriors_that_do_not_overlap_tell_log_n_exactly(spread, l):
+    mu, log_var = spread * normal(400, l), torch.full((400, l), -20.0)
+    for offset in (0, 1e6):
+        assert mutual_information((mu + offset, log_var)) == pytest.approx(math.log(400), abs=1e-6)
+        # Each axis alone tells nearly all images apart, so that each adds log n but for the one that they share.
+        assert total_correlation((mu + offset, log_var)) == pytest.approx((l - 1) * math.log(400), rel=1e-3)
+
+
+@pytest.mark.parametrize("part", [mutual_information, total_correlation, dimension_wise_kl])
+def test_log_variances_beyond_the_clamp_are_told_and_beyond_float64_refused(part):
+    mu, log_var = normal(100, 2), torch.zeros(100, 2)
+    log_var[3, 1] = -35
+    with pytest.warns(UserWarning, match=rf"{part.__name__}: log_var has values from -35 to 0; methods clamp"):
+        assert math.isfinite(part((mu, log_var)))
+    for value in (-800.0, 1000.0):
+        log_var[3, 1] = value
+        with pytest.raises(UserError, match=rf"^{part.__name__}: log_var has values from .* cannot hold"):
+            part((mu, log_var))
 
 
 def test_the_total_correlation_of_a_gaussian_aggregate_is_minus_half_the_log_determinant():

@@ -49,3 +49,42 @@ def test_a_linear_ramp_has_no_sharpness_and_contrast_counts_squared():
 def test_sharpness_refuses_other_channels_and_tiny_images(shape):
     with pytest.raises(UserError, match=r"1 \(grey\) or 3"):
         sharpness(pixels(*shape))
+
+
+def test_integers_are_divided_by_255_beside_floats_and_beside_each_other():
+    whole = np.random.default_rng(0).integers(0, 256, size=(4, 3, 5, 5), dtype=np.uint8)
+    floats = pixels(4, 3, 5, 5)
+    for change in (np.uint8, np.int64):
+        real = whole.astype(change)
+        assert mse(real, floats) == pytest.approx(np.mean((whole / 255 - floats) ** 2), rel=1e-9)
+        assert sse(floats, real) == pytest.approx(np.sum((whole / 255 - floats) ** 2) / 4, rel=1e-9)
+        assert sharpness(real) == pytest.approx(sharpness(whole / 255), rel=1e-9)
+    assert mse(whole, 255 - whole) == pytest.approx(np.mean((2 * (whole / 255) - 1) ** 2), rel=1e-9)
+    # One nearly black image beside others is no mask.
+    assert mse(whole, whole.clip(0, 1)) == pytest.approx(np.mean(((whole - whole.clip(0, 1)) / 255) ** 2), rel=1e-9)
+
+
+def test_masks_are_black_and_white_by_their_dtype_and_integers_of_0_and_1_say_so():
+    mask = pixels(4, 1, 6, 6) > 0.5
+    floats = pixels(4, 1, 6, 6, seed=1)
+    expected = np.mean((mask - floats.astype(float)) ** 2)
+    assert mse(mask, floats) == pytest.approx(expected, rel=1e-9)
+    with pytest.warns(UserWarning, match=r"^mse: real has integers of 0 and 1 alone, which are measured as a mask"):
+        assert mse(mask.astype(np.uint8), floats) == pytest.approx(expected, rel=1e-9)
+    with pytest.warns(UserWarning, match=r"^sharpness: fake has integers of 0 and 1 alone"):
+        assert sharpness(mask.astype(np.uint8)) == pytest.approx(sharpness(mask.astype(float)), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("recon", "words"),
+    [
+        (255 * pixels(2, 1, 4, 4), "recon has floats from .* give floats in \\[0, 1\\] beside integers"),
+        (2 * pixels(2, 1, 4, 4) - 1, "recon has floats from -"),
+        (np.full((2, 1, 4, 4), 256), "recon has integers from 256 to 256"),
+        (np.full((2, 1, 4, 4), -1), "recon has integers from -1 to -1"),
+    ],
+)
+def test_images_on_two_scales_are_refused(recon, words):
+    whole = np.arange(32, dtype=np.uint8).reshape(2, 1, 4, 4)
+    with pytest.raises(UserError, match=rf"^mse: {words}"):
+        mse(whole, recon)

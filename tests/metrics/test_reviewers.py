@@ -67,6 +67,15 @@ def test_at_most_2000_of_each_set_are_asked() -> None:
     assert nearest_ratio(training, near, np.concatenate([near, far, far, far])) == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nearest_distances_keep_their_digits_far_from_the_origin(dtype: type) -> None:
+    references = (normal(40, 3, 0) + 1e6).astype(dtype)
+    queries = references[:9] + np.asarray(0.25, dtype)
+    expected = cdist(queries.astype(float), references.astype(float)).min(1)
+    np.testing.assert_allclose(nearest_distances(queries, references).numpy(), expected, rtol=1e-6)
+    assert nearest_distances(references[:5], references).eq(0).all()
+
+
 # --- linear probe ------------------------------------------------------------------------------------------
 
 
@@ -95,8 +104,15 @@ def test_mistakes_of_a_probe_are_sentences() -> None:
     codes, labels = normal(10, 2, 0), np.arange(10) % 2
     with pytest.raises(UserError, match="all training labels are the same"):
         linear_probe(codes, np.zeros(10, int), codes, labels)
-    with pytest.raises(UserError, match="must agree"):
+    with pytest.raises(UserError, match=r"train_codes has shape .* and train_labels has shape .* must agree"):
         linear_probe(codes, labels[:5], codes, labels)
+    for wrong, words in (
+        (codes[:, 0], "values such as .*; give classes"),
+        (np.where(labels, np.nan, 1.0), "NaN or infinite values in 5 of 10"),
+        (np.where(labels, "cat", "dog"), "dtype <U3"),
+    ):
+        with pytest.raises(UserError, match=rf"^linear_probe: labels has {words}"):
+            linear_probe(codes, labels, codes, wrong)
 
 
 # --- novelty -----------------------------------------------------------------------------------------------

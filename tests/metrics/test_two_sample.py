@@ -105,3 +105,6 @@ def test_it_repeats_with_its_seed_and_takes_sets_of_other_sizes() -> None:
 def test_mistakes_of_a_two_sample_test_are_sentences() -> None:
     with pytest.raises(UserError, match="draws has 3 samples, and 4 or more are needed"):
         two_sample_test(normal(10, 2, "a"), normal(3, 2, "b"))
+    with pytest.raises(UserError, match=r"^two_sample_test: codes and draws are the same constant"):
+        two_sample_test(torch.ones(20, 2), torch.ones(20, 2))
+    assert two_sample_test(torch.ones(20, 2), torch.zeros(20, 2))[""] == 1
