@@ -20,8 +20,9 @@ _LONG = 512  # numbers in a row above which the product costs more than the sear
 _TILE = 2000  # rows on both sides of a tile of distances
 _SPARE = 8  # candidates beyond the k nearest, among which float64 finds the k-th
 _DOUBTFUL = 0.01  # share of doubtful pairs above which a whole tile is computed again in float64
+_FAILURES = 8  # rows without a group after which pairs are settled one by one
 _MANY = 2  # pairs per row above which equal rows are looked for
-_GATHERED = 2**12  # pairs whose differences are computed at a time
+_GATHERED = 2**18  # numbers whose differences are computed at a time, which stay in the cache
 
 Places = slice | Int64[Tensor, " r"]
 
@@ -124,7 +125,8 @@ def _settled(a: Rows, i: Int64[Tensor, " p"], b: Rows, j: Int64[Tensor, " p"]) -
 
 def _differences(a: Rows, i: Int64[Tensor, " p"], b: Rows, j: Int64[Tensor, " p"]) -> Float64[Tensor, " p"]:
     """|a_i - b_j|^2 of single pairs in float64."""
-    pairs = zip(i.split(_GATHERED), j.split(_GATHERED), strict=True)
+    size = max(1, _GATHERED // a.exact.shape[1])
+    pairs = zip(i.split(size), j.split(size), strict=True)
     return torch.cat([(a.exact[i].double() - b.exact[j].double()).square_().sum(1) for i, j in pairs])
 
 
@@ -136,30 +138,29 @@ def is_inside(
 ) -> list[Bool[Tensor, "r c"]]:
     """Whether |a_i - b_j|^2 is below each limit; limits are [r 1] or [c]."""
     for dtype in _precisions(a, b):
-        below, doubts = _compared(a, rows, b, columns, limits, dtype)
-        if sum(int(doubt.sum()) for doubt in doubts) <= _DOUBTFUL * below[0].numel():
+        rough = _rough(a, rows, b, columns, dtype)
+        largest = [each.at(some, dtype)[1].max() for each, some in ((a, rows), (b, columns))]
+        compared = [_compared(rough, _error(a, b, *largest), limit) for limit in limits]
+        doubtful = [limit.expand(rough.shape)[doubt] for limit, (_, doubt) in zip(limits, compared, strict=True)]
+        # Where float64 would not tell most of them from 0 either, groups do.
+        least = float(_error(a, b, *(norm.double() for norm in largest)))
+        hidden = sum(int((limit <= least).sum()) for limit in doubtful)
+        if (count := sum(map(len, doubtful))) <= _DOUBTFUL * rough.numel() or hidden > count / 2:
             break
-    for limit, sure, doubt in zip(limits, below, doubts, strict=True):
-        _decide(a, rows, b, columns, limit.expand(sure.shape), sure, doubt)
-    return below
+    for limit, (below, doubt) in zip(limits, compared, strict=True):
+        _decide(a, rows, b, columns, limit.expand(below.shape), below, doubt)
+    return [below for below, _ in compared]
 
 
 def _compared(
-    a: Rows, rows: Places, b: Rows, columns: Places, limits: tuple[Float64[Tensor, "..."], ...], dtype: torch.dtype
-) -> tuple[list[Bool[Tensor, "r c"]], list[Bool[Tensor, "r c"]]]:
-    """Whether |a_i - b_j|^2 is surely below each limit, and whether rounding leaves that in doubt."""
-    rough = _rough(a, rows, b, columns, dtype)
-    (_, x_norms), (_, y_norms) = a.at(rows, dtype), b.at(columns, dtype)
-    error = _error(a, b, x_norms.max(), y_norms.max())
-    if float(error) == 0:
-        return [rough < limit for limit in limits], [torch.zeros_like(rough, dtype=torch.bool) for _ in limits]
-    slacks = [error + torch.finfo(dtype).eps * limit for limit in limits]
-    below = [rough < (limit - slack).to(dtype) for limit, slack in zip(limits, slacks, strict=True)]
-    doubts = [
-        (rough < (limit + slack).to(dtype)).logical_xor_(sure)
-        for limit, slack, sure in zip(limits, slacks, below, strict=True)
-    ]
-    return below, doubts
+    rough: Float[Tensor, "r c"], error: Float[Tensor, "..."], limit: Float64[Tensor, "..."]
+) -> tuple[Bool[Tensor, "r c"], Bool[Tensor, "r c"]]:
+    """Whether squared distances are surely below a limit, and whether rounding leaves that in doubt."""
+    if not bool(error.any()):
+        return rough < limit, torch.zeros_like(rough, dtype=torch.bool)
+    slack = error + torch.finfo(rough.dtype).eps * limit
+    below = rough < (limit - slack).to(rough.dtype)
+    return below, (rough < (limit + slack).to(rough.dtype)).logical_xor_(below)
 
 
 def _decide(
@@ -173,21 +174,31 @@ def _decide(
 ) -> None:
     """Settle the doubtful pairs of a tile, in place: group by group while there are many, then one by one.
 
-    A group is the rows and columns in doubt with one pair of rows. Relative to that row the others are small.
+    A group is what lies near a row: relative to that row it is small. Rows without such a group are soon given up.
     """
-    few, left = _DOUBTFUL * doubt.numel(), torch.zeros_like(doubt)
-    while (per_row := doubt.sum(1)).sum() + left.sum() > few and per_row.any():
-        pivot = int(per_row.argmax())
+    left, failures = torch.zeros_like(doubt), 0
+    while failures < _FAILURES and int(doubt.sum() + left.sum()) > _DOUBTFUL * doubt.numel() and doubt.any():
+        pivot = int(doubt.sum(1).argmax())
         near = doubt[pivot].nonzero().squeeze(1)
         group = doubt[:, near[0]].nonzero().squeeze(1)
-        x = around(a.exact[rows.start + pivot], a.exact[rows.start + group])
-        y = around(a.exact[rows.start + pivot].to(b.exact.dtype), b.exact[columns.start + near])
-        every = slice(0, None)
-        inside, unsure = _compared(x, every, y, every, (limit[group][:, near],), torch.float64)
+        origin = a.exact[rows.start + pivot].double()
+        x, y = a.exact[rows.start + group].double() - origin, b.exact[columns.start + near].double() - origin
+        size, sizes = y.square().sum(1), x.square().sum(1)
+        reach = 16 * limit[pivot, near].median()
+        if reach > (origin - a.centre.double()).square().sum() / 4:
+            failures += 1
+            left[pivot] |= doubt[pivot]
+            doubt[pivot] = False
+            continue
+        is_near = sizes <= reach
+        group, x, sizes = group[is_near], x[is_near], sizes[is_near]
+        rough = torch.addmm(size, x, y.T, alpha=-2).add_(sizes[:, None])
+        error = (x.shape[1] + 16) * torch.finfo(rough.dtype).eps * (size + sizes.max())
+        inside, unsure = _compared(rough, error, limit[group][:, near])
         here = group[:, None], near
         asked = doubt[here]
-        below[here] = torch.where(asked, inside[0], below[here])
-        left[here] |= asked & unsure[0]
+        below[here] = torch.where(asked, inside, below[here])
+        left[here] |= asked & unsure
         doubt[here] = False
     i, j = (doubt | left).nonzero(as_tuple=True)
     if len(i):
@@ -206,21 +217,26 @@ def squared_radii(centres: Rows, points: Rows, k: int) -> Float64[Tensor, " n"]:
         which = which[is_open]
         if not len(which):
             return radii
+        # Where float64 would not tell the candidates from the row itself either, groups do.
+        largest = (each.at(slice(None), dtype)[1].max().double() for each in (centres, points))
+        if bool(radii[which].median() <= _error(centres, points, *largest)):
+            break
     while len(which):
-        group, found = _radii_of_group(centres, which, points, k)
+        # The smallest radius first, so that no distant row takes all others for its group.
+        group, found = _radii_of_group(centres, which[radii[which].argmin()], which, points, k)
         radii[which[group]] = found
         which = which[~group]
     return radii
 
 
 def _radii_of_group(
-    centres: Rows, which: Int64[Tensor, " r"], points: Rows, k: int
+    centres: Rows, pivot: Int64[Tensor, ""], which: Int64[Tensor, " r"], points: Rows, k: int
 ) -> tuple[Bool[Tensor, " r"], Float64[Tensor, " g"]]:
-    """The open rows around the first one as a mask, and their squared radii.
+    """The open rows around one of them as a mask, and their squared radii.
 
-    If the first row's ball of radius r holds k others, the k nearest of each row within 2 r of it lie within 5 r.
+    If that row's ball of radius r holds k others, the k nearest of each row within 2 r of it lie within 5 r.
     """
-    pivot, every = which[:1], torch.arange(len(points), device=which.device)
+    every = torch.arange(len(points), device=which.device)
     reach = _differences(centres, pivot.expand(len(points)), points, every).sqrt()
     if centres is points:
         reach[pivot] = torch.inf
@@ -231,7 +247,7 @@ def _radii_of_group(
         reach[which] if centres is points else _differences(centres, pivot.expand(len(which)), centres, which).sqrt()
     )
     group, near = apart <= 2 * radius, (reach <= 5.001 * radius).nonzero().squeeze(1)
-    origin, members = centres.exact[pivot[0]], which[group]
+    origin, members = centres.exact[pivot], which[group]
     local = around(origin.to(points.exact.dtype), points.exact[near])
     if centres is points:
         mine, places = local, torch.searchsorted(near, members)

@@ -197,6 +197,10 @@ def two_places(n, d, stream, spread=1e-6):
     return 3 * scattered(2, d, torch.Generator().manual_seed(0))[torch.arange(n) % 2] + spread * scattered(n, d, stream)
 
 
+def two_places_and_an_outlier(n, d, stream):
+    return torch.cat([torch.full((1, d), 3e3), two_places(n - 1, d, stream)])
+
+
 def many_places(n, d, stream):
     return 3 * scattered(12, d, torch.Generator().manual_seed(0))[torch.arange(n) % 12] + 1e-6 * scattered(n, d, stream)
 
@@ -205,7 +209,7 @@ def one_hot(n, d, stream):
     return torch.eye(n)[torch.randperm(n, generator=stream)]
 
 
-@pytest.mark.parametrize("rows", [constant, partly_blank, two_places, many_places, one_hot])
+@pytest.mark.parametrize("rows", [constant, partly_blank, two_places, two_places_and_an_outlier, many_places, one_hot])
 def test_tied_and_crowded_rows_settle_few_pairs_one_by_one(rows, monkeypatch):
     """A pair costs as much as fifty pairs in a product, so that random rows cost about 0.02 n^2 such pairs."""
     settled = []
@@ -220,7 +224,9 @@ def test_tied_and_crowded_rows_settle_few_pairs_one_by_one(rows, monkeypatch):
     assert sum(settled) < 0.3 * n * n
 
 
-@pytest.mark.parametrize("rows", [scattered, constant, partly_blank, two_places, many_places, one_hot])
+@pytest.mark.parametrize(
+    "rows", [scattered, constant, partly_blank, two_places, two_places_and_an_outlier, many_places, one_hot]
+)
 def test_knn_of_tied_and_crowded_rows_is_that_of_every_difference(rows):
     stream = torch.Generator().manual_seed(1)
     x, y = rows(70, 40, stream).double(), rows(70, 40, stream).double()
