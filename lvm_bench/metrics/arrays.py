@@ -113,7 +113,7 @@ def tensor(values: Any, name: str, metric: str, wanted: str = "real numbers, for
             raise UserError(f"{metric}: {name} is a {type(values).__name__} of tensors of unequal shapes; stack them.")
         values = torch.stack([each.detach().cpu() for each in values])
     found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(_array(values, name, metric, wanted))
-    if found.is_complex() or found.is_quantized or found.is_meta:
+    if found.is_complex() or found.is_quantized:
         raise UserError(
             f"{metric}: {name} has dtype {str(found.dtype).removeprefix('torch.')} on {found.device}; give {wanted}."
         )

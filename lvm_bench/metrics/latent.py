@@ -134,10 +134,10 @@ def _paper_entropy(rows: Float64[Tensor, "n l"]) -> tuple[float, float]:
 def gaussian_entropy(n: int, l: int) -> float:
     """The `raw` entropy of n draws from N(0, I_l) itself, mean of 5 seeds. `gap` is the difference to it.
 
-    It is computed once for each n and l. UserError for n <= l, where it tells nothing.
+    It is computed once for each n and l. UserError for n < l + 2, where it tells nothing.
     """
     check_at_least(1, "gaussian_entropy", l=l)
-    check_at_least(l + 1, "gaussian_entropy", n=n)
+    check_at_least(l + 2, "gaussian_entropy", n=n)
     return _gaussian_entropy(int(n), int(l))
 
 
@@ -155,15 +155,15 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
     "raw": with bandwidth h0(l, n). "gap": raw minus its value for N(0, I); clusters and heavy tails make it negative,
     a hollow shell positive. "paper": with bandwidth alpha h0 and density floor, at most "cap". Directions without
-    variance count as clustered. UserError for n <= l, where whitening makes a simplex of any codes. AVAE paper,
+    variance count as clustered. UserError for n < l + 2, where whitening makes a simplex of any codes. AVAE paper,
     eq. 12, in which the log and the sign are missing.
     """
     rows = matrix(codes, "codes", "whitened_entropy")
     n, l = rows.shape
-    if n <= l:
+    if n < l + 2:
         raise UserError(
             f"whitened_entropy: codes has {n} samples in {l} dimensions, and whitening puts any {n} codes at equal "
-            f"distances; give {l + 1} samples or more, best some hundred times as many as dimensions."
+            f"distances; give {l + 2} samples or more, best some hundred times as many as dimensions."
         )
     raw = _raw_entropy(rows, optimal_bandwidth(l, n))
     paper, cap = _paper_entropy(rows)
@@ -172,8 +172,15 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("entropy", better="higher", of=("mean", "sampled"), version=2)
 def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """KDE entropy of whitened codes, nats: raw, gap to N(0, I), the paper's form, its cap; higher is better."""
-    return whitened_entropy(codes)
+    """KDE entropy of whitened codes, nats: raw, gap to N(0, I), the paper's form, its cap; higher is better.
+
+    With fewer than l + 2 codes raw and gap are -inf, so that a run of few images still ends.
+    """
+    rows = matrix(codes, "codes", "entropy")
+    if len(rows) >= rows.shape[1] + 2:
+        return whitened_entropy(rows)
+    paper, cap = _paper_entropy(rows)
+    return {"raw": -math.inf, "gap": -math.inf, "paper": paper, "cap": cap}
 
 
 # Collapse

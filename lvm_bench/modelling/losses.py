@@ -57,14 +57,14 @@ def gaussian_kl_to_standard(mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b 
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var)
 
 
-Distances = Callable[[Float[Tensor, "n l"], Float[Tensor, "m l"]], Float[Tensor, "n m"]]
+_Distances = Callable[[Float[Tensor, "n l"], Float[Tensor, "m l"]], Float[Tensor, "n m"]]
 
 
 def imq_mmd(
     z: Float[Tensor, "n l"],
     z_prior: Float[Tensor, "n l"],
     prior_variance: float = 1.0,
-    distances: Distances = squared_distances,
+    distances: _Distances = squared_distances,
 ) -> Float[Tensor, ""]:
     """Unbiased squared MMD between codes and draws from N(0, prior_variance I). At most 14; it may be negative.
 
@@ -82,7 +82,7 @@ def imq_mmd(
     return within / (n * (n - 1)) - 2 * _imq_sum(z, z_prior, base, distances) / n**2
 
 
-def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float, distances: Distances) -> Float[Tensor, ""]:
+def _imq_sum(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"], base: float, distances: _Distances) -> Float[Tensor, ""]:
     """The sum of the seven kernels over all pairs. Rows come in chunks, so that 10,000 codes fit into memory."""
     total = a.new_zeros(())
     for rows in a.split(1000):

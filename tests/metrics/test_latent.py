@@ -85,12 +85,15 @@ def test_a_rotated_direction_keeps_its_variance_as_an_axis_does():
     assert whitened_entropy(flat @ rotation)["raw"] == pytest.approx(whitened_entropy(flat)["raw"], rel=1e-5)
 
 
-@pytest.mark.parametrize(("n", "l"), [(4, 6), (4, 4), (50, 128)])
-def test_the_entropy_of_no_more_codes_than_dimensions_is_a_sentence(n, l):
+@pytest.mark.parametrize(("n", "l"), [(4, 6), (4, 4), (5, 4), (50, 128)])
+def test_the_entropy_of_fewer_codes_than_two_beyond_the_dimensions_is_a_sentence(n, l):
     with pytest.raises(
-        UserError, match=rf"^whitened_entropy: codes has {n} samples in {l} dimensions, .* give {l + 1}"
+        UserError, match=rf"^whitened_entropy: codes has {n} samples in {l} dimensions, .* give {l + 2}"
     ):
         whitened_entropy(normal(n, l))
+    scores = latent.entropy(normal(n, l))
+    assert scores["raw"] == scores["gap"] == -math.inf  # in a run
+    assert scores["paper"] <= scores["cap"] < math.inf
 
 
 def test_entropy_of_a_standard_normal_in_sixteen_dimensions(monkeypatch):
