@@ -50,7 +50,7 @@ def build_table(
     cells |= marked
     cells |= beside_published(cells, layout, columns, names, rows, against, about.extractor)
     planned = planned_seeds(about, names, cells)
-    rows, footnotes = with_footnotes(rows, names, cells, columns, planned)
+    rows, footnotes = with_footnotes(rows, names, cells, columns, planned, about)
     of_methods = {row.name for row in rows if not row.control}
     averaged = {key: cell for key, cell in cells.items() if key[0] in of_methods}
     scored = {*frame["dataset"][~frame["method"].isin(CONTROLS)]}

@@ -64,8 +64,12 @@ def with_footnotes(
     cells: dict[CellKey, Cell],
     columns: list[Column],
     planned: dict[str, int],
+    about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows with letters where runs are missing or failed, and the text of each letter. Rows share equal texts."""
+    """The rows with letters where runs are missing or failed or a mean is infinite, and the text of each letter.
+
+    Rows share equal texts.
+    """
     letters: dict[tuple[str, str], str] = {}  # by data set and text
     sharing: dict[tuple[str, str], list[str]] = {}
     noted = []
@@ -73,7 +77,8 @@ def with_footnotes(
         notes = {}
         for dataset in datasets:
             short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
-            text = "; ".join(filter(None, (short, row.notes.get(dataset, ""))))
+            infinite = _why_infinite(row.name, dataset, cells, columns, about)
+            text = "; ".join(filter(None, (short, infinite, row.notes.get(dataset, ""))))
             found = [note for note in ((dataset, text), ("", row.left_out.get(dataset, ""))) if note[1]]
             for note in found:
                 letters.setdefault(note, _letter(len(letters)))
@@ -103,6 +108,24 @@ def _fewer_seeds(row: str, dataset: str, cells: dict[CellKey, Cell], columns: li
     )
 
 
+def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: list[Column], about: About) -> str:
+    """In which columns of a row the Gaussian fit of the codes makes a mean infinite, and why; "" if it makes none."""
+    means = {column.label: cells.get((row, dataset, column.metric)) for column in columns if _is_of_fit(column.key)}
+    infinite = [name for name, cell in means.items() if cell and math.isinf(cell.mean)]
+    if not infinite:
+        return ""
+    n, l = about.facts(dataset).get("samples"), _shared_latent(dataset, about)
+    why = "the codes of a seed do not vary in some direction"
+    if n and l and n < l + 2:
+        why = f"{n:,} codes are too few for {l:,} dimensions, so encode {l + 2:,} images or more"
+    return f"infinite ({listed(infinite, 4)}): {why}"
+
+
+def _is_of_fit(key: str) -> bool:
+    """Whether a score is infinite for codes that do not vary in some direction."""
+    return key.startswith(("gaussian_kl", "entropy_"))
+
+
 def _runs(cell: Cell | None) -> int:
     """The number of runs behind a cell; 0 for a formula and for a published number alone."""
     return 0 if cell is None else len(cell.values)
@@ -115,8 +138,13 @@ def _letter(i: int) -> str:
 
 def heading_of(dataset: str, about: About) -> str:
     """The name of a data set, with its latent size if all methods share it."""
-    latent = about.axis != "latent" and about.facts(dataset).get("latent")
+    latent = _shared_latent(dataset, about)
     return dataset_label(dataset) + (f" (l = {latent})" if latent else "")
+
+
+def _shared_latent(dataset: str, about: About) -> int:
+    """The latent size of a data set; 0 if it is unknown or methods have several."""
+    return 0 if about.axis == "latent" else int(about.facts(dataset).get("latent") or 0)
 
 
 def caption_of(

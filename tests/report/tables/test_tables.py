@@ -210,6 +210,25 @@ def test_a_control_of_fewer_seeds_has_a_footnote_and_a_formula_has_none(scored: 
     assert "over 2 seeds" in " ".join(table.caption)
 
 
+@pytest.mark.parametrize(
+    ("samples", "why"),
+    [
+        (7, "7 codes are too few for 6 dimensions, so encode 8 images or more"),
+        (8, "the codes of a seed do not vary in some direction"),
+    ],
+)
+def test_infinite_means_have_a_footnote_that_gives_the_reason(
+    scored: Scored, about: About, monkeypatch: pytest.MonkeyPatch, samples: int, why: str
+) -> None:
+    monkeypatch.setitem(about.datasets, "mnist", about.datasets["mnist"] | {"samples": samples, "latent": 6})
+    scores = {"vae": [math.inf, 0.5], "avae": [0.25, 0.5]}
+    frame = pd.concat([scored(scores, "gaussian_kl.mean"), scored({"vae": [1.0, 1.0]}, "gaussian_kl_target.mean")])
+    table = build_table("kl", frame, about)
+    assert table.footnotes["a"] == f"VAE on MNIST: infinite (to N(0, I)): {why}"
+    few = build_table("entropy", scored({"vae": [-math.inf] * 2}, "entropy_gap.mean"), about).footnotes
+    assert few["a"] == f"VAE on MNIST: infinite (gap): {why}"
+
+
 def test_a_caption_tells_the_seeds_that_were_run_on_each_data_set(scored: Scored, about: About) -> None:
     frame = pd.concat([scored({"vae": [1.0]}, dataset="digits"), scored({"vae": [1.0, 2.0]})])
     text = " ".join(build_table("reconstruction", frame, about).caption)
