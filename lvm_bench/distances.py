@@ -14,6 +14,11 @@ def squared_distances(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"]) -> Float
     return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
 
 
+def exact_squared_distances(a: Float[Tensor, "n l"], b: Float[Tensor, "m l"]) -> Float[Tensor, "n m"]:
+    """|a_i - b_j|^2 from differences, which keep the digits that the norms of distant rows would take."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
 def row_blocks(n: int, columns: int, size: int = 2**20) -> list[slice]:
     """Slices that cover n rows. A block of rows has about `size` values, so that it fits into memory."""
     step = max(1, size // columns)

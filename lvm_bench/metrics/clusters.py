@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lvm_bench.distances import row_blocks, squared_distances
+from lvm_bench.distances import exact_squared_distances, row_blocks, squared_distances
 
 _BATCH = 512  # rows per step
 _STEPS = 40  # more steps would cluster better than scikit-learn's rule and lower the precision of PRD a little
@@ -24,7 +24,7 @@ def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float
 
     Arthur & Vassilvitskii 2007, sec. 2.2, with the best of 2 + ln k candidates for each centre.
     """
-    distances = squared_distances(rows, rows)
+    distances = (exact_squared_distances if rows.dtype == torch.float64 else squared_distances)(rows, rows)
     each = torch.arange(_STARTS, device=rows.device)
     chosen = torch.randint(len(rows), (_STARTS, 1), generator=stream).to(rows.device)
     nearest = distances[chosen[:, 0]]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.distances import row_blocks
+from lvm_bench.distances import exact_squared_distances, row_blocks
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import (
     Array,
@@ -236,12 +236,7 @@ def mmd(codes: Float[Array, "n l"], variance: float = 1.0, seed: int = 0) -> flo
     stream = generator(seed, "mmd")
     rows = rows[torch.randperm(len(rows), generator=stream)[:2000].to(rows.device)]
     draws = torch.randn(rows.shape, generator=stream, dtype=torch.float64).to(rows.device)
-    return float(imq_mmd(rows, draws * math.sqrt(variance), variance, _exact_distances))
-
-
-def _exact_distances(a: Float64[Tensor, "n l"], b: Float64[Tensor, "m l"]) -> Float64[Tensor, "n m"]:
-    """|a_i - b_j|^2 from differences, which keep the digits that the norms of distant codes would take."""
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return float(imq_mmd(rows, draws * math.sqrt(variance), variance, exact_squared_distances))
 
 
 @metric("mmd", better="lower", of=("mean", "sampled"), version=2)

@@ -92,6 +92,10 @@ def with_an_outlier(rows):
     return np.concatenate([rows, np.full((1, rows.shape[1]), 1e7)])
 
 
+def with_equal_outliers(rows):
+    return np.concatenate([rows, np.full((2, rows.shape[1]), -1e15)])
+
+
 def far_clusters(rows):
     return rows + 1e4 * (np.arange(len(rows)) % 2)[:, None]
 
@@ -99,6 +103,7 @@ def far_clusters(rows):
 WIDE = {
     "one axis at 0 or 1e5": (8, 10.0, bimodal),
     "one row far away": (8, 10.0, with_an_outlier),
+    "two equal rows further away": (8, 10.0, with_equal_outliers),
     "clusters far apart": (256, 1.5, far_clusters),
     "tiny": (8, 10.0, lambda rows: rows * 1e-24),
     "huge": (8, 10.0, lambda rows: rows * 1e24),
