@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import TrainingSettings
-from lvm_bench.training import memory
 from lvm_bench.training.batches import Sums, aggregate_variance, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 from lvm_bench.training.numerics import memory_format, precision
@@ -122,7 +121,7 @@ class Training:
         self.clock = lambda: before + (time.perf_counter() - begun) / seeds
         counter = self.method.encoder.register_forward_hook(self.count)
         try:
-            with precision(self.method, self.settings.precision), memory.reused():
+            with precision(self.method, self.settings.precision):
                 yield
         finally:
             counter.remove()
