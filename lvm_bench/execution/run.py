@@ -28,7 +28,7 @@ from lvm_bench.execution.provenance import architecture, describe
 from lvm_bench.execution.stopping import breakable
 from lvm_bench.execution.task import Task, facts_of, spec_of
 from lvm_bench.modelling.contract import Method, Spec, resident
-from lvm_bench.registry import METHODS, METRICS, metric_of
+from lvm_bench.registry import METHODS
 from lvm_bench.runs.layout import (
     CODES,
     HISTORY,
@@ -43,9 +43,9 @@ from lvm_bench.runs.layout import (
     WEIGHTS,
 )
 from lvm_bench.runs.lease import Lease, Lost
-from lvm_bench.runs.measured import measured
+from lvm_bench.runs.measured import lacking, measured, version_of
 from lvm_bench.runs.record import scores_identity
-from lvm_bench.runs.redraws import redraws_of
+from lvm_bench.runs.redraws import Redraw, redraws_of, store_redraws
 from lvm_bench.runs.score_files import scores_of
 from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
@@ -156,22 +156,32 @@ class RunAtWork:
         return State.DONE
 
     def resample(self, method: Method, task: Task) -> None:
-        """Measure the run again with other random draws, as often as is wanted; each result is kept at once."""
-        job, context, identity = self.job, self.context, scores_identity(self.record)
+        """Measure the run again with other random draws, as often as is wanted; each result is kept at once.
+
+        Of what was measured before, the metrics alone that it lacks, or has in another version.
+        """
+        job, context, record = self.job, self.context, disk.read_record(self.folder / RECORD)
         try:
-            made = redraws_of(self.folder, identity)
+            made = redraws_of(self.folder, record)
         except RunError as error:
             self.progress.notice(job, f"{error} It is made anew.")
             made = []
         say = partial(self.progress.notice, job)
-        while len(made) < context.resample:
-            seed = derive(job.seed, "resample", len(made) + 1)
+        for place in range(context.resample):
+            before = made[place] if place < len(made) else Redraw({}, {})
+            lacks, half = lacking(before.measured, job.metrics), self.folder / REDRAWING
+            if not lacks:
+                continue
+            seed = derive(job.seed, "resample", place + 1)
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, context.device)
-            causes = disk.digest([identity, seed])
+            causes = disk.digest([scores_identity(record), seed, job.metrics])
+            if before.scores:
+                keep_for_later(half, causes, before.scores, lacks, 0.0)
             with breakable(context.stop):
-                made.append(evaluate(evidence, self.folder / REDRAWING, causes, say, context.stop, drawn_alone=True))
-            disk.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": made})
-            (self.folder / REDRAWING).unlink(missing_ok=True)
+                scores = evaluate(evidence, half, causes, say, context.stop, drawn_alone=True)
+            made[place : place + 1] = [Redraw(scores, before.measured | job.metrics)]
+            store_redraws(self.folder, record, made)
+            half.unlink(missing_ok=True)
 
     def is_scored(self) -> bool:
         """Whether scores and pictures of these very weights are there and whole."""
@@ -189,11 +199,16 @@ class RunAtWork:
     def keep_redraws(self) -> None:
         """Keep the redraws of a finished run, without the metrics it lacked: its other scores are those of before."""
         with suppress(RunError):  # they are made anew when they are asked for
-            redraws = redraws_of(self.folder, scores_identity(self.standing.record))
-            lacks, identity = self.standing.lacks, scores_identity(self.record)
-            kept = [{key: draw[key] for key in draw if metric_of(key, METRICS) not in lacks} for draw in redraws]
+            redraws, lacks = redraws_of(self.folder, self.standing.record), self.standing.lacks
+            kept = [
+                Redraw(
+                    {key: own for key, own in draw.scores.items() if version_of(key, draw.measured)[0] not in lacks},
+                    {name: version for name, version in draw.measured.items() if name not in lacks},
+                )
+                for draw in redraws
+            ]
             if kept:
-                disk.write_record(self.folder / REDRAWN, {"identity": identity, "redraws": kept})
+                store_redraws(self.folder, self.record, kept)
 
     def score_control(self) -> State:
         """Measure real images as samples, or exact prior draws as codes."""
@@ -247,7 +262,7 @@ class RunAtWork:
             for name in (*NAMES, PARTIAL):
                 (self.folder / name).unlink(missing_ok=True)
             try:
-                redraws_of(self.folder, scores_identity(self.record))
+                redraws_of(self.folder, self.record)
             except RunError:  # of other scores than these
                 (self.folder / REDRAWN).unlink()
         self.keep(State.DONE)

@@ -7,8 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from lvm_bench.errors import RunError
-from lvm_bench.registry import metric_of
-from lvm_bench.runs.measured import effective
+from lvm_bench.runs.measured import effective, version_of
 from lvm_bench.runs.record import Run, without
 from lvm_bench.runs.score_files import ScoresByRun
 from lvm_bench.suites.labels import dataset_label, label
@@ -308,8 +307,9 @@ def of_newest_versions(runs: Collection[Run], scores: ScoresByRun) -> tuple[Scor
     for run in runs if newest else ():
         old = {name for name, version in newest.items() if (run.versions or {}).get(name, 1) < version}
         if run.key in scores and old:
-            kept[run.key] = {key: value for key, value in scores[run.key].items() if metric_of(key, newest) not in old}
-            for name in old & {metric_of(key, newest) for key in scores[run.key]}:
+            names = {key: version_of(key, newest)[0] for key in scores[run.key]}
+            kept[run.key] = {key: value for key, value in scores[run.key].items() if names[key] not in old}
+            for name in old & {*names.values()}:
                 outdated.setdefault(name, []).append(run)
     return kept, [
         f"{counted(len(own), 'run')} of {listed(dict.fromkeys(label(run.method) for run in own))} "

@@ -78,17 +78,19 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}
     history |= collect_history((run for run in ended.values() if run.key in found), complain)
-    redraws = {key: rows for key, rows in drawn.items() if key not in ended}
-    redraws |= collect_redraws((run for run in ended.values() if run.key in found and not run.is_control), complain)
     with labels.using(labels.current()):
         labels.show(suite_record.shown_of(runs, before))
+        drawn_here, others = collect_redraws(
+            (run for run in ended.values() if run.key in found and not run.is_control), complain
+        )
         # A run that is here and has not ended is not shown: what was committed of it is out of date.
         kept, remarks = comparable.shown(
             [run for run in runs if run.key in ended or run.key not in present], folder.name
         )
+    redraws = {key: rows for key, rows in drawn.items() if key not in ended} | drawn_here
     shown = {run.key: scores[run.key] for run in kept if run.key in scores}
     shown, outdated = comparable.of_newest_versions(kept, shown)
-    remarks = replace(remarks, warnings=[*remarks.warnings, *outdated])
+    remarks = replace(remarks, warnings=[*remarks.warnings, *outdated, *others])
     about = suite_record.compose(folder.name, runs, before) if ended else before
     return Gathered(runs, scores, history, redraws, replace(about, suite=about.suite or folder.name), shown, remarks)
 

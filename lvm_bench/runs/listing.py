@@ -78,7 +78,7 @@ def _row_here(suite: Path, standing: Standing, newest: dict[str, int]) -> Row:
     """The row of a run whose folder is here; `newest` are the metrics that the runs of its data set have."""
     record, state = standing.record, standing.state
     reason = "" if state == State.RUNNING else " ".join(standing.notices) or record.get("reason", "")[:LONGEST]
-    lacks = lacking(record, newest) if state == State.DONE else []
+    lacks = lacking(measured(record), newest) if state == State.DONE else []
     if lacks:
         reason = " ".join(filter(None, [reason, f"It lacks {listed(lacks)}: `lvm-bench run` measures what it lacks."]))
     row = _row(suite, standing.key, state, reason)

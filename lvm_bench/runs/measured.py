@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lvm_bench.registry import metric_of
 from lvm_bench.suites.job import SETTINGS
 
 # Settings of metrics that only data with ground-truth factors have.
@@ -41,7 +42,12 @@ def later_versions(record: Mapping[str, Any]) -> dict[str, int]:
     return {name: version for name, version in measured(record).items() if version != 1}
 
 
-def lacking(record: Mapping[str, Any], wanted: Mapping[str, int]) -> list[str]:
-    """The wanted metrics that a finished run was not measured with, or in another version."""
-    known = measured(record)
+def lacking(known: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
+    """The wanted metrics that are not among those that are known, or in another version."""
     return [name for name, version in wanted.items() if known.get(name) != version]
+
+
+def version_of(key: str, known: Mapping[str, int]) -> tuple[str, int]:
+    """The metric of a score's key and its version, which is the first unless `known` tells another."""
+    name = metric_of(key, {*_AT_FIRST, *known})
+    return name, known.get(name, 1)

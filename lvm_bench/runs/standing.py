@@ -10,8 +10,8 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, is_empty, run_folder
 from lvm_bench.runs.lease import is_alive
-from lvm_bench.runs.measured import effective, lacking
-from lvm_bench.runs.record import checked_record, scores_identity
+from lvm_bench.runs.measured import effective, lacking, measured
+from lvm_bench.runs.record import checked_record
 from lvm_bench.runs.redraws import redraws_of
 from lvm_bench.suites.job import CONTROLS, Job, Suite
 
@@ -42,7 +42,12 @@ class Standing:
     key: Key
     record: dict[str, Any] = field(default_factory=dict)  # {} where there is none that can be trusted
     faults: dict[str, str] = field(default_factory=dict)  # by file name, a sentence each
-    lacks: list[str] = field(default_factory=list)  # metrics that are wanted and not measured, or in another version
+    wanted: dict[str, int] = field(default_factory=dict)  # metrics that a job asks for, and the version of each
+
+    @property
+    def lacks(self) -> list[str]:
+        """The metrics that a job asks for and that this finished run was not measured with, or in another version."""
+        return lacking(measured(self.record), self.wanted) if self.record.get("status") == State.DONE else []
 
     @property
     def is_control(self) -> bool:
@@ -133,11 +138,12 @@ def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -
 
 
 def _redrawn(standing: Standing, wanted: int) -> int:
-    """The number of further evaluations of its scores that a run has; 0 where none are wanted."""
+    """How many of the wanted further evaluations of its scores a run has, with every metric that a job asks for."""
     try:
-        return len(redraws_of(standing.folder, scores_identity(standing.record))) if wanted else 0
+        made = redraws_of(standing.folder, standing.record)[:wanted] if wanted else []
     except RunError:
         return 0
+    return sum(not lacking(redraw.measured, standing.wanted) for redraw in made)
 
 
 def folder_of(job: Job, results: Path) -> Path:
@@ -175,8 +181,7 @@ def survey(job: Job, results: Path) -> Standing:
     facts = record.get("facts") or {}
     before, now = effective(record["settings"], facts), effective(job.scores_settings(), facts)
     if before == now:
-        lacks = lacking(record, job.metrics) if record["status"] == State.DONE else []
-        return replace(standing, lacks=lacks)
+        return replace(standing, wanted=job.metrics)
     if record["status"] in (State.FAILED, State.DECLINED) or job.is_control:  # nothing that took long is lost
         return Standing(State.NEW, standing.folder, standing.key)
     same_weights = record["digest_weights"] == disk.digest(job.weights_settings())
@@ -185,7 +190,8 @@ def survey(job: Job, results: Path) -> Standing:
         raise UserError(_other_settings(standing.folder, before, now, same_weights))
     faults = {name: fault for name, fault in standing.faults.items() if name in TRAINED}
     status = {"status": State.TRAINED.value}  # its scores are of other settings
-    return replace(standing, state=State.DAMAGED if faults else State.TRAINED, record=record | status, faults=faults)
+    state = State.DAMAGED if faults else State.TRAINED
+    return replace(standing, state=state, record=record | status, faults=faults, wanted=job.metrics)
 
 
 def _other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], same_weights: bool) -> str:

@@ -28,7 +28,7 @@ from lvm_bench.runs.layout import (
     suite_folders,
 )
 from lvm_bench.runs.lease import is_alive
-from lvm_bench.runs.record import DELETE, scores_identity, unreadable
+from lvm_bench.runs.record import DELETE, unreadable
 from lvm_bench.runs.redraw_files import checked_redraws
 from lvm_bench.runs.redraws import redraws_of
 from lvm_bench.runs.score_files import ScoresByRun, read_scores, scores_of
@@ -284,7 +284,7 @@ def _no_partial(file: Path) -> str:
 def _no_redraws(folder: Path, record: dict[str, Any]) -> str:
     """The reason that a run's further evaluations do not belong to its scores; "" if they do."""
     try:
-        checked_redraws(redraws_of(folder, scores_identity(record)))
+        checked_redraws(redraws_of(folder, record))
     except RunError as error:
         return str(error)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

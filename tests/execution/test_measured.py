@@ -77,6 +77,25 @@ def test_a_metric_that_is_added_is_measured_alone(done: Path, lvm_bench: Call, m
     assert lvm_bench("verify").exit_code == 0
 
 
+def test_redraws_of_an_older_version_are_measured_anew_alone(
+    done: Path, lvm_bench: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = done / "vae/seed-0/resampled.json"
+    before = disk.read_record(file)
+    three = "--set=metrics=['mse','gaussian_kl','brightness']"
+    assert lvm_bench(*RUN, three, plugin("return 1.0"), "--resample", "1").exit_code == 0
+    (one,) = disk.read_record(file)["redraws"]
+    assert one == before["redraws"][0] | {"brightness.fake": 1.0}
+    assert [{*measured} for measured in disk.read_record(file)["measured"]] == [{"brightness", "gaussian_kl", "mse"}]
+    monkeypatch.setitem(METRICS._entries, "gaussian_kl", wraps(METRICS["gaussian_kl"])(not_again))
+    given = (*RUN, three, plugin("return 2.0", version=2))
+    assert lvm_bench(*given).exit_code == 0
+    assert disk.read_record(file)["redraws"] == before["redraws"], "those of version 1 are gone"
+    assert lvm_bench(*given, "--resample", "1").exit_code == 0
+    assert disk.read_record(file)["redraws"] == [one | {"brightness.fake": 2.0}]
+    assert lvm_bench("verify").exit_code == 0
+
+
 def test_a_newer_version_is_measured_anew_and_listed_until_then(done: Path, lvm_bench: Call) -> None:
     three = "--set=metrics=['mse','gaussian_kl','brightness']"
     assert lvm_bench(*RUN, three, plugin("return 1.0")).exit_code == 0
@@ -130,10 +149,10 @@ def test_settings_that_mean_the_same_are_the_same(same: tuple[str, ...], done: P
 
 def test_runs_of_before_have_all_metrics_of_then(tmp_path: Path) -> None:
     found = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae",), seeds=(0,))
-    from lvm_bench.runs.measured import lacking
+    from lvm_bench.runs.measured import lacking, measured
 
     old, now = {"settings": {"metrics": "all"}}, found.jobs[0].metrics
-    assert lacking(old, now) == [name for name, version in now.items() if version > 1]
-    assert lacking(old, {"mse": 2, "new": 1}) == ["mse", "new"]
-    assert lacking({"settings": {"metrics": ["mse"]}}, {"mse": 1, "sse": 1}) == ["sse"]
+    assert lacking(measured(old), now) == [name for name, version in now.items() if version > 1]
+    assert lacking(measured(old), {"mse": 2, "new": 1}) == ["mse", "new"]
+    assert lacking(measured({"settings": {"metrics": ["mse"]}}), {"mse": 1, "sse": 1}) == ["sse"]
     assert all(standing.lacks == [] for _, standing in surveyed(found, tmp_path))

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from lvm_bench import disk
 from lvm_bench.evaluation.score import evaluate, is_drawn
 from lvm_bench.runs.layout import REDRAWING, REDRAWN
-from lvm_bench.runs.record import scores_identity
 from lvm_bench.runs.redraws import redraws_of
 
 Call = Callable[..., Result]
@@ -30,7 +29,7 @@ def contents(place: Path) -> dict[str, bytes]:
 
 
 def redraws(place: Path) -> list[dict[str, float]]:
-    return redraws_of(folder(place), scores_identity(disk.read_record(folder(place) / "job.json")))
+    return [made.scores for made in redraws_of(folder(place), disk.read_record(folder(place) / "job.json"))]
 
 
 @pytest.fixture(scope="module")

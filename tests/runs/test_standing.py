@@ -1,6 +1,7 @@
 """What state a run is in by its folder, and what is left to do of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -10,7 +11,8 @@ from made import make_run
 from lvm_bench import disk
 from lvm_bench.runs.layout import RECORD, REDRAWN, SCORES, TRAINED
 from lvm_bench.runs.lease import Leases
-from lvm_bench.runs.record import Status, scores_identity
+from lvm_bench.runs.record import Status
+from lvm_bench.runs.redraws import Redraw, store_redraws
 from lvm_bench.runs.standing import Left, Standing, State, at_rest, left, stand
 
 ALL, SCORE, NONE = Left(train=True, score=True), Left(score=True), Left()
@@ -70,9 +72,11 @@ def test_whoever_works_on_a_run_makes_it_running_unless_nothing_is_left(status: 
 
 def test_redraws_that_were_made_are_not_left(tmp_path: Path) -> None:
     found = made(tmp_path, "done")
-    drawn = {"identity": scores_identity(found.record), "redraws": [{"mse.train": 1.0}] * 2}
-    disk.write_record(found.folder / REDRAWN, drawn)
+    store_redraws(found.folder, found.record, [Redraw({"mse.train": 1.0}, {"mse": 1})] * 2)
     assert [left(found, resample=wanted).redraws for wanted in (0, 1, 2, 3)] == [0, 0, 0, 1]
+    newer = replace(found, wanted={"mse": 2}, record=found.record | {"measured": {"mse": 2}})
+    assert [left(newer, resample=wanted) for wanted in (1, 3)] == [Left(redraws=1), Left(redraws=3)]
+    drawn = disk.read_record(found.folder / REDRAWN)
     disk.write_record(found.folder / REDRAWN, drawn | {"identity": "of other scores"})
     assert left(found, resample=1).redraws == 1
 

@@ -53,11 +53,11 @@ def test_the_components_are_found_in_simulated_data(of_seed: float, of_sampling:
     assert (np.abs(np.mean(found, axis=0) - [of_seed**2, of_sampling**2]) < 4 * error).all()
 
 
-def redrawn(folder: Path, redraws: list[Any], identity: str | None = None) -> None:
-    """Put redraws beside a run's scores."""
+def redrawn(folder: Path, redraws: list[Any], identity: str | None = None, **more: Any) -> None:
+    """Put redraws beside a run's scores, as they were before metrics had versions."""
     record = disk.read_record(folder / "job.json")
     own = scores_identity(record)
-    disk.write_record(folder / REDRAWN, {"identity": identity or own, "redraws": redraws})
+    disk.write_record(folder / REDRAWN, {"identity": identity or own, "redraws": redraws} | more)
 
 
 @pytest.fixture
@@ -122,6 +122,30 @@ def test_redraws_that_are_none_are_left_out_with_a_sentence(
     found = lvm_bench("verify", "--results", results)
     assert found.exit_code == 1
     assert f"{folder / REDRAWN}" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("of_scores", "of_redraws", "shown"),
+    [(2, None, False), (2, 2, True), (1, 2, False)],
+)
+def test_redraws_of_other_versions_than_the_scores_are_left_out_with_a_word(
+    of_scores: int, of_redraws: int | None, shown: bool, lvm_bench: Call, results: Path
+) -> None:
+    both = ("frechet", "gaussian_kl")
+    for seed in (0, 1):
+        folder = results / "small" / "runs" / "mnist" / "aae" / f"seed-{seed}"
+        record = disk.read_record(folder / "job.json")
+        disk.write_record(folder / "job.json", record | {"measured": dict.fromkeys(both, of_scores)})
+        more = {} if of_redraws is None else {"measured": [dict.fromkeys(both, of_redraws)]}
+        redrawn(folder, [{"frechet.fake@classifier": 1.0, "gaussian_kl_floor.mean": 2.0}], **more)
+    result = lvm_bench("report", "--results", results)
+    assert result.exit_code == 0, result.stderr
+    told = "2 runs of AAE have further evaluations of the metric 'frechet' in another version than the scores"
+    assert (told in " ".join(result.stdout.split())) is not shown
+    assert (results / "site" / "small" / "tables" / "noise.csv").exists() == shown
+    (drawn,) = read_redraws(results / "small" / "resampled.csv")["mnist", "aae", 0]
+    assert ("frechet.fake@classifier" in drawn) == shown
+    assert "gaussian_kl_floor.mean" in drawn, "another metric, of version 1"
 
 
 def test_damaged_redraws_are_left_out(lvm_bench: Call, results: Path) -> None:
