@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lvm_bench.data.file_tree import image_files
 from lvm_bench.data.folder import FORMATS, folder, readable_formats
 from lvm_bench.data.images import OWN_SPLIT
-from lvm_bench.data.npz import alone, npz
+from lvm_bench.data.npz import read_ahead, shape_alone
 from lvm_bench.errors import UserError
 
 LARGEST = 64  # pixels along a side that larger image files are resized to
@@ -49,7 +49,7 @@ def kind_of(path: Path) -> str:
 
 def _of_one_of_each(file: Path, options: dict[str, Any]) -> Glance:
     """Of a folder and an .npz file, whose images have the shape that those of the folder get."""
-    _, c, size, w = alone(file)[0].shape
+    c, size, w = shape_alone(file)
     if size != w:
         raise UserError(
             f"{file}: its images have {size}x{w} pixels. Beside a folder, whose images become squares, give squares."
@@ -60,7 +60,7 @@ def _of_one_of_each(file: Path, options: dict[str, Any]) -> Glance:
 
 
 def _of_npz(options: dict[str, Any]) -> Glance:
-    splits = npz(Path(), **options)
+    splits = read_ahead(**options)
     _, c, h, w = splits.train.pixels.shape
     has_labels = splits.train.labels is not None and splits.test.labels is not None
     return Glance("npz", options, len(splits.train), (c, h, w), has_labels)

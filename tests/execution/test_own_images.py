@@ -9,6 +9,7 @@ from click.testing import Result
 from PIL import Image
 
 from lvm_bench.data.glance import glance
+from lvm_bench.data.images import load
 from lvm_bench.errors import UserError
 from lvm_bench.registry import DATASETS
 
@@ -43,6 +44,27 @@ def test_images_are_run_and_reported_without_a_bench_toml(lvm_bench: Call, tmp_p
     assert report.exit_code == 0
     assert "my-images" in report.stdout
     assert lvm_bench("verify", "--suite", "own").exit_code == 0
+
+
+def test_a_file_is_read_once_unless_it_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lvm_bench.data import npz as module
+
+    file, read = write_npz(tmp_path / "mine.npz", 60, 9, 9), []
+    whole = module.stored
+    monkeypatch.setattr(module, "stored", lambda *given: (read.append(given[1]), whole(*given))[1])
+    found = glance(file, None)
+    assert sorted(read) == ["images", "labels"]
+    load("npz", tmp_path, options=found.options)
+    assert len(read) == 2
+    before = load("npz", tmp_path, options=found.options)
+    assert len(read) == 4, "what was read ahead is not kept"
+    glance(file, None)
+    np.savez(file, images=np.zeros((70, 9, 9), np.uint8), labels=np.arange(70) % 3)
+    assert len(load("npz", tmp_path, options=found.options).train) > len(before.train)
+    folder = write_folder(tmp_path / "photos", (9, 9))
+    read.clear()
+    glance(folder, file)
+    assert sorted(read) == ["images", "labels"], "the header alone tells the shape that the folder's images get"
 
 
 @pytest.mark.usefixtures("unmeasured")
