@@ -133,7 +133,7 @@ def run(
     """
     from lvm_bench.data.files import data_root
     from lvm_bench.execution.stopping import Stop, seconds_left
-    from lvm_bench.suites import bench_toml
+    from lvm_bench.suites import bench_toml, labels
     from lvm_bench.suites.resolve import resolve
 
     if jobs > 1 and address:
@@ -152,8 +152,11 @@ def run(
             raise UserError("--test-images: give --images too." if test_images else "Give --suite, or --images.")
         found = resolve(file, suite, **chosen)
         click.echo(printable("Loaded from: " + ", ".join(map(_shown, found.loaded))), err=True)
-        from lvm_bench.execution.command import Options, dry_run, run_suite
+        from lvm_bench.execution.command import Options, changed_settings, dry_run, run_suite
 
+        with labels.using(labels.here(config, chosen["plugins"])):
+            if changed := changed_settings(found):
+                click.echo(printable(f"{changed}."), err=True)
         given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
         sys.exit(dry_run(found, given) if is_dry else run_suite(found, given, stop))
 

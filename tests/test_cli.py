@@ -268,6 +268,14 @@ def test_the_small_suite_is_seven_methods_on_sprites_and_three_on_scenes(lvm_ben
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_run_tells_once_what_was_changed_of_a_suite(lvm_bench: Call) -> None:
+    quick = ("run", "--suite", "quick", "--dry-run", "--methods", "vae", "--seeds", "0")
+    changed = lvm_bench(*quick, "--set", "epochs=7").stderr
+    assert changed.count("Settings changed: epochs 60 -> 7.\n") == 1
+    assert "changed" not in lvm_bench(*quick).stderr
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_dry_run_prints_jobs_and_settings_and_runs_nothing(lvm_bench: Call, tmp_path: Path) -> None:
     result = lvm_bench("run", "--suite", "paper", "--dry-run")
     assert result.exit_code == 0

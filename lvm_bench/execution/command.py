@@ -12,6 +12,7 @@ from lvm_bench.execution import estimate, suite
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
+from lvm_bench.runs import comparable
 from lvm_bench.suites.job import Suite
 from lvm_bench.text import counted, printable
 
@@ -26,6 +27,11 @@ class Options(NamedTuple):
     resample: int  # further evaluations of each trained run
     jobs: int  # runs at a time
     address: str | None  # of a Ray cluster
+
+
+def changed_settings(chosen: Suite) -> str:
+    """What of the suite's own settings was changed, in the words of the report; "" where nothing was."""
+    return comparable.changed_settings(((job.dataset, job.method), job.plan.changed) for job in chosen.jobs)
 
 
 def dry_run(chosen: Suite, given: Options) -> int:

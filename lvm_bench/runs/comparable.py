@@ -2,20 +2,25 @@
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from lvm_bench.errors import RunError
-from lvm_bench.runs.measured import effective, version_of
+from lvm_bench.runs.differences import (
+    Place,
+    by_place,
+    conditions_of,
+    differences,
+    numbered,
+    settings_of,
+    unlike,
+)
+from lvm_bench.runs.measured import version_of
 from lvm_bench.runs.record import Run, without
 from lvm_bench.runs.score_files import ScoresByRun
 from lvm_bench.suites.labels import dataset_label, label
-from lvm_bench.text import counted, listed, one_line, setting_text
-
-SHORT = 10  # characters of a checksum in a sentence
-
-Place = tuple[str, str]  # data set, method
+from lvm_bench.text import counted, listed, one_line
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
     here = frozenset(run.place for run in kept if run.folder)
     away = [run for run in kept if not run.folder]
     elsewhere = frozenset(run.place for run in away)
-    return kept, Remarks(outcomes(runs), out, here, elsewhere, _made(away, here), warnings, _changed(kept))
+    changed = changed_settings((run.place, run.changed) for run in kept if not run.is_control)
+    return kept, Remarks(outcomes(runs), out, here, elsewhere, _made(away, here), warnings, changed)
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
@@ -57,7 +63,7 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
             reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
     return {
         place: "; ".join(
-            f"seed {_numbered(seeds)} failed: {reason}"
+            f"seed {numbered(seeds)} failed: {reason}"
             if status == "failed"
             else f"{'no samples' if status == 'done' else status}: {reason}"
             for (status, reason), seeds in sorted(found.items())
@@ -66,29 +72,15 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
     }
 
 
-def with_stale(runs: Iterable[Run]) -> list[Run]:
-    """The runs, of which a committed one is stale if a seed that is here was run with other settings or data since.
-
-    Where no seed of a method is here, each stays as its record says.
-    """
-    found: list[Run] = []
-    for _, seeds in _by_place(runs):
-        here = [run for run in seeds if run.folder and run.status == "done"]
-        for run in seeds:
-            is_stale = any(_unlike([run, other]) for other in here) if here else run.stale
-            found.append(run if run.folder or run.stale == is_stale else replace(run, stale=is_stale))
-    return found
-
-
 def _stale_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
     """What is said of the methods of which some committed seeds are stale."""
     found = {}
-    for (dataset, method), seeds in _by_place(runs):
+    for (dataset, method), seeds in by_place(runs):
         if stale := [run for run in seeds if run.stale]:
-            differing = _unlike(seeds)
+            differing = unlike(seeds)
             found[dataset, method] = (
                 f"of {label(method)} on {dataset_label(dataset)}, the committed scores of seed "
-                f"{_numbered(run.seed for run in stale)} are stale and left out: other seeds were run anew with other "
+                f"{numbered(run.seed for run in stale)} are stale and left out: other seeds were run anew with other "
                 f"settings ({listed(differing, between='; ')}). {_anew(suite, method)}"
             )
     return found
@@ -100,8 +92,8 @@ def _unlike_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:
     RunError naming what differs when runs that are here do so.
     """
     problems, found = [], {}
-    for (dataset, method), seeds in _by_place(runs):
-        differing = listed(_unlike(seeds), between="; ")
+    for (dataset, method), seeds in by_place(runs):
+        differing = listed(unlike(seeds), between="; ")
         if differing and any(run.folder for run in seeds):
             problems.append(
                 f"{dataset}/{method}: its seeds were not run with the same settings, and are not averaged "
@@ -123,61 +115,6 @@ def _anew(suite: str, method: str) -> str:
     """What to do about committed seeds that cannot be averaged."""
     given = f"--suite {suite} --methods {method}"
     return f"Run them anew (`lvm-bench run {given}`), or remove them (`lvm-bench drop {given}`)"
-
-
-def _unlike(seeds: list[Run]) -> list[str]:
-    """The settings and data in which seeds of a method differ, each with its values; [] where they are alike."""
-    if len({(id(run.settings), run.fingerprint) for run in seeds}) == 1:  # they share one table in memory
-        return []
-    known = {run.seed: _settings(run) for run in seeds if run.settings is not None}
-    return [
-        f"{name} = {' and '.join(f'{value} in seed {_numbered(of)}' for value, of in values.items())}"
-        for name, values in _differences(known).items()
-    ]
-
-
-def _by_place(runs: Iterable[Run]) -> Iterator[tuple[Place, list[Run]]]:
-    for place, group in groupby(runs, lambda run: run.place):
-        yield place, list(group)
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    return {**effective(run.settings or {}, run.facts), **_data(run)}
-
-
-def _conditions(run: Run, names: Container[str] | None = None) -> dict[str, Any]:
-    given = effective(run.conditions or {}, run.facts).items()
-    return {**{name: value for name, value in given if names is None or name in names}, **_data(run)}
-
-
-def _data(run: Run) -> dict[str, str]:
-    return {"the data's checksum": run.fingerprint[:SHORT]}
-
-
-def _differences(tables: dict[Any, dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    """The settings that differ between tables: for each its values as text, with the owners of each value."""
-    known = list(tables.values())
-    if all(table == known[0] for table in known):
-        return {}
-    flat = {whose: _flat(table) for whose, table in tables.items()}
-    found: dict[str, dict[str, list[Any]]] = {}
-    for name in sorted({name for table in flat.values() for name in table}):
-        for whose, table in flat.items():
-            found.setdefault(name, {}).setdefault(setting_text(table.get(name)), []).append(whose)
-    return {name: values for name, values in found.items() if len(values) > 1}
-
-
-def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """A table of tables with dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
-    return found
-
-
-def _numbered(seeds: Iterable[int]) -> str:
-    """`0, 1, 2`."""
-    return ", ".join(map(str, sorted(seeds)))
 
 
 def left_out(runs: Iterable[Run]) -> dict[Place, str]:
@@ -206,7 +143,7 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
     seen = {(id(run.conditions), run.fingerprint): run for run in runs}  # most runs share one table in memory
     found: list[Run] = []
     for run in seen.values():
-        if not any(_conditions(run) == _conditions(other) for other in found):
+        if not any(conditions_of(run) == conditions_of(other) for other in found):
             found.append(run)
     return found
 
@@ -216,20 +153,20 @@ def other_conditions(there: Run, here: Run) -> str:
     if there.conditions is None or here.conditions is None:
         return ""
     names = there.settings if there.is_control else None  # no other condition changes a control
-    return _there_and_here(_conditions(there, names), _conditions(here, names))
+    return _there_and_here(conditions_of(there, names), conditions_of(here, names))
 
 
 def other_settings(there: Run, here: Run) -> str:
     """How the settings and data of two runs of a method differ; "" if they do not, or if one's are unknown."""
     if there.settings is None or here.settings is None:
         return ""
-    return _there_and_here(_settings(there), _settings(here))
+    return _there_and_here(settings_of(there), settings_of(here))
 
 
 def _there_and_here(there: dict[str, Any], here: dict[str, Any]) -> str:
     texts = (
         f"{name} = {' and '.join(f'{value} {whose[0]}' for value, whose in values.items())}"
-        for name, values in _differences({"there": there, "here": here}).items()
+        for name, values in differences({"there": there, "here": here}).items()
     )
     return listed(texts, between="; ")
 
@@ -238,12 +175,12 @@ def _different_conditions(runs: Iterable[Run]) -> list[str]:
     """A sentence for each data set on which methods were run under different conditions."""
     found = []
     for dataset, own in _by_dataset(run for run in runs if run.conditions is not None and not run.is_control):
-        alike = [[run for run in own if _conditions(run) == _conditions(other)] for other in _distinct(own)]
+        alike = [[run for run in own if conditions_of(run) == conditions_of(other)] for other in _distinct(own)]
         whose = [listed(dict.fromkeys(label(run.method) for run in group)) for group in alike]
-        tables = {name: _conditions(group[0]) for name, group in zip(whose, alike, strict=True)}
+        tables = {name: conditions_of(group[0]) for name, group in zip(whose, alike, strict=True)}
         texts = [
             f"{name} = {' and '.join(f'{value} in {listed(of)}' for value, of in values.items())}"
-            for name, values in _differences(tables).items()
+            for name, values in differences(tables).items()
         ]
         if texts:
             found.append(
@@ -253,17 +190,17 @@ def _different_conditions(runs: Iterable[Run]) -> list[str]:
     return found
 
 
-def _changed(runs: Iterable[Run]) -> str:
+def changed_settings(changed: Iterable[tuple[Place, Iterable[str]]]) -> str:
     """What differs from the suite's own settings, and on which data sets or for which methods unless on all.
 
     `Settings changed: epochs 60 -> 10; m 100 -> 50 (AVAE on MNIST)`; "" where nothing does.
     """
     places: dict[str, dict[Place, None]] = {}
     every: dict[Place, None] = {}
-    for run in (run for run in runs if not run.is_control):
-        every[run.place] = None
-        for text in run.changed:
-            places.setdefault(one_line(text), {})[run.place] = None
+    for place, texts_of in changed:
+        every[place] = None
+        for text in texts_of:
+            places.setdefault(one_line(text), {})[place] = None
     texts = (text if own == every else f"{text} ({_where(own, every)})" for text, own in places.items())
     return f"Settings changed: {listed(texts, between='; ')}" if places else ""
 
@@ -365,7 +302,7 @@ def _made(away: list[Run], here: Container[Place]) -> str:
         if run.place in here:
             partly.setdefault(run.place, []).append(run.seed)
     texts += [
-        f"of {label(method)} on {dataset_label(dataset)} this holds for seed {_numbered(seeds)} alone"
+        f"of {label(method)} on {dataset_label(dataset)} this holds for seed {numbered(seeds)} alone"
         for (dataset, method), seeds in partly.items()
     ]
     return f"not run here: {'; '.join(texts)}"

@@ -10,6 +10,7 @@ import pandas as pd
 from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, comparable, suite_record
 from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.differences import with_stale
 from lvm_bench.runs.layout import SUITE_HISTORY, SUITE_REDRAWS, SUITE_SCORES
 from lvm_bench.runs.record import COSTS, Run, read_runs
 from lvm_bench.runs.redraw_files import Redraws, collect_redraws, read_redraws, write_redraws
@@ -74,7 +75,7 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
     committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
     _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
-    runs = comparable.with_stale(run for _, run in sorted((committed | ended).items()))
+    runs = with_stale(run for _, run in sorted((committed | ended).items()))
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}
     history |= collect_history((run for run in ended.values() if run.key in found), complain)

@@ -7,10 +7,11 @@ from typing import Any
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs import suite_record
+from lvm_bench.runs.differences import STALE, with_stale
 from lvm_bench.runs.layout import Key, run_folders, suite_folders
 from lvm_bench.runs.lease import holder
 from lvm_bench.runs.measured import lacking, measured
-from lvm_bench.runs.record import LONGEST, check_links, unreadable
+from lvm_bench.runs.record import LONGEST, Run, check_links, unreadable, without
 from lvm_bench.runs.standing import Standing, State, stand
 from lvm_bench.text import columns, listed, one_line
 from lvm_bench.training import checkpoint
@@ -48,7 +49,8 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
             here[key] = unreadable(folder, error)
         except RunError as error:
             here[key] = str(error)
-    newest = _newest(found for found in here.values() if isinstance(found, Standing))
+    standings = [found for found in here.values() if isinstance(found, Standing)]
+    newest, stale = _newest(standings), _stale([run for key, run in committed.items() if key not in here], standings)
     for key in sorted({*here, *committed}):
         if key in here:
             found = here[key]
@@ -58,7 +60,8 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
                 yield _row_here(suite, found, newest.get(key[0], {}))
             continue
         run = committed[key]
-        row = _row(suite, key, State.COMMITTED, f"{run.status}: {run.reason}" if run.reason else "")
+        reasons = [f"{run.status}: {run.reason}"] * bool(run.reason) + [STALE] * (key in stale)
+        row = _row(suite, key, State.COMMITTED, "; ".join(reasons))
         row |= _told(run.settings, [run.seconds_training, run.seconds_evaluation], run.environments[-1:])
         yield row | ({"epoch": row["epochs"]} if run.status == State.DONE else {})
 
@@ -72,6 +75,18 @@ def _newest(standings: Iterable[Standing]) -> dict[str, dict[str, int]]:
             for name, version in measured(standing.record).items():
                 known[name] = max(version, known.get(name, 1))
     return found
+
+
+def _stale(committed: Iterable[Run], standings: Iterable[Standing]) -> set[Key]:
+    """The committed runs that `report` leaves out as stale beside those that are here."""
+    here = [
+        Run(
+            *found.key, "done", folder=found.folder, settings=without(found.record["settings"], "seed"),
+            fingerprint=found.record.get("fingerprint", ""), facts=found.record.get("facts") or {},
+        )
+        for found in standings if found.state == State.DONE
+    ]  # fmt: skip
+    return {run.key for run in with_stale(sorted([*committed, *here], key=lambda run: run.key)) if run.stale}
 
 
 def _row_here(suite: Path, standing: Standing, newest: dict[str, int]) -> Row:

@@ -14,6 +14,7 @@ from typing import Any
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.runs import checksums, comparable, suite_record
+from lvm_bench.runs.differences import STALE
 from lvm_bench.runs.gather import Gathered, gather, rewrite
 from lvm_bench.runs.layout import RECORD, REDRAWN, Key, run_folder, suite_folders
 from lvm_bench.runs.lease import Leases
@@ -90,7 +91,7 @@ def _is_same(run: Run, before: Run, found: Gathered, kept: Gathered) -> bool:
 def _unfit(run: Run, runs: dict[Key, Run], target: Path) -> str:
     """Why a run does not fit those that are there; "" if it does."""
     if run.stale:
-        return "is stale: other seeds of its method were run anew with other settings"
+        return f"is {STALE}"
     if run.key in runs and (runs[run.key].status == "done" or runs[run.key].folder):
         there = runs[run.key]
         how = comparable.other_settings(run, there) or f"it is {there.status} here with other scores or reasons"

@@ -101,7 +101,7 @@ def test_the_seed_and_runs_that_are_not_done_may_differ(put_run: Put, report: Ca
 
 
 def test_committed_seeds_of_other_settings_are_stale_beside_those_here(
-    committed: Path, put_run: Put, report: Callable[[], Result], tmp_path: Path
+    committed: Path, put_run: Put, report: Callable[[], Result], lvm_bench: Call, tmp_path: Path
 ) -> None:
     """With the runs' folders, without them, and where another seed is run anew."""
     settings = CONDITIONS | {"arguments": {"beta": 4}}
@@ -116,6 +116,10 @@ def test_committed_seeds_of_other_settings_are_stale_beside_those_here(
         assert (means["vae"], means["avae"]) == (("8.0", "1"), ("1.5", "2"))
         assert "VAE on MNIST: mean over 1 of 2 seeds" in " ".join(result.stdout.split())
         assert "mnist,vae,0,mse.train,1.0\n" in (committed / "scores.csv").read_text()  # and stay committed
+        stale = [
+            line for line in lvm_bench("list", "runs", "--results", tmp_path).stdout.splitlines() if "stale" in line
+        ]
+        assert [line.split()[:2] for line in stale] == [["small/mnist/vae/seed-0", "committed"]]
         shutil.rmtree(committed / "runs", ignore_errors=True)
     put_run("mnist", "vae", 0, {"mse.train": 6.0}, settings=settings | {"seed": 0})
     assert "stale" not in report().stderr
