@@ -1,7 +1,8 @@
 """Which tensors a method makes on the CPU whatever its device: found without a GPU, by watching every operation.
 
 A tensor stays on the CPU when it is made without `device=`, when it is a plain attribute of the method or of its file,
-and when it is computed from such ones alone.
+when the CPU is written out (`.cpu()`, `device="cpu"`, `torch.device("cpu")`), and when it is computed from such ones
+alone. Tensors and generators that follow the method say that they lie on `FOLLOWED`, which is no written-out CPU.
 """
 
 import gc
@@ -24,11 +25,20 @@ _COPYING = ("copy_", "_to_copy", "set_", "lift_fresh")  # takes values from any 
 
 _JOINING = ("cat", "stack")  # refuses scalars of another device too
 
+FOLLOWED = torch.device("cpu", 0)  # torch takes it for the CPU, and itself gives devices without an index
+
+
+class Followed(torch.Generator):
+    """A generator of the method's device."""
+
+    device = FOLLOWED
+
 
 class Watch:
     """Inside this context operations are watched; `faults` then says what would fail on a GPU, by line of a file."""
 
     def __init__(self, method: Method, file: Path):
+        method.generator = Followed().set_state(method.generator.get_state())
         self.file, self.generator, self.faults = str(file), method.generator, dict[str, str]()
         self._stays: dict[int, str] = {}  # the tensors that stay on the CPU, each with the line that made it
         self._known: set[int] = set()  # the tensors that are there, or were seen
@@ -66,7 +76,9 @@ class Watch:
             result = function(*given, **named)
         finally:
             self._placed = before
-        if name == "cpu" or any(isinstance(each, str) and each == "cpu" for each in leaves):
+        if isinstance(result, torch.device):
+            return FOLLOWED if follows else result
+        if name == "cpu" or any(map(_is_written_out, leaves)):
             result = result.clone() if isinstance(result, Tensor) and follows else result
             self._note(result, stays=True)
         elif placed:
@@ -108,11 +120,12 @@ class Watch:
 
     def _places(self, name: str, leaves: list[Any], named: dict[str, Any]) -> bool:
         """Whether a call says that its result is to lie on the device of the method."""
-        if isinstance(named.get("device"), torch.device):
-            return True
+        if isinstance(given := named.get("device"), torch.device):
+            return not _is_written_out(given)
         others = leaves[1:] if name in ("to", "type_as") else []
         return any(
-            isinstance(each, torch.device) or (isinstance(each, Tensor) and not self._does_stay(each))
+            (isinstance(each, torch.device) and not _is_written_out(each))
+            or (isinstance(each, Tensor) and not self._does_stay(each))
             for each in others
         )
 
@@ -156,6 +169,11 @@ class _Operations(TorchDispatchMode):
         name = operation.overloadpacket.__name__
         self._watch.operation(name, (given, named), result)
         return result
+
+
+def _is_written_out(device: Any) -> bool:
+    """Whether a device, or its name, is the CPU whatever the device of the method."""
+    return isinstance(device, str | torch.device) and device in ("cpu", torch.device("cpu"))
 
 
 def _storage(tensor: Any) -> int:
