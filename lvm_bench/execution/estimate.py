@@ -39,8 +39,10 @@ class Estimate(NamedTuple):
     @property
     def seconds(self) -> float:
         """Seconds of all that is left."""
-        evaluations = sum(run.score * self.costs.scoring + run.redraws * self.costs.redraw for run in self.left)
-        return sum(run.train for run in self.left) * self.costs.training + evaluations
+        one = self.costs
+        scores = sum(one.adding if run.adds else one.scoring for run in self.left if run.score)
+        redraws = sum(run.redraws for run in self.left) * one.redraw
+        return sum(run.train for run in self.left) * one.training + scores + redraws
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def estimates(
         job, left = runs[0][0], tuple(todo[job.name] for job, _ in runs if todo[job.name])
         known = costs = costs_here((at for _, at in runs), device)
         try:
-            if costs is None or any(run.redraws for run in left):
+            if costs is None or any(run.redraws or run.adds for run in left):
                 with numerics.fixed_numerics(job.training.threads):
                     if dataset not in spaces:
                         spaces = {dataset: space_of(job, root, device)}
@@ -74,9 +76,11 @@ def estimates(
                     if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, space.data))):
                         yield f"{dataset}/{method} declines: {reason}"
                         continue
-                    now = measured(job, space, device, known_metrics)
-                # What a further evaluation draws is a share of the scores.
-                costs = known._replace(redraw=known.scoring * now.redraw / now.scoring) if known else now
+                    now = measured(job, space, device, known_metrics, {name for _, at in runs for name in at.lacks})
+                costs = now
+                if known:  # what a further evaluation draws is a share of the scores, of which controls may have none
+                    share = now.redraw / now.scoring if now.scoring else 0.0
+                    costs = known._replace(redraw=known.scoring * share, adding=now.adding)
             yield Estimate(dataset, method, left, costs, from_runs=bool(known))
         except (Exception, SystemExit) as error:  # of an extension's own code too
             yield f"{dataset}/{method} {FAILS} {cause(error)}"

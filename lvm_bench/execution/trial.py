@@ -6,7 +6,7 @@ Hooks and metrics get stand-ins for networks, which count images at the price of
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,8 +110,11 @@ def trained(job: Job, data: Data, device: str) -> tuple[Method, list[StandIn], R
     return method, stand_ins, costs
 
 
-def measured(job: Job, space: Space, device: str, known: dict[Shape, float]) -> RunCosts:
-    """What one run costs. Metrics whose seconds are `known` for inputs of these shapes are not timed again."""
+def measured(job: Job, space: Space, device: str, known: dict[Shape, float], added: Collection[str] = ()) -> RunCosts:
+    """What one run costs, and the metrics that are `added` to finished ones.
+
+    Metrics whose seconds are `known` for inputs of these shapes are not timed again.
+    """
     memory.forget_peak(device)
     method, stand_ins, costs = (None, [], RunCosts()) if job.is_control else trained(job, space.data, device)
     inputs, computed = seconds_of_metrics(job, method, space, stand_ins, device, known)
@@ -124,7 +127,8 @@ def measured(job: Job, space: Space, device: str, known: dict[Shape, float]) -> 
     d = space.extractor.shape[0] if space.extractor else 0
     held = len(space.data.train) * (pixels + 4 * d) + 5 * samples_of(job, space.data) * 4 * (pixels + d)
     peak = (memory.peak(device) or math.nan) * 2**20 + held
-    return costs._replace(scoring=scoring, redraw=redraw, memory=peak)
+    adding = sum(inputs[place] + computed[place] for place in inputs if place[0] in added)
+    return costs._replace(scoring=scoring, redraw=redraw, adding=adding, memory=peak)
 
 
 def samples_of(job: Job, data: Data) -> int:

@@ -15,6 +15,7 @@ class RunCosts(NamedTuple):
     training: float = 0.0
     scoring: float = 0.0
     redraw: float = 0.0  # a further evaluation
+    adding: float = 0.0  # the metrics that finished runs lack
     step: float = math.nan
     steps: int = 0
     memory: float = math.nan

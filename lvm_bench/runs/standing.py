@@ -75,6 +75,7 @@ class Left:
     train: bool = False
     score: bool = False
     redraws: int = 0
+    adds: bool = False  # the metrics alone that it lacks are scored
 
     def __bool__(self) -> bool:
         return self.train or self.score or self.redraws > 0
@@ -131,10 +132,10 @@ def left(standing: Standing, *, retry_failed: bool = False, resample: int = 0) -
         return Left()
     sound = standing.record.get("files", {}).keys() - standing.faults.keys()
     train = not standing.is_control and not sound >= {*TRAINED}
-    scored = standing.record.get("status") == State.DONE and not standing.lacks
-    score = not scored or bool(standing.faults.keys() - {*TRAINED})
+    scored = standing.record.get("status") == State.DONE and not standing.faults.keys() - {*TRAINED}
+    score = not scored or bool(standing.lacks)
     redraws = 0 if standing.is_control else max(resample - (0 if train or score else _redrawn(standing, resample)), 0)
-    return Left(train, score, redraws)
+    return Left(train, score, redraws, adds=scored and score)
 
 
 def _redrawn(standing: Standing, wanted: int) -> int:

@@ -87,8 +87,9 @@ def test_a_whole_size_is_what_was_measured() -> None:
 
 
 def test_a_row_adds_up_what_is_left_of_each_run() -> None:
-    runs = (Left(True, True, 2), Left(False, True, 2), Left(redraws=1))
-    assert Estimate("d", "m", runs, RunCosts(training=100, scoring=10, redraw=1)).seconds == 100 + 2 * 10 + 5
+    runs = (Left(True, True, 2), Left(False, True, 2), Left(redraws=1), Left(score=True, adds=True))
+    costs = RunCosts(training=100, scoring=10, redraw=1, adding=0.25)
+    assert Estimate("d", "m", runs, costs).seconds == 100 + 2 * 10 + 5 + 0.25
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,13 @@ def test_finished_runs_tell_what_others_cost(lvm_bench: Call, tmp_path: Path, mo
     assert "was run with other settings" in other.stderr
     again = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--resample", "2").stderr
     assert row_of(again, "digits", "vae")[-3] == "1"
+    with monkeypatch.context() as patch:
+        given: list[object] = []
+        patch.setattr(estimate, "measured", lambda *all: given.append(all[-1]) or RunCosts(adding=7200))
+        more = ("--set", 'metrics=["mse", "gaussian_kl", "sse"]')
+        added = lvm_bench("run", "--dry-run", *small, *more, "--seeds", "0").stderr
+    assert row_of(added, "digits", "vae")[-2:] == ["2", "h"]
+    assert {"sse"} in given
     with monkeypatch.context() as patch:
         patch.setattr(estimate, "measured", None)
         told = lvm_bench("run", "--dry-run", *small, "--seeds", "0", "--seeds", "1")

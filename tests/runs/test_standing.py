@@ -76,6 +76,7 @@ def test_redraws_that_were_made_are_not_left(tmp_path: Path) -> None:
     assert [left(found, resample=wanted).redraws for wanted in (0, 1, 2, 3)] == [0, 0, 0, 1]
     newer = replace(found, wanted={"mse": 2}, record=found.record | {"measured": {"mse": 2}})
     assert [left(newer, resample=wanted) for wanted in (1, 3)] == [Left(redraws=1), Left(redraws=3)]
+    assert left(replace(found, wanted={"mse": 2}), resample=3) == Left(score=True, redraws=3, adds=True)
     drawn = disk.read_record(found.folder / REDRAWN)
     disk.write_record(found.folder / REDRAWN, drawn | {"identity": "of other scores"})
     assert left(found, resample=1).redraws == 1
