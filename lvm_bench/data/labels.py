@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from lvm_bench.errors import UserError
 from lvm_bench.text import shortened
 
+RANKED = "became the classes"  # in the note on labels that were no indices
 MOST_CLASSES = 10_000  # a classifier has an output for each
 _INTEGERS, _OTHERS = "biu", "USmM"  # NumPy's kinds: booleans and integers; text, bytes, durations, dates
 
@@ -37,8 +38,8 @@ def class_indices(parts: Sequence[np.ndarray], where: str) -> tuple[list[Int64[n
     notes = []
     if kinds - {*_INTEGERS} or [*values] != [*range(len(values))]:
         notes.append(
-            f"{where}: the {len(values):,} distinct labels, from {_shown(values[0])} to {_shown(values[-1])}, became "
-            f"the classes 0 to {len(values) - 1:,} in sorted order."
+            f"{where}: the {len(values):,} distinct labels, from {_shown(values[0])} to {_shown(values[-1])}, {RANKED} "
+            f"0 to {len(values) - 1:,} in sorted order."
         )
     ends = np.cumsum([len(part) for part in parts])[:-1]
     return np.split(ranks.reshape(-1).astype(np.int64), ends), notes

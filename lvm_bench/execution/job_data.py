@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.data.images import OWN_SPLIT, Data, load
+from lvm_bench.data.labels import RANKED
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.score import wanted
 from lvm_bench.registry import DATASETS, METRICS, own_files, source_file
@@ -76,7 +77,7 @@ def require_same_data(pairs: Iterable[tuple[Job, Standing]], root: Path) -> None
             continue
         others = [standing for _, standing in runs if standing.record["fingerprint"] != now]
         if others:
-            problems.append(_other_data(job, now, others))
+            problems.append(_other_data(job, now, others) + _of_labels(job, root))
     if problems:
         raise UserError("\n".join(problems))
 
@@ -101,6 +102,16 @@ def _other_data(job: Job, now: str, others: list[Standing]) -> str:
         f"{counted(len(others), 'run')} of it had: their checksum was {listed(before)} and is {now[:SHORT]}. "
         f"Give the same images, use another folder with --results, or delete what was made of the old ones: {folders}."
     )
+
+
+def _of_labels(job: Job, root: Path) -> str:
+    """Where labels became ranks, that they may be the cause; "" elsewhere."""
+    ranked = [note for note in load_data(job, root).notes if RANKED in note]
+    why = (
+        "The checksum covers labels too: versions that did not rank them yet kept integers with gaps as they stand in "
+        "the file, and their runs have another checksum."
+    )
+    return "\n" + " ".join([*ranked, why]) if ranked else ""
 
 
 def _limit(count: int | str) -> int | None:

@@ -59,6 +59,18 @@ def test_exchanged_images_are_named_with_what_was_made_of_them(job: Job, tmp_pat
     assert told.endswith("or delete what was made of the old ones: results/mine.")
 
 
+@pytest.mark.parametrize("job", ["npz"], indirect=True)
+@pytest.mark.parametrize(("labels", "told"), [([0, 2, 5], True), ([0, 1, 2], False)])
+def test_labels_that_became_ranks_are_named_as_a_cause(job: Job, tmp_path: Path, labels: list[int], told: bool) -> None:
+    images(tmp_path, "npz", 0)
+    pixels = np.load(tmp_path / "mine.npz")["images"]
+    np.savez(tmp_path / "mine", images=pixels, labels=np.resize(labels, len(pixels)))
+    with pytest.raises(UserError) as error:
+        require_same_data(made(job, "of labels as they were"), tmp_path)
+    assert ("kept integers with gaps as they stand in the file" in str(error.value)) == told
+    assert ("the 3 distinct labels, from 0 to 5, became the classes 0 to 2" in str(error.value)) == told
+
+
 @pytest.mark.parametrize("job", FORMS, indirect=True)
 def test_files_that_stay_as_they_were_are_not_read_again(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
