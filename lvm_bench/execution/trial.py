@@ -30,7 +30,8 @@ LONG = 0.4  # seconds of steps after which no more are timed
 LARGE = 0.5  # seconds of a metric after which it is timed at no larger size: many are quadratic up to 2,000 images
 MANY = 50  # images that networks are timed on, and steps at most
 FEWEST = 150  # samples that metrics are timed on
-FIRST = 3  # sizes, besides the first, at which what metrics are of is timed
+FIRST = 3  # sizes, besides the first, at which every metric is timed that is not long before
+LITTLE = 0.2  # seconds of a metric at its full size below which what follows from these sizes is good enough
 Place = tuple[str, str]  # a metric and what it is of
 Shape = tuple[str | int, ...]  # a metric and how large its inputs are
 
@@ -153,23 +154,26 @@ def seconds_of_metrics(
     for count, power in enumerate(powers):
         found, last = evidence(job, method, space.data, space.extractor, 0.5**power, device), count >= FIRST
         for place in score.wanted(job.evaluation.metrics):
+            series = computed[shapes[place]] if place in shapes else []
+            grows = len(series) == count and max(series, default=0.0) < LARGE
+            if count > FIRST and not (grows and extrapolated(series[1:], 2.0 ** (power + 1)) > LITTLE):
+                continue
             begun = clock()
             if (inputs := score.inputs_of(found, *place)) is None:
                 continue
             made[place].append(clock() - begun)
             shape = shapes.setdefault(place, shape_of(job, place[0], halvings, inputs))
-            series = computed[shape]
-            if shape not in known and len(series) == count and max(series, default=0.0) < LARGE:
+            if grows and shape not in known and len(computed[shape]) == count:
                 METRICS[place[0]](**inputs)  # computes what a process needs once for all runs
                 begun, last = clock(), False
                 METRICS[place[0]](**inputs)
-                series.append(clock() - begun)
+                computed[shape].append(clock() - begun)
         if last:
             break
     for shape, series in computed.items():
         if shape not in known:
             known[shape] = extrapolated(series[1:] or series, 2.0 ** powers[len(series) - 1])
-    whole = {place: extrapolated(series[1:], 2.0**power) for place, series in made.items()}
+    whole = {place: extrapolated(series[1:], 2.0 ** powers[len(series) - 1]) for place, series in made.items()}
     return whole, {place: known[shapes[place]] for place in whole}
 
 
