@@ -17,6 +17,7 @@ from lvm_bench import __version__, disk
 from .cluster import cluster
 from .disks import clock, full, moved, read_only
 from .inputs import inputs
+from .joins import joins
 from .kills import crashes, kills
 from .machines import machines
 from .many import many
@@ -44,6 +45,7 @@ def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
         "runners": lambda make: runners(make, seed),
         "leases": lambda make: leases(make, seed),
         "machines": lambda make: machines(make, seed),
+        "joins": joins,
         "disks": lambda make: full(make, seed),
         "read-only": lambda make: read_only(make, seed),
         "clock": lambda make: clock(make, seed),

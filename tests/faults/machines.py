@@ -15,6 +15,7 @@ from .place import REPORT, Item, Place
 from .runners import ALONE, RUN_FOLDER, forge, touched, undisturbed, until
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
+BUDGET, LONG = 9, 80  # seconds, of which 5 are for the end, and epochs that need more
 
 
 def machines(make: Callable[[str], Place], seed: int) -> Item:
@@ -22,6 +23,7 @@ def machines(make: Callable[[str], Place], seed: int) -> Item:
     item = Item(
         "Shared machines",
         "Each signal by which a scheduler asks for the end, in the middle of a training; a hangup under `nohup`; a "
+        f"training of {LONG} epochs with a time budget of {BUDGET} s, given again as often as it exits with 75; a "
         "run held by another machine, or another container, that has this one's host name (2 s for 10 minutes). Then "
         "the same command: the results are those of a run alone, and nothing is left over.",
         ["what came", "what the command did", "seconds"],
@@ -47,6 +49,7 @@ def machines(make: Callable[[str], Place], seed: int) -> Item:
     item.expect(ended.code == 0, f"nohup: ended with {ended.code}: {ended.text[-500:]}")
     finish("SIGHUP under nohup", place, "took no notice", ended.seconds)
 
+    _spend(make, item)
     name = "a lease of another machine of this name, touched all the while"
     place = make("equal-name")
     forge(place, age=0.0)
@@ -62,3 +65,23 @@ def machines(make: Callable[[str], Place], seed: int) -> Item:
     item.expect(ended.code == 0, f"{name}: ended with {ended.code}: {ended.text[-500:]}")
     finish(name, place, "waited as long as it was touched, then took over", ended.seconds)
     return item
+
+
+def _spend(make: Callable[[str], Place], item: Item) -> None:
+    """One training under a time budget that it needs several times: each command ends within it."""
+    name = f"`--time-budget {BUDGET}s`"
+    training = [*(word for word in ALONE if not word.startswith("--set=epochs")), f"--set=epochs={LONG}"]
+    quiet, place, ends = make("long-alone"), make("budget"), list[float]()
+    for words in (training, REPORT):
+        quiet.forked(words)
+    while len(ends) < 20:
+        ended = place.forked([*training, f"--time-budget={BUDGET}s"])
+        ends.append(ended.seconds)
+        item.expect(ended.code in (0, 75), f"{name}: ended with {ended.code}: {ended.text[-500:]}")
+        if ended.code != 75:
+            break
+    item.expect(max(ends) <= BUDGET, f"{name}: ended after {max(ends):.1f} s")
+    item.expect(len(ends) > 1, f"{name}: was never spent")
+    item.expect(place.forked(REPORT).code == 0, f"{name}: report failed")
+    item.failures += [f"{name}: {text}" for text in compare(quiet, place)]
+    item.rows.append([name, f"saved in time and went on, {len(ends)} commands", f"{max(ends):.1f} at most"])

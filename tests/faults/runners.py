@@ -17,7 +17,7 @@ from lvm_bench.runs.lease import holder
 
 from .inside import die_after, hasten
 from .kills import compare
-from .place import REPORT, SUITE, TINY, Item, Place, Started, run
+from .place import REPORT, SUITE, TINY, TOO_LONG, Item, Place, Started, run
 
 METHODS = ("counted-a", "counted-b", "counted-c", "counted-d")
 PLUGIN = Path(__file__).with_name("counted.py")
@@ -161,7 +161,7 @@ def leases(make: Callable[[str], Place], seed: int) -> Item:
         forge(place, age=-3600.0 * hours)
         with touched(place, 3600.0 * hours):
             started = place.fork(ALONE, hasten)
-            until(lambda log=started.log: "waiting for them" in log.read_text(), started)
+            until(lambda log=started.log: "waiting" in log.read_text(), started)
             time.sleep(4.0)  # twice as long as a lease without a sign of life is valid
             item.expect(started.is_running, f"{name}: did not wait: {started.log.read_text()[-500:]}")
             item.expect(
@@ -217,6 +217,8 @@ def touched(place: Place, ahead: float) -> Iterator[None]:
 
 
 def until(holds: Callable[[], bool], started: Started) -> None:
-    """Wait until something holds, or the process ends."""
+    """Wait until something holds, or the process ends; one in which it never holds is killed."""
     while started.is_running and not holds():
         time.sleep(0.005)
+        if time.monotonic() - started.begun > TOO_LONG:
+            started.kill()
