@@ -194,7 +194,7 @@ def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None,
     if not stem_end:
         texts[folder / CLAIMS] = composed.verdicts.to_csv(index=False, lineterminator="\n")
     for name, made in chosen.items():
-        for suffix, text in _forms(made).items():
+        for suffix, text in _forms(made, folder.name).items():
             texts[_file(folder, name, stem_end, suffix)] = text
     if not names:
         for name in {*NAMES} - chosen.keys():
@@ -210,18 +210,18 @@ def _file(folder: Path, table: str, stem_end: str, suffix: str) -> Path:
     return place / "tables" / f"{table}{stem_end}{suffix}"
 
 
-def _forms(made: Table | WordTable) -> dict[str, str]:
-    """A table in every form that it has, by the ending of its file."""
+def _forms(made: Table | WordTable, suite: str) -> dict[str, str]:
+    """A suite's table in every form that it has, by the ending of its file."""
     if isinstance(made, WordTable):
         return {
             ".csv": word_table.to_csv(made),
-            ".tex": word_table.to_latex(made),
+            ".tex": word_table.to_latex(made, suite),
             ".md": word_table.to_markdown(made),
         }
     return {
         ".csv": writers.to_csv(made),
         ".paper.csv": writers.to_paper_csv(made),
-        ".tex": writers.to_latex(made),
+        ".tex": writers.to_latex(made, suite),
         ".md": writers.to_markdown(made),
     }
 

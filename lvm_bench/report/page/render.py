@@ -65,8 +65,8 @@ def render(
     shown_words = budget.fit({table.name: part.words(table) for table in words})
     bare = budget.fit({group.name: part.group(group, {}) for group in groups})
     known = facts["titles"] | {table.name: table.title for table in words}
-    forms = {table.name: (writers.to_latex(table), writers.to_csv(table)) for table in tables}
-    forms |= {table.name: (word_table.to_latex(table), word_table.to_csv(table)) for table in words}
+    forms = {table.name: (writers.to_latex(table, suite), writers.to_csv(table)) for table in tables}
+    forms |= {table.name: (word_table.to_latex(table, suite), word_table.to_csv(table)) for table in words}
     sources = {name: part.without_sources(name) for name in forms}
     sources |= budget.fit({name: part.sources(name, known[name], *texts) for name, texts in forms.items()})
     if facts["few"]:

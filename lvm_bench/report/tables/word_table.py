@@ -31,7 +31,7 @@ def to_csv(table: WordTable) -> str:
     return stream.getvalue()
 
 
-def to_latex(table: WordTable) -> str:
+def to_latex(table: WordTable, suite: str) -> str:
     """A `longtable` as wide as the line, which breaks long cells. It needs booktabs, longtable and array."""
     sizes = [min(WIDEST, 4 + width) for width in _widths(table)]
     column = r">{{\raggedright\arraybackslash}}p{{\dimexpr{:.3f}\linewidth-2\tabcolsep\relax}}"
@@ -40,7 +40,7 @@ def to_latex(table: WordTable) -> str:
             "% needs \\usepackage{booktabs,longtable,array}",
             r"\begingroup\footnotesize",
             rf"\begin{{longtable}}{{{''.join(column.format(size / sum(sizes)) for size in sizes)}}}",
-            rf"\caption{{{latex(f'{table.title}. {table.text}')}}}\label{{tab:{table.name}}}\\",
+            rf"\caption{{{latex(f'{table.title}. {table.text}')}}}\label{{tab:{suite}-{table.name}}}\\",
             r"\toprule",
             _latex_row(table.header),
             r"\midrule\endhead",

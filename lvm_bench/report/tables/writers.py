@@ -9,7 +9,7 @@ from functools import cache
 from rich.text import Text
 
 from lvm_bench.report.tables.cells import AWAY, TIED, Cell, Row, Table
-from lvm_bench.report.tables.layouts import Column
+from lvm_bench.report.tables.layouts import SPREADS, Column
 from lvm_bench.report.tables.markup import latex, markdown
 from lvm_bench.text import one_line
 
@@ -158,19 +158,20 @@ def _markdown_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
     return " ".join(filter(None, (text, markdown(published_text(cell)))))
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: Table, suite: str) -> str:
     """A `table*` with the data sets side by side if they fit, else below each other.
 
-    It needs booktabs, graphicx and xcolor.
+    It needs booktabs, graphicx and xcolor. Its label is that of no other suite's table and of no other spread.
     """
     panels = _panels(table)
+    asked = [table.against, table.spread if table.spread != SPREADS[0] else ""]
     return "\n".join(
         [
             "% needs \\usepackage{booktabs,graphicx,xcolor}",
             r"\begin{table*}",
             r"\centering",
             rf"\caption{{{latex(' '.join([*table.caption, LATEX_LEGEND]))}}}",
-            rf"\label{{tab:{table.name}}}",
+            rf"\label{{tab:{'-'.join(filter(None, [suite, table.name, *asked]))}}}",
             "\n\\medskip\n".join(_tabular(table, panel) for panel in panels),
             *(rf"\par\footnotesize {_raised(letter)} {latex(text)}" for letter, text in table.footnotes.items()),
             r"\end{table*}",

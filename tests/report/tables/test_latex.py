@@ -30,8 +30,8 @@ DOCUMENT = (
 def texts(scored: Scored, about: About, remarks: Remarks) -> dict[str, str]:
     keys = [column.key.replace("@", "@classifier") for layout in LAYOUTS.values() for column in layout.columns]
     frame = pd.concat([scored(METHODS, key, name) for key in dict.fromkeys(keys) for name in ("digits", "mnist")])
-    found = {name: to_latex(build_table(name, frame, about, "avae-2024", remarks)) for name in LAYOUTS}
-    found["ci95"] = to_latex(build_table("frechet", frame, about, None, remarks, "ci95"))
+    found = {name: to_latex(build_table(name, frame, about, "avae-2024", remarks), "s") for name in LAYOUTS}
+    found["ci95"] = to_latex(build_table("frechet", frame, about, None, remarks, "ci95"), "s")
     ranked = ranking.ranking(frame, about)
     assert ranked
     nasty = WordTable("nasty", "N_a$ty", "50 % {of} \\it", ["a&b", "c^d"], [["#1", "~|<>\"'["], ["≈ ↓ ↑ → ∞ β", "*"]])
@@ -41,7 +41,7 @@ def texts(scored: Scored, about: About, remarks: Remarks) -> dict[str, str]:
         nasty,
         settings.settings([]),
     ]
-    return found | {grid.name: word_table.to_latex(grid) for grid in made if grid.rows}
+    return found | {grid.name: word_table.to_latex(grid, "s") for grid in made if grid.rows}
 
 
 def test_a_parser_reads_every_table(scored: Scored, about: About, remarks: Remarks) -> None:

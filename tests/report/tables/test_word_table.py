@@ -33,7 +33,7 @@ def test_a_grid_is_read_back_from_csv() -> None:
 
 
 def test_words_cannot_break_latex_or_markdown() -> None:
-    latex = word_table.to_latex(WORDS)
+    latex = word_table.to_latex(WORDS, "s")
     assert r"a\_b \& 50\% \{x\} \textbackslash{}input\{evil\} \$1 $|$ $<$b$>$" in latex
     assert latex.count("longtable}") == 2
     line = word_table.to_markdown(WORDS).splitlines()[4]

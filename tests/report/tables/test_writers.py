@@ -74,7 +74,7 @@ def test_a_name_cannot_break_or_inject(scored: Scored, about: About) -> None:
         why, {("mnist", "vae"): NASTY}, frozenset({("mnist", "vae")}), frozenset({("mnist", NASTY)}), NASTY, [NASTY]
     )
     frame = scored({NASTY: [1.0, 2.0], "vae": [1.0, 1.5]})
-    latex = to_latex(build_table("reconstruction", frame, about, remarks=remarks))
+    latex = to_latex(build_table("reconstruction", frame, about, remarks=remarks), "s")
     assert r"a\_b \& 50\% \{x\} \textbackslash{}input\{evil\} \$1 \#2" in latex
     assert _balanced(latex)
     for tabular in re.findall(r"\\begin{tabular}{(.*?)}(.*?)\\end{tabular}", latex, re.DOTALL):
@@ -97,13 +97,22 @@ def test_latex_of_every_table_is_well_formed(scored: Scored, about: About, name:
     keys = [column.key.replace("@", "@classifier") for column in LAYOUTS[name].columns]
     frame = pd.concat([scored({"vae": [1.0, 2.0], "avae": [3.0, 4.0], "real-images": [1.0]}, key) for key in keys])
     for against in (None, "avae-2024"):
-        latex = to_latex(build_table(name, frame, about, against))
+        latex = to_latex(build_table(name, frame, about, against), "s")
         assert _balanced(latex)
         assert latex.count(r"\toprule") == latex.count(r"\bottomrule") >= 1
 
 
+def test_no_two_tables_of_a_paper_have_one_label(scored: Scored, about: About) -> None:
+    frame = scored({"vae": [1.0, 2.0], "avae": [3.0, 4.0]})
+    asked = [(None, "std"), (None, "ci95"), ("avae-2024", "std")]
+    made = [build_table("reconstruction", frame, about, against, None, spread) for against, spread in asked]
+    labels = [re.findall(r"\\label{(.*?)}", to_latex(table, suite)) for suite in ("a", "b") for table in made]
+    assert labels[:3] == [["tab:a-reconstruction"], ["tab:a-reconstruction-ci95"], ["tab:a-reconstruction-avae-2024"]]
+    assert len({*map(tuple, labels)}) == 6
+
+
 def test_marks_are_bold_and_underlined(scored: Scored, about: About) -> None:
-    latex = to_latex(build_table("reconstruction", scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}), about))
+    latex = to_latex(build_table("reconstruction", scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}), about), "s")
     assert r"\textbf{1.000 $\pm$ 0.000}" in latex
     assert r"\underline{2.000 $\pm$ 0.000}" in latex
 
