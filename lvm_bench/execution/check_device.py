@@ -52,6 +52,7 @@ class Watch:
         for each in (each for values in plain for each in tree_leaves(list(values.values()))):
             if isinstance(each, Tensor) and id(each) not in held:
                 self._note(each, stays=True)
+        self._stays = dict.fromkeys(self._stays, "")  # made before: the line that uses one is told
 
     def __enter__(self) -> "Watch":
         self._operations.__enter__()

@@ -178,7 +178,7 @@ def test_an_attribute_that_is_no_buffer_stays_on_the_cpu(
     file = broken("self.pull = pull", f"{kept}torch.ones(8){')' * (not stays)}")
     file.write_text(file.read_text().replace(DRAWN, f"{DRAWN} * self.pull"))
     found = verdict(follows_its_device, case("mine", (file,)))
-    assert (STAYS in (found or "")) == stays, found
+    assert (f"mine.py, line 20: {STAYS}" in (found or "")) == stays, found
 
 
 @pytest.mark.parametrize(
