@@ -47,4 +47,5 @@ def class_indices(parts: Sequence[np.ndarray], where: str) -> tuple[list[Int64[n
 
 def _shown(value: object) -> str:
     """A label in a sentence."""
-    return shortened(value.item() if isinstance(value, np.str_ | np.bytes_) else str(value), 40).strip("'")
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return shortened(text, 40).strip("'")

@@ -183,9 +183,10 @@ def channels_first(array: np.ndarray, layout: Layout | None, where: str) -> np.n
         )
     chosen = layout or next((name for name, fit in fits.items() if fit), None)
     if chosen is None or not fits[chosen] or not array.size:
+        rows = " Give the rows of a table as images of height 1: images[:, None, :]." if array.ndim == 2 else ""
         raise UserError(
             f"{where}: the shape {array.shape} is not that of images{f' with {layout}' if layout else ''}. "
-            "Valid: (n, h, w), (n, c, h, w) and (n, h, w, c) with c = 1 or 3, and n, h, w at least 1."
+            f"Valid: (n, h, w), (n, c, h, w) and (n, h, w, c) with c = 1 or 3, and n, h, w at least 1.{rows}"
         )
     return array if chosen == "channels-first" else array.transpose(0, 3, 1, 2)
 

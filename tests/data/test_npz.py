@@ -113,6 +113,7 @@ def test_labels_stay_with_their_images_and_test_files_stay_apart(tmp_path: Path)
         ),
         ({"images": pixels(9, 3, 3, 3)}, {}, r"\(9, 3, 3, 3\) can be read as channels first or last"),
         ({"images": pixels(9, 4, 4, 2)}, {}, r"\(9, 4, 4, 2\) is not that of images"),
+        ({"images": pixels(9, 4)}, {}, r"rows of a table as images of height 1: images\[:, None, :\]"),
         ({"images": pixels(9, 4, 4, 3)}, {"layout": "channels-first"}, "with channels-first"),
         ({"images": pixels(0, 4, 4)}, {}, "not that of images"),
         ({"images": pixels(9, 4, 4), "labels": np.zeros(8, int)}, {}, r"'labels': labels .*of shape \(9,\)"),
@@ -206,7 +207,8 @@ def test_labels_that_are_no_indices_become_their_ranks_and_it_is_told_once(
         assert part.labels is not None
         assert part.labels.tolist() == ranks[part.pixels[:, 0, 0, 0]].tolist()
     (note,) = split.notes
-    assert "array 'labels': the 3 distinct labels, from" in note
+    first, last = (each.decode() if isinstance(each, bytes) else each for each in (min(values), max(values)))
+    assert f"array 'labels': the 3 distinct labels, from {first} to {last}, became" in note
     assert "became the classes 0 to 2 in sorted order" in note
 
 
