@@ -201,7 +201,7 @@ def clock(make: Callable[[str], Place], seed: int) -> Item:
             forge(place, age=0.0)
             with touched(place, 0.0):
                 started = place.fork(RUN, jump)
-                until(lambda log=started.log: log.read_text().count("waiting for them") > 30, started)
+                until(lambda log=started.log: log.read_text().count("waiting") > 30, started)
                 begun = (place.results / RUN_FOLDER / "job.json").exists()
                 item.expect(started.is_running and not begun, f"{name}: it was begun though it is held")
             ended = started.end()
