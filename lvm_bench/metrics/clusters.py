@@ -40,10 +40,16 @@ def _start(rows: Float[Tensor, "n d"], k: int, stream: torch.Generator) -> Float
     return rows[chosen[nearest.sum(1).argmin()]]
 
 
-def _closeness(rows: Float[Tensor, "b d"], centres: Float[Tensor, "*runs k d"]) -> Float[Tensor, "b *runs k"]:
-    """(|x|^2 - |x - c|^2) / 2 of each row and centre; it is largest for the nearest centre of a run."""
+def _closeness(
+    rows: Float[Tensor, "b d"], centres: Float[Tensor, "*runs k d"], by_differences: bool
+) -> Float[Tensor, "b *runs k"]:
+    """-|x - c|^2 / 2 of each row and centre, to which products add |x|^2 / 2; it is largest for the nearest centre."""
     flat = centres.flatten(0, -2)
-    return torch.addmm(-0.5 * flat.square().sum(1), rows, flat.T).view(len(rows), *centres.shape[:-1])
+    if by_differences:
+        values = -0.5 * exact_squared_distances(rows, flat)
+    else:
+        values = torch.addmm(-0.5 * flat.square().sum(1), rows, flat.T)
+    return values.view(len(rows), *centres.shape[:-1])
 
 
 def _doubtful(
@@ -58,7 +64,9 @@ def _doubtful(
     return int((best.values[..., 0] - best.values[..., -1] <= rounding).sum())
 
 
-def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
+def kmeans(
+    batches: Iterable[Tensor], centres: Float[Tensor, "k d"], by_differences: bool = False
+) -> Float[Tensor, "k d"]:
     """The centres after mini-batch k-means over batches [b d]. Each is the mean of all rows assigned to it so far.
 
     Sculley 2010, algorithm 1.
@@ -66,7 +74,7 @@ def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Te
     counts = centres.new_zeros(len(centres), 1)
     for rows in batches:
         members = rows.new_zeros(len(rows), len(centres)).scatter_(
-            1, _closeness(rows, centres).argmax(1, keepdim=True), 1
+            1, _closeness(rows, centres, by_differences).argmax(1, keepdim=True), 1
         )
         size = members.sum(0)[:, None]
         counts = counts + size
@@ -74,7 +82,9 @@ def kmeans(batches: Iterable[Tensor], centres: Float[Tensor, "k d"]) -> Float[Te
     return centres
 
 
-def _centres(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Generator) -> Float[Tensor, "runs k d"]:
+def _centres(
+    rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Generator, by_differences: bool
+) -> Float[Tensor, "runs k d"]:
     """The centres of several runs, which share the mini-batches; each run has its own start and order of them."""
     shuffled = rows[torch.randperm(len(rows), generator=stream).to(rows.device)]  # once, so that a batch is contiguous
     batches = shuffled.split(_BATCH)
@@ -83,7 +93,7 @@ def _centres(rows: Float[Tensor, "n d"], k: int, runs: int, stream: torch.Genera
         orders = [torch.randperm(len(batches), generator=stream) for _ in range(-(-_STEPS // len(batches)))]
         mine = [batches[i] for i in torch.cat(orders)[:_STEPS].tolist()]
         among = torch.cat(mine[: min(2, len(batches))])
-        found.append(kmeans(mine, _start(among, min(k, len(among)), stream)))
+        found.append(kmeans(mine, _start(among, min(k, len(among)), stream), by_differences))
     return torch.stack(found)
 
 
@@ -93,14 +103,16 @@ def kmeans_labels(
     """The cluster of each row in each of several runs of mini-batch k-means, with at most k clusters.
 
     Rows are centred at their mean. `stream` makes the generator, anew when float64 has to cluster again: then rows
-    are centred at their median, which is near most of them.
+    are centred at their median, which is near most of them. Where products in float64 cannot tell either, differences
+    decide.
     """
-    for exact in (False, True):
+    for dtype, by_differences in ((torch.float32, False), (torch.float64, False), (torch.float64, True)):
+        exact = dtype == torch.float64
         x = rows.double() - rows.double().median(0).values if exact else (rows - rows.mean(0)).float()
-        centres = _centres(x, k, runs, stream())
+        centres = _centres(x, k, runs, stream(), by_differences)
         labels, doubts = [], 0
         for block in row_blocks(len(x), x.shape[1], 2**22):
-            closeness = _closeness(x[block], centres)
+            closeness = _closeness(x[block], centres, by_differences)
             labels.append(closeness.argmax(-1))
             doubts += _doubtful(x[block], centres, closeness)
         if doubts <= _DOUBTFUL * runs * len(x):

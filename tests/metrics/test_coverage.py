@@ -83,8 +83,8 @@ def test_prd_agrees_with_the_published_algorithm_within_its_spread_over_seeds(n,
     assert np.all(np.abs(found - expected) < 4 * spread * np.sqrt(2 / 20) + 1e-3)
 
 
-def bimodal(rows):
-    rows[:, 0] = 1e5 * (np.arange(len(rows)) % 2)
+def bimodal(rows, far=1e5):
+    rows[:, 0] = far * (np.arange(len(rows)) % 2)
     return rows
 
 
@@ -102,6 +102,7 @@ def far_clusters(rows):
 
 WIDE = {
     "one axis at 0 or 1e5": (8, 10.0, bimodal),
+    "one axis at 0 or 1e9": (8, 10.0, lambda rows: bimodal(rows, 1e9)),
     "one row far away": (8, 10.0, with_an_outlier),
     "two equal rows further away": (8, 10.0, with_equal_outliers),
     "clusters far apart": (256, 1.5, far_clusters),
