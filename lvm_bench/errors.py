@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake that the user can mend. Its sentences say where, which value, what is valid and what to do."""
 
 
+class TooFewImages(UserError):
+    """A data set has fewer images than its splits or its metrics need."""
+
+
 class RunError(Exception):
     """A run could not be finished, for instance because a loss became NaN. Other runs go on."""
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 
 from lvm_bench.data.files import RemoteFile
 from lvm_bench.data.labels import MOST_CLASSES
-from lvm_bench.errors import UserError
+from lvm_bench.errors import TooFewImages, UserError
 from lvm_bench.registry import DATASETS
 from lvm_bench.seeding import generator
 from lvm_bench.text import counted
@@ -217,7 +217,7 @@ def load(
     if validation is None:
         count = len(train) // OWN_SPLIT if validation_images is None else validation_images
         if count == 0 and validation_images is None:
-            raise UserError(
+            raise TooFewImages(
                 f"The data set {name!r} has {len(train)} training images, too few to split a sixth off as validation "
                 "images. Give some dozens."
             )
@@ -296,7 +296,7 @@ def own_splits(name: str, train: Images, test: Images | None, notes: Sequence[st
     else:
         count = len(train) // OWN_SPLIT
         if count == 0:
-            raise UserError(
+            raise TooFewImages(
                 f"The data set {name!r} has {len(train)} images, too few to split a sixth off as test images. "
                 "Give some dozens of images, or test images of their own with test_path."
             )

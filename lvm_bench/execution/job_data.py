@@ -9,7 +9,7 @@ from pathlib import Path
 from lvm_bench import disk
 from lvm_bench.data.images import OWN_SPLIT, Data, load
 from lvm_bench.data.labels import RANKED
-from lvm_bench.errors import UserError
+from lvm_bench.errors import TooFewImages, UserError
 from lvm_bench.evaluation.score import wanted
 from lvm_bench.registry import DATASETS, METRICS, own_files, source_file
 from lvm_bench.runs.standing import Standing
@@ -40,13 +40,13 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
 
 
 def require_enough(job: Job, data: Data) -> None:
-    """UserError, which says how many images are needed, where a metric has too few samples."""
+    """TooFewImages, which says how many are needed, where a metric has too few samples."""
     asked = {key for name, _ in wanted(job.evaluation.metrics) for key in inspect.signature(METRICS[name]).parameters}
     needed = max(FEWEST, job.evaluation.neighbours + 1 if "neighbours" in asked else 0)
     split = heldout_of(job)
     n = min(job.evaluation.samples, len(getattr(data, split)), len(data.train))
     if n < needed:
-        raise UserError(
+        raise TooFewImages(
             f"The data set {job.dataset!r} has too few images: {len(data.train):,} to train, {len(data.validation):,} "
             f"to validate, {len(data.test):,} to test. The metrics compare {n} images of the {split} split with as "
             f"many training images, and need {needed}. Give {OWN_SPLIT * needed} images or more (a sixth of them is "

@@ -13,7 +13,7 @@ from lvm_bench.execution.job_data import require_same_data
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.provenance import code_digest
 from lvm_bench.execution.stopping import Stop
-from lvm_bench.execution.task import require_files, require_precision
+from lvm_bench.execution.task import require_files, require_own_images, require_precision
 from lvm_bench.execution.worker import Hire, Work, Worker
 from lvm_bench.registry import METHODS, source_file
 from lvm_bench.runs.lease import Holder, holder, is_free
@@ -41,7 +41,8 @@ def run_suite(
 
     Of each trained run `resample` further evaluations are made, each with other random draws.
     The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
-    Raises UserError before any work when the folder holds runs with other settings or data, Stopped when asked to.
+    Raises UserError before any work when the folder holds runs with other settings or data and when a user's images
+    are too few, Stopped when asked to.
     """
     folder = results / suite.name
     disk.check_writable(disk.check_inside(results, folder))
@@ -50,6 +51,11 @@ def run_suite(
     todo = [job for job, standing in pairs if left(standing, retry_failed=retry_failed, resample=resample)]
     require_files(todo, root)
     require_precision(todo, device)
+    given_up = {job.name: standing.record for job, standing in pairs if standing.state == State.FAILED}
+    retried = given_up if retry_failed else {}
+    hire = partial(Worker, results, root, device, suite.running, given_up=retried, resample=resample)
+    worker = hire(progress, stop)
+    require_own_images(todo, worker.tasks)
     own = [standing.state for job, standing in pairs if not job.is_control]
     controls = sum(job.is_control for job in todo)
     progress.start(len(own), sum(state in FINISHED for state in own), len(todo) - controls, controls)
@@ -57,10 +63,6 @@ def run_suite(
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
-    given_up = {job.name: standing.record for job, standing in pairs if standing.state == State.FAILED}
-    retried = given_up if retry_failed else {}
-    hire = partial(Worker, results, root, device, suite.running, given_up=retried, resample=resample)
-    worker = hire(progress, stop)
     for job, standing in pairs:
         if not left(standing):
             worker.leases.tidy(folder_of(job, results))

@@ -10,7 +10,7 @@ import torch
 from lvm_bench import disk
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data
-from lvm_bench.errors import StorageError, UserError
+from lvm_bench.errors import StorageError, TooFewImages, UserError
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
 from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
@@ -32,6 +32,7 @@ class Tasks:
     def __init__(self, root: Path, device: str, tell: Callable[[Job, str], object]):
         self.root, self.device, self.tell = root, device, tell
         self._key = ""
+        self._data: tuple[str, Data] | None = None
         self._task: Task | None = None
         self._error: tuple[BaseException, TracebackType | None] | None = None
 
@@ -41,7 +42,7 @@ class Tasks:
         if key != self._key:
             self._key, self._task, self._error = "", None, None  # frees the memory of the last one first
             try:
-                data = load_data(job, self.root)
+                data = self.data(job)
                 require_enough(job, data)
                 for note in data.notes:
                     self.tell(job, note)
@@ -57,12 +58,31 @@ class Tasks:
         assert self._task
         return self._task
 
+    def data(self, job: Job) -> Data:
+        """The images of a job, and no feature space."""
+        key = _causes(job)
+        if not self._data or self._data[0] != key:
+            self._data = None
+            self._data = key, load_data(job, self.root)
+        return self._data[1]
+
 
 def _causes(job: Job) -> str:
     """A digest of whatever changes the data or the feature space of a job."""
     training = job.training
     limits = [training.train_images, training.validation_images, training.threads]
     return disk.digest([job.dataset_base, job.options, *limits, job.evaluation.model_dump()])
+
+
+def require_own_images(todo: list[Job], tasks: Tasks) -> None:
+    """TooFewImages for a user's own images. Where they cannot be read at all, their runs fail and say so."""
+    for job in {job.dataset: job for job in reversed(todo) if "path" in job.options}.values():
+        try:
+            require_enough(job, tasks.data(job))
+        except TooFewImages:
+            raise
+        except (Exception, SystemExit):
+            continue
 
 
 def require_precision(todo: list[Job], device: str) -> None:

@@ -46,6 +46,16 @@ def test_images_are_run_and_reported_without_a_bench_toml(lvm_bench: Call, tmp_p
     assert lvm_bench("verify", "--suite", "own").exit_code == 0
 
 
+@pytest.mark.parametrize(("count", "needed"), [(3, "some dozens"), (7, "36 images or more"), (35, "36 images or more")])
+def test_too_few_images_are_refused_before_any_run(count: int, needed: str, lvm_bench: Call, tmp_path: Path) -> None:
+    file = write_npz(tmp_path / "mine.npz", count, 9, 9)
+    result = lvm_bench("run", "--images", file, *SHORT, '--set=metrics=["knn"]', "--set=extractor='classifier'")
+    assert result.exit_code == 2
+    assert "too few" in result.stderr
+    assert needed in result.stderr
+    assert not list(tmp_path.rglob("job.json"))
+
+
 def test_a_file_is_read_once_unless_it_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lvm_bench.data import npz as module
 
