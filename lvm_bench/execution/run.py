@@ -288,9 +288,17 @@ class RunAtWork:
     def built(self, spec: Spec) -> Method:
         """The method before its training."""
         job, settings = self.job, self.job.training
-        cls = METHODS[job.method_base]
-        numerics = (self.context.device, settings.precision, settings.streams)
-        method = build(cls, job.arguments, spec, settings.network, settings.width, job.seed, *numerics)
+        method = build(
+            METHODS[job.method_base],
+            job.arguments,
+            spec,
+            settings.network,
+            settings.width,
+            job.seed,
+            self.context.device,
+            settings.precision,
+            settings.streams,
+        )
         self.record["parameters"] = sum(p.numel() for p in method.parameters())
         self.record["architecture"] = architecture(method)
         return method
