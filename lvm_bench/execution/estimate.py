@@ -1,87 +1,216 @@
-"""`lvm-bench run --dry-run` estimates the hours and GiB that the rest of a suite needs on this machine.
+"""`lvm-bench run --dry-run` estimates the hours and the memory that the rest of a suite needs.
 
-A run costs what finished runs of other seeds cost here, or else what a trial of its steps and metrics costs.
+A run costs what finished runs of other seeds cost here, or what a few steps and metrics on made-up images say.
 """
 
 import math
-from collections.abc import Iterator
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from statistics import fmean, median
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
 from lvm_bench import disk
+from lvm_bench.data.images import Data, Outline
+from lvm_bench.evaluation import features, score
+from lvm_bench.evaluation.evidence import Evidence
+from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
+from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.execution.failure import cause, told_once
-from lvm_bench.execution.job_data import require_same_data
+from lvm_bench.execution.job_data import load_data, require_enough, require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
-from lvm_bench.execution.trial import Shape, Space, measured, space_of
-from lvm_bench.registry import METHODS
-from lvm_bench.runs.costs import RunCosts, costs_here
+from lvm_bench.modelling.contract import Method, resident
+from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.standing import Left, Standing, State, left, surveyed
+from lvm_bench.seeding import generator
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
-from lvm_bench.training import numerics
+from lvm_bench.training import batches, build, loop, memory, numerics, state
 
+LONG = 1.0  # seconds of steps, or of a metric, after which no more steps or larger sizes are timed
+MANY = 50  # images that networks are timed on, and steps at most
+FEWEST = 300  # samples that metrics are timed on
 FAILS = "cannot be estimated."
 HEAD = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
 
 
 class Estimate(NamedTuple):
-    """What one run of a method on a data set costs, and what is left of its runs."""
+    """Seconds of the parts of one run, its bytes at the peak, and what is left of all. NaN stands for unknown."""
 
     dataset: str
     method: str
     left: tuple[Left, ...]
-    costs: RunCosts
-    from_runs: bool = False  # that are finished
+    training: float = 0.0
+    scoring: float = 0.0
+    step: float = math.nan
+    steps: int = 0
+    memory: float = math.nan
+    known: bool = False  # from finished runs
 
     @property
     def seconds(self) -> float:
-        """Seconds of all that is left."""
-        one = self.costs
-        scores = sum(one.adding if run.adds else one.scoring for run in self.left if run.score)
-        redraws = sum(run.redraws for run in self.left) * one.redraw
-        return sum(run.train for run in self.left) * one.training + scores + redraws
+        """Seconds of all that is left. A further evaluation counts as a whole one, and so do added metrics."""
+        scored = sum(run.score + run.redraws for run in self.left)
+        return scored * self.scoring + sum(run.train for run in self.left) * self.training
 
     @property
     def cells(self) -> tuple[str, ...]:
         """The cells of the table."""
-        one = self.costs
-        steps, training = f"{one.steps:,}" if one.steps else "-", duration(one.training or math.nan)
-        cells = (duration(one.step), steps, training, duration(one.scoring), size(one.memory))
-        return self.dataset, self.method, *cells, str(len(self.left)), duration(self.seconds)
+        steps, training = f"{self.steps:,}" if self.steps else "-", duration(self.training or math.nan)
+        costs = (duration(self.step), steps, training, duration(self.scoring), size(self.memory))
+        return self.dataset, self.method, *costs, str(len(self.left)), duration(self.seconds)
 
 
-def estimates(
-    pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str
-) -> Iterator[Estimate | str]:
+class StandIn(torch.nn.Module):
+    """Gives random numbers in the place of a network, and counts the images that it is given."""
+
+    def __init__(self, *shape: int, price: float = 0.0):
+        super().__init__()
+        self.shape, self.price, self.count, self.stream = shape, price, 0, generator(0, "stand-in")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count += len(x)
+        return torch.randn(len(x), *self.shape, generator=self.stream).to(x.device)
+
+
+def of_finished(row: Estimate, standings: Iterable[Standing], device: str) -> Estimate | None:
+    """The row with the mean costs of runs that were finished on this machine and kind of device, if there are any."""
+    done = [(at.record, at.record["environment"]) for at in standings if at.state == State.DONE]
+    this = (platform.node(), device == "cuda")
+    here = [record for record, where in done if (where.get("host"), "cuda" in where["versions"]) == this]
+    if not here:
+        return None
+    keys = ("seconds_training", "seconds_evaluation", "updates", "peak_memory")
+    training, scoring, steps, peak = (fmean(record.get(key) or 0 for record in here) for key in keys)
+    memory = peak * 2**20 or math.nan
+    return row._replace(training=training, scoring=scoring, steps=round(steps), memory=memory, known=True)
+
+
+def timed(action: Callable[[], object], device: str) -> float:
+    """Seconds of an action."""
+    begun = time.perf_counter()
+    action()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def space_of(job: Job, root: Path, device: str) -> tuple[Data, StandIn | None, float]:
+    """Made-up images of a data set, a stand-in for their extractor, and the seconds of what its runs share."""
+    data, settings, begun = load_data(job, root, made_up=True), job.evaluation, time.perf_counter()
+    require_enough(job, data)
+    if not score.needs_features(settings.metrics):
+        return data, None, 0.0
+    few = replace(data, train=data.train.take(slice(3000)), test=data.test.take(slice(1)))
+    if settings.extractor == "inception":  # its weights may not be here
+        extractor = features.untrained_inception(device)
+    else:
+        extractor = EXTRACTORS[settings.extractor](features.Request(few, root, device, settings.classifier_epochs))
+    setup, images = (time.perf_counter() - begun) / len(few.train), resident(few.train.pixels[: extractor.size])
+    dimensions = extractor.features(images).shape[1]
+    price = timed(partial(extractor.features, images), device) / len(images)
+    return data, StandIn(dimensions, price=price), (setup + price) * len(data.train)
+
+
+def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, Estimate]:
+    """An untrained method, whose networks are stand-ins, and the row with what its training costs."""
+    settings, spec, n, v = job.training, spec_of(job, data), len(data.train), len(data.validation)
+    of = (settings.network, settings.width, job.seed, device, settings.precision)
+    method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
+    images, networks = torch.from_numpy(data.train.pixels).to(device), (method.encoder, method.decoder)
+    work, steps = state.Training(method, settings, images, 0), list[float]()
+    encoder, decoder = StandIn(method.heads * settings.latent), StandIn(*spec.shape)
+    with work.at_work():
+        method.encoder, method.decoder = encoder, decoder
+        begun = time.perf_counter()
+        with torch.no_grad():
+            work.start_epoch()
+            for index in range(len(order := work.batches())):
+                method.start_step(index)
+        hooks = time.perf_counter() - begun
+        method.encoder, method.decoder = networks
+        method.validated(work.validate(images[:MANY], 0))
+        validate = timed(partial(work.validate, images[:MANY], 0), device) / min(n, MANY)
+        encoder.price = timed(partial(batches.encode, method, images[:MANY]), device) / min(n, MANY)
+        decoder.price = max(validate - encoder.price, 0.0)
+        method.train()
+        while sum(steps) < LONG and len(steps) < min(len(order), MANY):
+            steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
+    method.encoder, method.decoder = encoder, decoder
+    hooks += encoder.count * encoder.price + decoder.count * decoder.price
+    epoch = hooks + len(order) * median(steps) + v * (validate + encoder.price)
+    whole = v * validate + settings.epochs * epoch + 2 * n * encoder.price  # the last and the best weights encode all
+    return method, row._replace(training=whole, step=median(steps), steps=settings.epochs * len(order))
+
+
+def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device: str, kept: dict[Any, Any]) -> Estimate:
+    """The row with what a trial costs. For later methods `kept` has the share and seconds of timed metrics."""
+    memory.forget_peak(device)
+    method, row = (None, row) if job.is_control else trained(row, job, data, device)
+    networks: list[Any] = [space] * bool(space) + ([method.encoder, method.decoder] if method else [])
+    quarterings = int(math.log(max(min(job.evaluation.samples, len(data.test), len(data.train)) / FEWEST, 1), 4))
+    for power in range(quarterings, min(quarterings, 1) - 1, -1):
+        share, computed, keys = 0.25**power, 0.0, list[tuple[object, ...]]()
+        found = evidence(job, method, data, space, share, device)
+        begun = time.perf_counter() + sum(each.count * each.price for each in networks)
+        for name, variant in score.wanted(job.evaluation.metrics):
+            if (inputs := score.inputs_of(found, name, variant)) is not None:
+                keys.append(key := (job.method == "standard-normal", job.training.latent, name))
+                if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
+                    action = partial(METRICS[name], **inputs)
+                    first = timed(action, device)
+                    again = timed(action, device) if first > LONG else 0.0  # without what a process computes once
+                    kept[key], computed = (share, again or first), computed + first + again
+        made = time.perf_counter() + sum(each.count * each.price for each in networks) - begun - computed
+    scoring = made / share + sum(kept[key][1] / kept[key][0] for key in keys)
+    return row._replace(scoring=scoring, memory=(memory.peak(device) or math.nan) * 2**20 + data.train.pixels.nbytes)
+
+
+def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None, share: float, device: str) -> Evidence:
+    """Evidence of a control, or of a method with stand-ins for its networks, on a share of the images and draws."""
+    parts = {key: getattr(data, key) for key in ("train", "validation", "test", "novel") if getattr(data, key)}
+    parts = {key: images.take(slice(math.ceil(len(images) * share))) for key, images in parts.items()}
+    if data.grid:  # with fewer values of the factor that has the most
+        sizes, (c, h, w) = [*data.grid.sizes], data.grid.pixels.shape[1:]
+        sizes[sizes.index(max(sizes))] = max(round(max(sizes) * share), 2)
+        parts["grid"] = Outline((c, h, w), factor_sizes=tuple(sizes)).made_up().grid
+    draws = {key: max(round(n * share), 50) for key, n in job.evaluation if isinstance(n, int) and n > 100}
+    extractor = features.Extractor(job.evaluation.extractor, "", "", space, device) if space else None
+    context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device)
+    control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)
+    found: Evidence = ModelEvidence(method, *context) if method else control(*context)
+    if extractor:  # made once for all runs
+        found.once("features", "reference", lambda: extractor.features(found.splits["train"]))
+    return found
+
+
+def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str) -> Iterator[Estimate | str]:
     """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
-    spaces: dict[str, Space] = {}  # that of the data set at work
-    known_metrics: dict[Shape, float] = {}
-    begun = {job.dataset for job, at in pairs if at.state == State.DONE}
     jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
+    at_work = ""  # the data set whose images are made up
     for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
         runs = [(job, at) for job, at in pairs if (job.dataset, job.method) == (dataset, method)]
-        job, left = runs[0][0], tuple(todo[job.name] for job, _ in runs if todo[job.name])
-        known = costs = costs_here((at for _, at in runs), device)
+        job, row = runs[0][0], Estimate(dataset, method, tuple(todo[job.name] for job, _ in runs if todo[job.name]))
         try:
-            if costs is None or any(run.redraws or run.adds for run in left):
-                with numerics.fixed_numerics(job.training.threads):
-                    if dataset not in spaces:
-                        spaces = {dataset: space_of(job, root, device)}
-                        if dataset not in begun and (once := spaces[dataset].once):
-                            yield Estimate(dataset, "(features, once)", (Left(score=True),), RunCosts(scoring=once))
-                    space = spaces[dataset]
-                    if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, space.data))):
-                        yield f"{dataset}/{method} declines: {reason}"
-                        continue
-                    now = measured(job, space, device, known_metrics, {name for _, at in runs for name in at.lacks})
-                costs = now
-                if known:  # what a further evaluation draws is a share of the scores, of which controls may have none
-                    share = now.redraw / now.scoring if now.scoring else 0.0
-                    costs = known._replace(redraw=known.scoring * share, adding=now.adding)
-            yield Estimate(dataset, method, left, costs, from_runs=bool(known))
+            if known := of_finished(row, (at for _, at in runs), device):
+                yield known
+                continue
+            with numerics.fixed_numerics(job.training.threads):
+                if dataset != at_work:
+                    data, space, once = space_of(job, root, device)
+                    at_work, metrics = dataset, dict[Any, Any]()
+                    if once and all(at.state != State.DONE for job, at in pairs if job.dataset == dataset):
+                        yield Estimate(dataset, "(features, once)", (Left(score=True),), scoring=once)
+                if not job.is_control and (reason := METHODS[job.method_base].declines(spec_of(job, data))):
+                    yield f"{dataset}/{method} declines: {reason}"
+                else:
+                    yield measured(row, job, data, space, device, metrics)
         except (Exception, SystemExit) as error:  # of an extension's own code too
             yield f"{dataset}/{method} {FAILS} {cause(error)}"
 
@@ -99,30 +228,23 @@ def tell(
         console.print("Nothing is left to do.")
         return True
     with disk.cache_apart(), console.status("Measuring"):
-        found = list(estimates(pairs, todo, root, device))
-    rows = [each for each in found if isinstance(each, Estimate)]
+        found = list(rows(pairs, todo, root, device))
+    table = [each for each in found if isinstance(each, Estimate)]
     others = [each for each in found if isinstance(each, str)]
     others = told_once(FAILS, [*others, *(f"{method} {FAILS} {reason}" for method, reason in suite.broken.items())])
-    fails, threads = any(FAILS in each for each in others), max(job.training.threads for job in jobs)
-    lines = [*columns([HEAD, *(row.cells for row in rows)], right=range(2, len(HEAD))), *others]
     if device == "cuda":  # the others wait
         at_a_time = max(1, min(at_a_time, int(torch.cuda.device_count() / suite.running.gpus_per_job)))
-    seconds, known = sum(row.seconds for row in rows), sum(row.from_runs for row in rows)
-    together = f" with {at_a_time} runs at a time ({duration(seconds)} one after another)"
-    peak = max((row.costs.memory for row in rows if not math.isnan(row.costs.memory)), default=math.nan)
-    files = sum(row.costs.files * sum(run.train or run.score for run in row.left) for row in rows)
-    needs = ((at_a_time * peak, "memory at the peak"), (files, "results"))
-    needed = "".join(f", {size(amount)} of {what}" for amount, what in needs if amount > 0)  # NaN is not known
-    source = f"{known} of {counted(len(rows), 'row')} from finished runs" if known else ""
-    if known < len(rows):
-        source += f"{', the others e' if known else 'E'}xtrapolated from what was measured now"
-    if rows:
+    whole, seconds = not any(FAILS in each for each in others), sum(row.seconds for row in table)
+    peak = at_a_time * max((row.memory for row in table if not math.isnan(row.memory)), default=0.0)
+    known, threads = sum(row.known for row in table), max(job.training.threads for job in jobs)
+    lines = [*columns([HEAD, *(row.cells for row in table)], right=range(2, len(HEAD))), *others]
+    if table:
         lines += [
             f"About {duration(seconds / at_a_time)} on this machine ({counted(threads, 'thread')}, {device})"
-            f"{together * (at_a_time > 1)}{needed}{', without what cannot be estimated' * fails}.",
-            f"{source}: right to a factor of 1.5 or so while the machine is as busy as now.",
+            + f" with {at_a_time} runs at a time ({duration(seconds)} one after another)" * (at_a_time > 1)
+            + f", {size(peak)} of memory at the peak{'' if whole else ', without what cannot be estimated'}.",
+            f"{known} of {counted(len(table), 'row')} from finished runs, the others from a trial: right to a factor "
+            "of 1.5 or so while the machine is as busy as now.",
         ]
-    if any(job.training.seeds_per_batch > 1 for job in jobs):
-        lines.append("Seeds that are trained together are counted one after another: on a GPU they take less.")
     console.print(printable("\n".join(lines)), markup=False, soft_wrap=True)
-    return not fails
+    return whole
