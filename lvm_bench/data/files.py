@@ -45,7 +45,7 @@ WEIGHTS = RemoteFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     95_628_359,
-    "Without it, --extractor classifier goes on.",
+    "Without it, --extractor classifier measures images that have labels.",
 )
 WEIGHTS_LICENCE = "Apache 2.0"
 

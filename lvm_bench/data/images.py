@@ -203,14 +203,16 @@ def load(
     validation_images: int | None = None,
     test_images: int | None = None,
     made_up: bool = False,
+    called: str = "",
 ) -> Data:
     """The first images of each split of a data set; None means all of them.
 
     If there is no official validation split, the last `validation_images` (None: a sixth) of the training images
     become one before `train_images` are taken. `made_up` takes random pixels and reads no file, if the outline of the
-    data set is known. Raises UserError if there are fewer images than asked for.
+    data set is known. Messages and the result have the name that the data set is `called`. Raises UserError if there
+    are fewer images than asked for.
     """
-    function, info = DATASETS[name], DATASETS[name].info
+    function, info, called = DATASETS[name], DATASETS[name].info, called or name
     outline: Outline | None = info.outline(**options) if made_up and info.outline else None
     splits: Splits = outline.made_up() if outline else function(root, **options)
     train, validation = splits.train, splits.validation
@@ -218,27 +220,27 @@ def load(
         count = len(train) // OWN_SPLIT if validation_images is None else validation_images
         if count == 0 and validation_images is None:
             raise TooFewImages(
-                f"The data set {name!r} has {len(train)} training images, too few to split a sixth off as validation "
+                f"The data set {called!r} has {len(train)} training images, too few to split a sixth off as validation "
                 "images. Give some dozens."
             )
         if not 0 < count < len(train):
             raise UserError(
-                f"The data set {name!r} has {len(train):,} training images, from which "
+                f"The data set {called!r} has {len(train):,} training images, from which "
                 f"validation_images = {count} cannot be split off. Choose 1 to {len(train) - 1:,}."
             )
         train, validation = train.take(slice(None, -count)), train.take(slice(-count, None))
-    train = _first(name, "training", train, "train_images", train_images)
-    validation = _first(name, "validation", validation, "validation_images", validation_images)
-    test = _first(name, "test", splits.test, "test_images", test_images)
+    train = _first(called, "training", train, "train_images", train_images)
+    validation = _first(called, "validation", validation, "validation_images", validation_images)
+    test = _first(called, "test", splits.test, "test_images", test_images)
     novel = None
     if info.novel and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files):
         novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
     if outline:
-        return Data(name, train, validation, test, info.value_range, "made up", splits.grid, novel)
-    _check_classes(name, [train, validation, test])
+        return Data(called, train, validation, test, info.value_range, "made up", splits.grid, novel)
+    _check_classes(called, [train, validation, test])
     # A grid holds the images of all splits and fixes their order.
     digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
-    return Data(name, train, validation, test, info.value_range, digest, splits.grid, novel, splits.notes)
+    return Data(called, train, validation, test, info.value_range, digest, splits.grid, novel, splits.notes)
 
 
 def _check_classes(name: str, parts: Sequence[Images]) -> None:

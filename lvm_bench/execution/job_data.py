@@ -33,6 +33,7 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
         validation_images=_limit(training.validation_images),
         test_images=_limit(job.evaluation.test_images),
         made_up=made_up,
+        called=job.dataset,
     )
     if stamp:
         disk.write_text(_kept_fingerprint(stamp), data.fingerprint)

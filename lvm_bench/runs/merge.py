@@ -97,7 +97,7 @@ def _unfit(run: Run, runs: dict[Key, Run], target: Path) -> str:
         how = comparable.other_settings(run, there) or f"it is {there.status} here with other scores or reasons"
         return f"is here already, not made alike ({how})"
     if faults := _faults(run):
-        return f"is damaged ({faults[0]})"
+        return f"is damaged ({faults[0].removesuffix('.')})"
     if (folder := _folder(run, target)).exists() and run.folder:
         return f"{folder} is there and not finished"
     for other in (other for other in runs.values() if other.status == "done" and not other.stale):
