@@ -95,6 +95,7 @@ def main() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
 @click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75.")
 @click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more.")
+@click.option("--missing", is_flag=True, help="Leave out runs whose scores are committed with the same settings.")
 @click.option(
     "--resample", type=click.IntRange(min=0, max=1000), default=0, metavar="R",
     help="Measure each trained run R more times with other random draws: how much of the spread is sampling?",
@@ -114,6 +115,7 @@ def run(
     device: str,
     time_budget: str | None,
     retry_failed: bool,
+    missing: bool,
     resample: int,
     jobs: int,
     address: str | None,
@@ -157,7 +159,7 @@ def run(
         with labels.using(labels.here(config, chosen["plugins"])):
             if changed := changed_settings(found):
                 click.echo(printable(f"{changed}."), err=True)
-        given = Options(results, data_root(data_folder), device, retry_failed, resample, jobs, address)
+        given = Options(results, data_root(data_folder), device, retry_failed, resample, missing, jobs, address)
         sys.exit(dry_run(found, given) if is_dry else run_suite(found, given, stop))
 
 

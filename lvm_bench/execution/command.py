@@ -13,6 +13,7 @@ from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
 from lvm_bench.runs import comparable
+from lvm_bench.runs.standing import left, surveyed
 from lvm_bench.suites.job import Suite
 from lvm_bench.text import counted, printable
 
@@ -25,6 +26,7 @@ class Options(NamedTuple):
     device: str  # as asked for: auto, cpu or cuda
     retry_failed: bool
     resample: int  # further evaluations of each trained run
+    missing: bool  # runs with committed scores of the same settings are left out
     jobs: int  # runs at a time
     address: str | None  # of a Ray cluster
 
@@ -40,15 +42,9 @@ def dry_run(chosen: Suite, given: Options) -> int:
         values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
         click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
     click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
-    whole = estimate.tell(
-        chosen,
-        given.results,
-        given.root,
-        resolve_device(given.device),
-        retry_failed=given.retry_failed,
-        resample=given.resample,
-        at_a_time=given.jobs,
-    )
+    pairs = surveyed(chosen, given.results, missing=given.missing)
+    todo = {job.name: left(at, retry_failed=given.retry_failed, resample=given.resample) for job, at in pairs}
+    whole = estimate.tell(chosen, pairs, todo, given.root, resolve_device(given.device), given.jobs)
     return 0 if whole else 1
 
 
@@ -69,7 +65,13 @@ def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
 def _run(chosen: Suite, given: Options, stop: Stop) -> int:
     """The number of runs that stand as failed at the end."""
     run = partial(
-        suite.run_suite, chosen, given.results, given.root, retry_failed=given.retry_failed, resample=given.resample
+        suite.run_suite,
+        chosen,
+        given.results,
+        given.root,
+        retry_failed=given.retry_failed,
+        resample=given.resample,
+        missing=given.missing,
     )
     if given.jobs == 1 and not given.address:
         return run(resolve_device(given.device), Progress(), stop)

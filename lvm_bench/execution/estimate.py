@@ -27,7 +27,7 @@ from lvm_bench.execution.job_data import load_data, require_enough, require_same
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.modelling.contract import Method, resident
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
-from lvm_bench.runs.standing import Left, Standing, State, left, surveyed
+from lvm_bench.runs.standing import Left, Standing, State
 from lvm_bench.seeding import generator
 from lvm_bench.suites.job import Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
@@ -216,12 +216,11 @@ def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, d
 
 
 def tell(
-    suite: Suite, results: Path, root: Path, device: str, *, retry_failed: bool, resample: int, at_a_time: int
+    suite: Suite, pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str, at_a_time: int
 ) -> bool:
-    """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` refuses."""
-    console, pairs = Console(stderr=True, highlight=False), surveyed(suite, results)
+    """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` does."""
+    console = Console(stderr=True, highlight=False)
     require_same_data(pairs, root)
-    todo = {job.name: left(at, retry_failed=retry_failed, resample=resample) for job, at in pairs}
     jobs = [job for job, _ in pairs if todo[job.name]]
     require_precision(jobs, device)
     if not jobs:

@@ -17,7 +17,7 @@ from lvm_bench.execution.task import require_files, require_own_images, require_
 from lvm_bench.execution.worker import Hire, Work, Worker
 from lvm_bench.registry import METHODS, source_file
 from lvm_bench.runs.lease import Holder, holder, is_free
-from lvm_bench.runs.standing import FINISHED, Standing, State, folder_of, left, survey_all, surveyed
+from lvm_bench.runs.standing import FINISHED, Standing, State, folder_of, left, surveyed
 from lvm_bench.suites.job import Job, Suite
 
 POLL = 2.0  # seconds between two looks at runs that others work on
@@ -35,18 +35,20 @@ def run_suite(
     *,
     retry_failed: bool = False,
     resample: int = 0,
+    missing: bool = False,
     distribute: Callable[[Hire, Progress, Stop], Work] | None = None,
 ) -> int:
     """Run every job of a suite that is not finished; returns how many runs stand as failed at the end.
 
-    Of each trained run `resample` further evaluations are made, each with other random draws.
+    Of each trained run `resample` further evaluations are made, each with other random draws. With `missing` a run is
+    left out whose scores were committed with the same settings.
     The work is done here, one job after another, unless `distribute` has it done by workers that it hires elsewhere.
     Raises UserError before any work when the folder holds runs with other settings or data and when a user's images
     are too few, Stopped when asked to.
     """
     folder = results / suite.name
     disk.check_writable(disk.check_inside(results, folder))
-    pairs = surveyed(suite, results)
+    pairs = surveyed(suite, results, missing=missing)
     require_same_data(pairs, root)
     todo = [job for job, standing in pairs if left(standing, retry_failed=retry_failed, resample=resample)]
     require_files(todo, root)
@@ -58,7 +60,9 @@ def run_suite(
     require_own_images(todo, worker.tasks)
     own = [standing.state for job, standing in pairs if not job.is_control]
     controls = sum(job.is_control for job in todo)
-    progress.start(len(own), sum(state in FINISHED for state in own), len(todo) - controls, controls)
+    progress.start(
+        len(own), sum(state in (*FINISHED, State.COMMITTED) for state in own), len(todo) - controls, controls
+    )
     for job, file in _of_another_file(pairs):
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
@@ -70,7 +74,8 @@ def run_suite(
         work = distribute(hire, progress, stop) if distribute else worker.work_all
         outcomes = share(todo, results, work, progress, stop)
     except Stopped:
-        unfinished = sum(map(bool, map(left, survey_all(suite.jobs, results))))
+        now = surveyed(suite, results, missing=missing)
+        unfinished = sum(bool(left(standing)) for job, standing in now if not job.is_control)
         progress.stopped(stop.reason, unfinished, len(suite.jobs))
         raise
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
+from lvm_bench.runs import suite_record
 from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, is_empty, run_folder
 from lvm_bench.runs.lease import is_alive
 from lvm_bench.runs.measured import effective, lacking, measured
@@ -152,10 +153,24 @@ def folder_of(job: Job, results: Path) -> Path:
     return run_folder(results, job.suite, job.dataset, job.method, job.seed)
 
 
-def surveyed(suite: Suite, results: Path) -> list[tuple[Job, Standing]]:
-    """The standing of each run of a suite, controls first. UserError naming every run that has other settings."""
+def surveyed(suite: Suite, results: Path, *, missing: bool = False) -> list[tuple[Job, Standing]]:
+    """The standing of each run of a suite, controls first. UserError naming every run that has other settings.
+
+    With `missing`, a run without a folder is COMMITTED where a report wrote its scores with the settings of its job.
+    RunError when about.json is damaged.
+    """
     everything = [*suite.controls, *suite.jobs]
-    return list(zip(everything, survey_all(everything, results), strict=True))
+    pairs = list(zip(everything, survey_all(everything, results), strict=True))
+    if not missing:
+        return pairs
+    runs = suite_record.read(results / suite.name).runs
+    committed = {run.key: run.digest_scores for run in runs if run.status == State.DONE and not run.stale}
+
+    def found(job: Job, at: Standing) -> Standing:
+        same = at.state == State.NEW and committed.get(at.key) == disk.digest(job.scores_settings())
+        return replace(at, state=State.COMMITTED) if same else at
+
+    return [(job, found(job, at)) for job, at in pairs]
 
 
 def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
