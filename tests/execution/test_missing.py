@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 Call = Callable[..., Result]
 FEW = (
     "train_images=300", "validation_images=50", "test_images=60", "samples=60", "epochs=1",
