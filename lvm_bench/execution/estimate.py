@@ -1,7 +1,4 @@
-"""`lvm-bench run --dry-run` estimates the hours and the memory that the rest of a suite needs.
-
-A run costs what finished runs of other seeds cost here, or what a few steps and metrics on made-up images say.
-"""
+"""What is left of a suite costs: as finished runs do here, or as a few steps and metrics on made-up images say."""
 
 import math
 import platform
@@ -68,13 +65,16 @@ class Estimate(NamedTuple):
 
 
 class StandIn(torch.nn.Module):
-    """Gives random numbers in the place of a network, and counts the images that it is given."""
+    """Gives random numbers in the place of a network and counts its images, or raises the error that they raised."""
 
-    def __init__(self, *shape: int, price: float = 0.0):
+    def __init__(self, *shape: int):
         super().__init__()
-        self.shape, self.price, self.count, self.stream = shape, price, 0, generator(0, "stand-in")
+        self.shape, self.price, self.count, self.stream = shape, 0.0, 0, generator(0, "stand-in")
+        self.error: BaseException | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.error:
+            raise self.error
         self.count += len(x)
         return torch.randn(len(x), *self.shape, generator=self.stream).to(x.device)
 
@@ -108,18 +108,20 @@ def space_of(job: Job, root: Path, device: str) -> tuple[Data, StandIn | None, f
     if not score.needs_features(settings.metrics):
         return data, None, 0.0
     few = replace(data, train=data.train.take(slice(3000)), test=data.test.take(slice(1)))
-    if settings.extractor == "inception":  # its weights may not be here
-        extractor = features.untrained_inception(device)
-    else:
-        extractor = EXTRACTORS[settings.extractor](features.Request(few, root, device, settings.classifier_epochs))
+    request, space = features.Request(few, root, device, settings.classifier_epochs), StandIn()
+    untrained = settings.extractor == "inception"  # its weights may not be here
+    extractor = features.untrained_inception(device) if untrained else EXTRACTORS[settings.extractor](request)
     setup, images = (time.perf_counter() - begun) / len(few.train), resident(few.train.pixels[: extractor.size])
-    dimensions = extractor.features(images).shape[1]
-    price = timed(partial(extractor.features, images), device) / len(images)
-    return data, StandIn(dimensions, price=price), (setup + price) * len(data.train)
+    try:
+        space.shape = tuple(extractor.features(images).shape[1:])
+        space.price = timed(partial(extractor.features, images), device) / len(images)
+    except (Exception, SystemExit) as error:  # it ends those runs alone whose metrics come to ask for features
+        space.error = error
+    return data, space, (setup + space.price) * len(data.train) * (not space.error)
 
 
 def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, Estimate]:
-    """An untrained method, whose networks are stand-ins, and the row with what its training costs."""
+    """A method with stand-ins for networks, and the row with its training. Two sets of weights encode all images."""
     settings, spec, n, v = job.training, spec_of(job, data), len(data.train), len(data.validation)
     of = (settings.network, settings.width, job.seed, device, settings.precision)
     method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
@@ -143,9 +145,8 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
         while sum(steps) < LONG and len(steps) < min(len(order), MANY):
             steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
     method.encoder, method.decoder = encoder, decoder
-    hooks += encoder.count * encoder.price + decoder.count * decoder.price
-    epoch = hooks + len(order) * median(steps) + v * (validate + encoder.price)
-    whole = v * validate + settings.epochs * epoch + 2 * n * encoder.price  # the last and the best weights encode all
+    epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + len(order) * median(steps)
+    whole = v * validate + settings.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
     return method, row._replace(training=whole, step=median(steps), steps=settings.epochs * len(order))
 
 
@@ -185,7 +186,7 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
     context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device)
     control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)
     found: Evidence = ModelEvidence(method, *context) if method else control(*context)
-    if extractor:  # made once for all runs
+    if extractor and space and not space.error:  # made once for all runs
         found.once("features", "reference", lambda: extractor.features(found.splits["train"]))
     return found
 
