@@ -1,4 +1,4 @@
-"""What is left of a suite costs: as finished runs do here, or as a few steps and metrics on made-up images say."""
+"""What the rest of a suite costs, by its finished runs or by a few steps and metrics on made-up images."""
 
 import math
 import platform
@@ -121,7 +121,7 @@ def space_of(job: Job, root: Path, device: str) -> tuple[Data, StandIn | None, f
 
 
 def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, Estimate]:
-    """A method with stand-ins for networks, and the row with its training. Two sets of weights encode all images."""
+    """A method with stand-ins for its networks, and the row with the costs of training and of encoding all images."""
     settings, spec, n, v = job.training, spec_of(job, data), len(data.train), len(data.validation)
     of = (settings.network, settings.width, job.seed, device, settings.precision)
     method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
