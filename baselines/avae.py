@@ -15,6 +15,7 @@ from lvm_bench import Epoch, Method, method
 from lvm_bench.errors import UserError
 from lvm_bench.kde import (
     PAPER_BANDWIDTHS,
+    Density,
     calibrated_level,
     corrected_bandwidth,
     log_density,
@@ -166,6 +167,10 @@ class AVAE(Method):
     def _share(self) -> float:
         """How much of the squared error `recon` is."""
         return 0.5 if self.spec.likelihood == "gaussian_unit" else 1.0
+
+    @property
+    def kernel_density(self) -> Density:
+        return Density(self.kde_codes, self.h, self.log_floor)
 
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         return math.sqrt(self.target_variance) * self.noise(n, self.spec.latent)

@@ -13,6 +13,7 @@ from lvm_bench.evaluation.features import Extractor, cached_features
 from lvm_bench.metrics.directions import latent_directions
 from lvm_bench.metrics.grid import draw_factors
 from lvm_bench.modelling.contract import resident
+from lvm_bench.modelling.kde import Density
 from lvm_bench.seeding import generator
 
 
@@ -166,6 +167,10 @@ class Evidence:
         """Variance per axis of the codes' target."""
         raise Absent
 
+    def kernel_density(self) -> Density:
+        """The kernel density estimate that the method matches; Absent for a method that matches none."""
+        raise Absent
+
 
 PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "real": lambda own, variant: own.unit(own.real(variant)),
@@ -183,6 +188,7 @@ PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "prior_codes": lambda own, _: own.prior_codes(),
     "posterior": lambda own, _: own.posterior(),
     "target_variance": lambda own, _: own.target_variance(),
+    "kernel_density": lambda own, _: own.kernel_density(),
     "train_labels": lambda own, _: own.labels("train"),
     "labels": lambda own, _: own.labels("heldout"),
     "novel": lambda own, _: own.unit(own.novel()),

@@ -1,6 +1,7 @@
 """Evidence of a trained model: its codes, and the images that it decodes."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.modelling.contract import Method, resident
+from lvm_bench.modelling.kde import Density
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import MOST_CODES
 from lvm_bench.training.batches import encode
@@ -131,6 +133,13 @@ class ModelEvidence(Evidence):
     def target_variance(self) -> float:
         self._require_samples()
         return float(self.method.target_variance)
+
+    def kernel_density(self) -> Density:
+        if (own := self.method.kernel_density) is None:
+            raise Absent
+        codes = self.train_codes()
+        stream = generator(0, "kernel density")  # other draws of an evaluation keep it
+        return replace(own, centres=codes[torch.randperm(len(codes), generator=stream)[: len(own.centres)]])
 
     def _require_samples(self) -> None:
         """Absent for a method that has no codes to sample from."""

@@ -5,6 +5,7 @@ May import: modelling.
 
 from lvm_bench.metrics.coverage import code_coverage, f_score, knn, prd, prd_curve
 from lvm_bench.metrics.directions import direction_angles, latent_directions, pca_factor_vae_score, pca_mig, whitened
+from lvm_bench.metrics.equilibrium import equilibrium_variance, two_nn_dimension
 from lvm_bench.metrics.factors import beta_vae_score, dci, factor_vae_score, mig, sap
 from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.grid import draw_factors
@@ -15,6 +16,7 @@ from lvm_bench.metrics.latent import (
     gaussian_entropy,
     gaussian_kl,
     gaussian_kl_floor,
+    gaussian_kl_parts,
     mmd,
     mutual_information,
     total_correlation,
@@ -36,12 +38,14 @@ __all__ = [
     "dimension_wise_kl",
     "direction_angles",
     "draw_factors",
+    "equilibrium_variance",
     "f_score",
     "factor_vae_score",
     "frechet_distance",
     "gaussian_entropy",
     "gaussian_kl",
     "gaussian_kl_floor",
+    "gaussian_kl_parts",
     "kernel_distance",
     "kernel_distances",
     "knn",
@@ -62,6 +66,7 @@ __all__ = [
     "sharpness",
     "sse",
     "total_correlation",
+    "two_nn_dimension",
     "two_sample_test",
     "whitened",
     "whitened_entropy",

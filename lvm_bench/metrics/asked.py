@@ -37,6 +37,9 @@ EVIDENCE = {
     "prior_codes": Asked("n draws from what the method samples codes from [n l]"),
     "posterior": Asked("(mu, log_var) of the held-out images, of Gaussian encoders, each [n l]"),
     "target_variance": Asked("the variance per axis of the codes' target"),
+    "kernel_density": Asked(
+        "the kernel density estimate that the method matches, on as many training codes as it has centres"
+    ),
     "train_labels": Asked("the labels of all training images [N]"),
     "labels": Asked("the labels of the held-out images [n]"),
     "novel": Asked("images of another data set of equal shape, float32 [m c h w] in [0, 1]"),

@@ -62,23 +62,43 @@ def gaussian_kl(codes: Float[Array, "n l"], variance: float = 1.0) -> float:
 
     inf if codes have no variance in some direction, as is always so for n <= l.
     """
-    check_positive("gaussian_kl", variance=variance)
-    rows = matrix(codes, "codes", "gaussian_kl")
+    apart, about, log_det, l = _kl_sums(codes, variance, "gaussian_kl")
+    return 0.5 * (apart + about - l - log_det)
+
+
+def gaussian_kl_parts(codes: Float[Array, "n l"], variance: float = 1.0) -> dict[str, float]:
+    """The three parts of gaussian_kl in nats: scale, mean and anisotropy; they add up to it.
+
+    "scale": l/2 (a - 1 - log a), with a the mean variance of the axes over `variance`. "mean": of the distance from 0.
+    "anisotropy": l/2 times the log of the ratio of the arithmetic to the geometric mean of the covariance's
+    eigenvalues; inf if codes have no variance in some direction.
+    """
+    apart, about, log_det, l = _kl_sums(codes, variance, "gaussian_kl_parts")
+    a = apart / l
+    if a == 0:
+        return {"scale": math.inf, "mean": 0.5 * about, "anisotropy": 0.0}
+    return {
+        "scale": 0.5 * l * (a - 1 - math.log(a)),
+        "mean": 0.5 * about,
+        "anisotropy": 0.5 * (l * math.log(a) - log_det),
+    }
+
+
+def _kl_sums(codes: Float[Array, "n l"], variance: float, name: str) -> tuple[float, float, float, int]:
+    """(trace, squared mean, log det, l) of the Gaussian fit of codes over sqrt(variance); a singular one has -inf."""
+    check_positive(name, variance=variance)
+    rows = matrix(codes, "codes", name)
     n, l = rows.shape
     centre, spread = centre_and_spread(rows)
-    if n <= l or not bool(spread.all()):
-        return math.inf
     # Relative to its own spread, an axis keeps its variance however small it is beside the others.
-    relative = (rows - centre) / spread
-    _, singular, _ = principal_axes(relative)
-    if len(singular) < l:
-        return math.inf
+    relative = (rows - centre) / spread.where(spread > 0, 1)
     scale = spread / math.sqrt(variance)
-    moments = (relative.square().sum(0) * scale.square()).sum() / (n - 1) + (
-        centre / math.sqrt(variance)
-    ).square().sum()
-    log_det = 2 * float(singular.log().sum() + scale.log().sum()) - l * math.log(n - 1)
-    return 0.5 * (float(moments) - l - log_det)
+    apart = (relative.square().sum(0) * scale.square()).sum() / (n - 1)
+    about = (centre / math.sqrt(variance)).square().sum()
+    log_det = -math.inf
+    if n > l and bool(spread.all()) and len(singular := principal_axes(relative)[1]) == l:
+        log_det = 2 * float(singular.log().sum() + scale.log().sum()) - l * math.log(n - 1)
+    return float(apart), float(about), log_det, l
 
 
 @metric("gaussian_kl", better="lower", of=("mean", "sampled"), version=2)
@@ -91,6 +111,12 @@ def gaussian_kl_prior(codes: Float[Array, "n l"]) -> float:
 def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> float:
     """KL of the codes' Gaussian fit to the method's target N(0, target_variance I), nats; lower is better."""
     return gaussian_kl(codes, target_variance)
+
+
+@metric("gaussian_kl_parts", better="lower", of=("mean",))
+def gaussian_kl_target_parts(codes: Float[Array, "n l"], target_variance: float) -> dict[str, float]:
+    """The parts of gaussian_kl_target: scale, mean, anisotropy, nats; low is no sign that training has converged."""
+    return gaussian_kl_parts(codes, target_variance)
 
 
 @metric("gaussian_kl_floor", better="none", of=("mean",))

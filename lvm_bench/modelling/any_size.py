@@ -10,7 +10,7 @@ _SMALLEST = 4  # pixels: a longer side is halved
 
 _CHANNELS = (64, 128, 256, 512)  # of the first layers, as in Table VIII; the layers after them have the last count
 
-_HIDDEN = (512, 256)
+_HIDDEN = (256, 256)
 
 
 @network("conv")
@@ -50,7 +50,7 @@ def _padded(size: tuple[int, int], pixels: int) -> list[nn.Module]:
 
 @network("mlp")
 def mlp(shape: Shape, latent: int, heads: int, width: float) -> Pair:
-    """Dense layers of 512 and 256 units with ReLU for any c x h x w in [0, 1], rows of a table (c x 1 x n) included."""
+    """Two dense layers of 256 units with ReLU for any c x h x w in [0, 1], rows of a table (c x 1 x n) included."""
     c, h, w = shape
     hidden = scaled(width, *_HIDDEN)
     encoder = nn.Sequential(

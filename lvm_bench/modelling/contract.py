@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from lvm_bench.errors import UserError
+from lvm_bench.modelling.kde import Density
 from lvm_bench.registry import METHODS
 
 __all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "resident", "to_float"]
@@ -166,6 +167,11 @@ class Method(nn.Module):
     def cannot_sample(self) -> str:
         """The reason why `prior` has no codes, "" if it has. Tables show it beside a dash for the scores of samples."""
         return ""
+
+    @property
+    def kernel_density(self) -> Density | None:
+        """The kernel density estimate of all codes that the loss compares with the prior; None where there is none."""
+        return None
 
     def start_epoch(self, epoch: Epoch) -> None:
         """Called before the batches of an epoch are drawn, in train mode, without gradients. It may hold images out.

@@ -5,6 +5,7 @@ KL divergence; without it the entropy of N(0, I) is l/2.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -18,6 +19,8 @@ from lvm_bench.seeding import generator
 
 __all__ = [
     "PAPER_BANDWIDTHS",
+    "Density",
+    "balance",
     "bandwidth_trials",
     "calibrated_level",
     "corrected_bandwidth",
@@ -143,6 +146,42 @@ def log_floor(l: int, h: float, c: float) -> float:
     return -float(gammaincinv(l / 2, c)) - l * math.log(h)
 
 
+@dataclass(frozen=True)
+class Density:
+    """A Gaussian KDE of bandwidth h on `centres`, with a floor: log (q_h + exp log_floor)."""
+
+    centres: Float[Tensor, "m l"]
+    h: float
+    log_floor: float
+
+
+def _log_density_and_push(
+    z: Float64[Tensor, "b l"], centres: Float64[Tensor, "m l"], h: float
+) -> tuple[Float64[Tensor, " b"], Float64[Tensor, " b"]]:
+    """log q_h(z), and -z . grad log q_h(z): how strongly the KDE drives each code outwards."""
+    m, l = centres.shape
+    logs, pulls = [], []
+    for rows in row_blocks(len(z), m):
+        exponents = squared_distances(z[rows], centres) / (-2 * h * h)
+        logs.append(torch.logsumexp(exponents, dim=1))
+        pulls.append(torch.softmax(exponents, dim=1) @ centres)
+    log_q = torch.cat(logs) - (math.log(m) + l * math.log(h))
+    return log_q, (z * (z - torch.cat(pulls))).sum(1) / (h * h)
+
+
+def balance(z: Float[Tensor, "b l"], density: Density) -> tuple[float, float]:
+    """(R, share): the push of a floored KDE on codes over the pull of N(0, I), and the share of codes below the floor.
+
+    R = E[sigmoid(log q - log floor) z . (z - E_w z')] / (h^2 E|z|^2), with the kernels' weights w. Codes in equilibrium
+    under scaling have R = 1; above 1 they are driven outwards. NaN where all codes are 0.
+    """
+    codes = z.double()
+    log_q, push = _log_density_and_push(codes, density.centres.to(codes), density.h)
+    felt = torch.sigmoid(log_q - density.log_floor)
+    pull = float(codes.square().sum(1).mean())
+    return float((push * felt).mean()) / pull if pull else math.nan, float((log_q < density.log_floor).double().mean())
+
+
 @cache
 def calibrated_level(l: int, m: int, h0: float) -> float:
     """The level c at which N(0, (1 - h^2) I) is an equilibrium of the KDE objective; 1 if no floor is needed.
@@ -154,13 +193,7 @@ def calibrated_level(l: int, m: int, h0: float) -> float:
     stream = generator(0, "calibration", l, m)
     centres = alpha * torch.randn(m, l, generator=stream, dtype=torch.float64)
     z = alpha * torch.randn(4_000, l, generator=stream, dtype=torch.float64)
-    logs, pulls = [], []
-    for rows in row_blocks(len(z), m):
-        exponents = squared_distances(z[rows], centres) / (-2 * h * h)
-        logs.append(torch.logsumexp(exponents, dim=1))
-        pulls.append(torch.softmax(exponents, dim=1) @ centres)
-    log_q = torch.cat(logs) - (math.log(m) + l * math.log(h))
-    push = (z * (z - torch.cat(pulls))).sum(1) / (h * h)
+    log_q, push = _log_density_and_push(z, centres, h)
     pull = float(z.square().sum(1).mean())
 
     def excess(log_tail: float) -> float:

@@ -41,6 +41,7 @@ class TrainingSettings(BaseModel):
     threads: int = Field(ge=1, le=1024)  # torch starts them all at once
     precision: Literal["float32", "tf32", "bf16"] = "float32"  # of the networks' matrix products
     seeds_per_batch: int = Field(default=1, ge=1, le=1000)  # seeds of a method that are trained together
+    entropy_every: int = Field(default=0, ge=0)  # epochs between two entropies of validation codes; 0: none is logged
     streams: Streams = "single"  # of random numbers: "paired" draws alike for all methods of a seed
 
 

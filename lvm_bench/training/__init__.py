@@ -1,4 +1,4 @@
 """How a method is trained: the loop, its state, checkpoints, and several seeds at once.
 
-May import: modelling, suites.
+May import: metrics, modelling, suites.
 """

@@ -56,10 +56,13 @@ def encode(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) ->
 
 
 @torch.no_grad()
-def aggregate_variance(method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500) -> Float64[Tensor, "l"]:
-    """The variance of q(z) over images along each axis: var(z), or var(mu) + mean exp(log_var) if q(z|x) is Gaussian.
+def aggregate(
+    method: Method, images: UInt8[Tensor, "n c h w"], size: int = 500
+) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, " l"]]:
+    """The codes of images, or their posterior means, and the variance of q(z) along each axis.
 
-    Puts the method into eval mode and leaves its generator unchanged.
+    The variance is var(z), or var(mu) + mean exp(log_var) if q(z|x) is Gaussian. Puts the method into eval mode and
+    leaves its generator unchanged.
     """
     method.eval()
     before = method.generator.get_state()
@@ -71,8 +74,9 @@ def aggregate_variance(method: Method, images: UInt8[Tensor, "n c h w"], size: i
         if log_var is not None:
             own.append(log_var.double().exp())
     method.generator.set_state(before)
-    variance = torch.cat(means).var(0, correction=0)
-    return variance + torch.cat(own).mean(0) if own else variance
+    codes = torch.cat(means)
+    variance = codes.var(0, correction=0)
+    return codes, variance + torch.cat(own).mean(0) if own else variance
 
 
 class Sums:

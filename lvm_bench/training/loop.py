@@ -89,7 +89,7 @@ def steps(
         means = training.validate(validation, training.index + 1)
         if method.monitor not in means:
             raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
-        training.end_epoch(means, training.variances(validation))
+        training.end_epoch(means, training.aggregate(validation))
         if training.index < settings.epochs and due():
             training.save()
     method.eval()

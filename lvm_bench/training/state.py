@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import TrainingSettings
-from lvm_bench.training.batches import Sums, aggregate_variance, minibatches, validate
+from lvm_bench.training.aggregate import of_codes
+from lvm_bench.training.batches import Sums, aggregate, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 from lvm_bench.training.numerics import memory_format, precision
 from lvm_bench.training.tick import Tick
@@ -91,14 +92,11 @@ class Training:
         if self.settings.streams == "paired":
             self.method.generator.manual_seed(derive(self.seed, "noise", self.index, part))
 
-    def end_epoch(self, means: dict[str, float], variances: list[float]) -> None:
+    def end_epoch(self, means: dict[str, float], aggregate: dict[str, float]) -> None:
         """Add a row to the history, step the schedules, and keep the weights if this epoch is the best."""
-        rates = {"learning_rate": self.optimisers[0].param_groups[0]["lr"]}
-        row = {"epoch": self.index + 1, **rates, **_under("train", self.sums.means()), **_under("val", means)}
-        row |= _under("aggregate_variance", {str(j): value for j, value in enumerate(variances)})
-        if not self.method.cannot_sample:
-            row["target_variance"] = float(self.method.target_variance)
-        self.history.append(row)
+        now = {"updates": self.updates, "learning_rate": self.optimisers[0].param_groups[0]["lr"]}
+        row = {"epoch": self.index + 1, **now, **_under("train", self.sums.means()), **_under("val", means)}
+        self.history.append(row | aggregate)
         monitored = means[self.method.monitor]
         for schedule in self.schedules:
             schedule.step(monitored)
@@ -142,10 +140,15 @@ class Training:
         with self.uncounted():
             return validate(self.method, images, self.settings.batch_size, epoch)
 
-    def variances(self, images: UInt8[Tensor, "v c h w"]) -> list[float]:
-        """The variance of the aggregate posterior of the validation images along each axis."""
+    def aggregate(self, images: UInt8[Tensor, "v c h w"]) -> dict[str, float]:
+        """What the history tells of the aggregate posterior of the validation images."""
+        every = self.settings.entropy_every
         with self.uncounted():
-            return aggregate_variance(self.method, images).tolist()
+            codes, variances = aggregate(self.method, images)
+        row = _under("aggregate_variance", {str(j): value for j, value in enumerate(variances.tolist())})
+        if not self.method.cannot_sample:
+            row["target_variance"] = float(self.method.target_variance)
+        return row | _under("codes", of_codes(self.method, codes, every > 0 and (self.index + 1) % every == 0))
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

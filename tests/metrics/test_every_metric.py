@@ -13,6 +13,7 @@ import torch
 
 from lvm_bench import metrics
 from lvm_bench.errors import UserError
+from lvm_bench.modelling.kde import Density
 
 RNG = np.random.default_rng(0)
 SIZES = (3, 4)
@@ -48,12 +49,14 @@ CALLS: dict[str, dict[str, Any]] = {
     "dimension_wise_kl": POSTERIOR,
     "direction_angles": {"directions": np.eye(4)[:2]},
     "draw_factors": {"sizes": SIZES, "n": 5, "stream": torch.Generator()},
+    "equilibrium_variance": {"codes": X, "kernel_density": Density(torch.from_numpy(Y), 0.5, -20.0)},
     "f_score": {"precision": np.array([0.25, 0.5]), "recall": np.array([1.0, 0.5]), "beta": 8.0},
     "factor_vae_score": {**ON_GRID, "votes": 50, "test_votes": 20, "images": 5},
     "frechet_distance": SETS,
     "gaussian_entropy": {"n": 60, "l": 4},
     "gaussian_kl": {"codes": X, "variance": 1.0},
     "gaussian_kl_floor": {"codes": X},
+    "gaussian_kl_parts": {"codes": X, "variance": 1.0},
     "kernel_distance": {**SETS, "subsets": 3, "subset_size": 20},
     "kernel_distances": {**SETS, "subsets": 3, "subset_size": 20},
     "knn": {**SETS, "k": 3},
@@ -74,6 +77,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "sharpness": {"fake": pixels()},
     "sse": {"real": pixels(), "recon": pixels()},
     "total_correlation": POSTERIOR,
+    "two_nn_dimension": {"codes": X},
     "two_sample_test": {"codes": X, "draws": Y},
     "whitened": {"grid_codes": GRID},
     "whitened_entropy": {"codes": X},

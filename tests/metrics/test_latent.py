@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
@@ -17,6 +19,7 @@ from lvm_bench.metrics import (
     gaussian_entropy,
     gaussian_kl,
     gaussian_kl_floor,
+    gaussian_kl_parts,
     latent,
     mahalanobis,
     mmd,
@@ -42,6 +45,35 @@ def test_gaussian_kl_equals_the_closed_form_of_the_moments():
         assert gaussian_kl(codes.numpy(), variance) == pytest.approx(expected, rel=1e-10)
         assert latent.gaussian_kl_target(codes, variance) == gaussian_kl(codes, variance)
     assert latent.gaussian_kl_prior(codes) == gaussian_kl(codes)
+
+
+@given(st.lists(st.floats(-6, 6), min_size=3, max_size=3), st.floats(-3, 3), st.floats(0.1, 5), st.integers(4, 60))
+@settings(max_examples=25, deadline=None)
+def test_the_parts_of_the_gaussian_kl_add_up_to_it(logs, shift, variance, n):
+    codes = normal(n, 3) @ torch.tensor([[1.0, 0.5, 0], [0, 1, 0], [0.3, 0, 1]], dtype=torch.float64)
+    codes = codes * torch.tensor(logs, dtype=torch.float64).exp() + shift
+    parts = gaussian_kl_parts(codes, variance)
+    assert sum(parts.values()) == pytest.approx(gaussian_kl(codes, variance), rel=1e-9, abs=1e-9)
+    assert all(part > -1e-9 for part in parts.values())
+
+
+def test_each_part_of_the_gaussian_kl_has_its_closed_form():
+    codes = latent._whiten(normal(400, 3))
+    shaped = codes * torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    a = (1 + 4 + 16) / 3
+    expected = {
+        "scale": 1.5 * (a - 1 - math.log(a)),
+        "mean": 0.5 * 3 * 0.25,
+        "anisotropy": 0.5 * (3 * math.log(a) - math.log(64)),
+    }
+    assert gaussian_kl_parts(shaped + 0.5) == pytest.approx(expected, rel=1e-9)
+    assert gaussian_kl_parts(codes * 2, 4.0) == pytest.approx({"scale": 0, "mean": 0, "anisotropy": 0}, abs=1e-9)
+    assert latent.gaussian_kl_target_parts(codes, 0.6) == gaussian_kl_parts(codes, 0.6)
+    flat = gaussian_kl_parts(shaped * torch.tensor([1.0, 0.0, 1.0]))
+    assert flat["anisotropy"] == math.inf
+    assert flat["scale"] == pytest.approx(1.5 * (17 / 3 - 1 - math.log(17 / 3)))
+    assert gaussian_kl_parts(torch.ones(5, 2)) == {"scale": math.inf, "mean": 1.0, "anisotropy": 0.0}
+    assert gaussian_kl_parts(normal(3, 3))["anisotropy"] == math.inf, "n <= l"
 
 
 def test_gaussian_kl_of_a_standard_normal_is_its_noise_floor():

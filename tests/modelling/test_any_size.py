@@ -71,7 +71,7 @@ def test_conv_pads_and_crops_odd_sides_alone():
 def test_width_scales_the_units_of_mlp():
     encoder, decoder = pair("mlp", (3, 1, 7), width=0.25)
     units = [[layer.out_features for layer in net if isinstance(layer, nn.Linear)] for net in (encoder, decoder)]
-    assert units == [[128, 64, 3], [64, 128, 21]]
+    assert units == [[64, 64, 3], [64, 64, 21]]
 
 
 @pytest.mark.parametrize("size", [(1, 5), (9, 1), (3, 2)])

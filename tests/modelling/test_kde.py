@@ -159,3 +159,20 @@ def test_the_calibrated_level(l, h0, expected, tolerance):
 
 def test_the_calibrated_level_is_one_where_no_floor_is_needed():
     assert kde.calibrated_level(1, 2_000, 1.0) == 1.0
+
+
+def test_the_balance_is_the_mean_push_of_the_gradient_over_the_pull_of_the_prior():
+    z, centres, h = normal(30, 3, 1, 0.8).requires_grad_(), normal(50, 3, 2, 0.8), 0.4
+    floor = kde.log_floor(3, h, 0.9)
+    log_q = kde.log_density(z, centres, h)
+    (gradient,) = torch.autograd.grad(torch.logaddexp(log_q, torch.full_like(log_q, floor)).sum(), z)
+    z, log_q = z.detach(), log_q.detach()
+    expected = -float((z * gradient).sum(1).mean() / z.square().sum(1).mean())
+    found, below = kde.balance(z, kde.Density(centres, h, floor))
+    assert found == pytest.approx(expected, rel=1e-10)
+    assert below == float((log_q < floor).double().mean())
+    assert 0 < below < 1
+    without, none = kde.balance(z.float(), kde.Density(centres, h, -math.inf))
+    assert without > found
+    assert none == 0
+    assert math.isnan(kde.balance(torch.zeros(2, 3), kde.Density(centres, h, floor))[0])

@@ -14,9 +14,11 @@ from threadpoolctl import threadpool_info
 from torch import Tensor, nn
 
 from lvm_bench.errors import RunError, Stopped
+from lvm_bench.metrics import gaussian_kl
 from lvm_bench.modelling.contract import Epoch, Method, Spec
 from lvm_bench.seeding import generator
-from lvm_bench.training.batches import aggregate_variance, minibatches
+from lvm_bench.training.aggregate import of_codes
+from lvm_bench.training.batches import aggregate, minibatches
 from lvm_bench.training.build import build
 from lvm_bench.training.checkpoint import NAMES, Checkpoints
 from lvm_bench.training.loop import step, train
@@ -113,10 +115,36 @@ def test_the_aggregate_variance_is_that_of_the_means_and_the_mean_of_the_posteri
     method = Noisy()
     method.generator = generator(0, "noise")
     before = method.generator.get_state()
-    variance = aggregate_variance(method, images(8), size=3)
+    codes, variance = aggregate(method, images(8), size=3)
+    assert codes[:, 0].tolist() == pytest.approx(range(8), abs=1e-4)
     assert variance.tolist() == pytest.approx([float(torch.arange(8.0).var(correction=0)) + 1, 4])
     assert torch.equal(method.generator.get_state(), before)
-    assert aggregate_variance(method, images(1)).tolist() == pytest.approx([1, 4])
+    assert aggregate(method, images(1))[1].tolist() == pytest.approx([1, 4])
+
+
+def test_a_history_tells_the_parts_of_the_kl_of_the_validation_codes_and_now_and_then_their_entropy() -> None:
+    method = Linear()
+    result = run(method, entropy_every=2)
+    codes, _ = aggregate(method, images(8))
+    last = result.history[-1]
+    parts = [last[f"codes/kl_{part}"] for part in ("scale", "mean", "anisotropy") if f"codes/kl_{part}" in last]
+    assert sum(parts) == pytest.approx(gaussian_kl(codes), rel=1e-9) or gaussian_kl(codes) == math.inf
+    assert [row["updates"] for row in result.history] == [3, 6, 9]
+    assert ["codes/entropy" in row for row in result.history] == [False, True, False]
+    assert "codes/balance" not in last, "of a method that matches a kernel density estimate"
+    assert not any("codes/entropy" in row for row in run(Linear()).history)
+
+
+def test_codes_that_have_diverged_and_too_few_codes_tell_nothing() -> None:
+    codes = torch.randn(9, 2, generator=generator(0, "codes"), dtype=torch.float64)
+    told = of_codes(Linear(), codes, True)
+    assert {*told} == {"dimension", "kl_scale", "kl_mean", "kl_anisotropy", "entropy"}
+    for broken in (codes[:2], codes * 1e31, codes * math.nan):
+        assert of_codes(Linear(), broken, True) == {}
+    flat = of_codes(Linear(), codes * torch.tensor([1.0, 0.0]), True)
+    assert "kl_scale" in flat
+    assert "kl_anisotropy" not in flat, "only what is finite is logged"
+    assert "entropy" not in of_codes(Linear(), codes[:3], True)
 
 
 class Watching(Linear):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.report.figures import ablation, codes, curves, factors, ranks, strips, trade_off
+from lvm_bench.report.figures import ablation, codes, curves, equilibrium, factors, ranks, strips, trade_off
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import site_folder
@@ -56,7 +56,9 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
     pictures += ablation.write(place, about, [run for run in found.runs if run.key in found.shown], frame)
     if not left_out(found):
         pictures += codes.write(place, about, drawn, standing, complain)
-        pictures += curves.write(place, about, {key: found.history[key] for key in found.shown if key in found.history})
+        history = {key: found.history[key] for key in found.shown if key in found.history}
+        pictures += curves.write(place, about, history)
+        pictures += equilibrium.write(place, about, found.runs, history)
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
     for picture in pictures:

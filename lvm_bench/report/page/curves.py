@@ -36,7 +36,9 @@ def curves(epochs: Epochs | None) -> list[Curve]:
     for place, name in enumerate(columns[:MOST_COLUMNS]):
         before, _, after = name.partition("/")
         title, line = (after, before) if before in ("train", "val") else (before, after)
-        if name != "epoch":
+        if before == "codes":  # of different units
+            title, line = after, ""
+        if name not in ("epoch", "updates"):
             panels.setdefault(title, {})[line] = [_float(rows[row][place]) for row in chosen]
     return [_curve(title, lines, len(rows)) for title, lines in panels.items()]
 

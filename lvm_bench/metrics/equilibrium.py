@@ -1,0 +1,67 @@
+"""Where does training drive codes? Their local dimension, and the variance at which push and pull on them balance."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from scipy.optimize import brentq
+
+from lvm_bench.distances import exact_squared_distances, row_blocks
+from lvm_bench.errors import UserError
+from lvm_bench.metrics.arrays import Array, check_positive, check_same_shape, matrix, metric, power_of_two
+from lvm_bench.modelling.kde import Density, balance
+
+_QUERIES = 2000  # codes that are compared with all others, at most
+_STEP, _FURTHEST = 1.25, 1e4  # of the factor on all codes, in the search for the equilibrium
+
+
+def two_nn_dimension(codes: Float[Array, "n l"]) -> float:
+    """The intrinsic dimension of codes from the ratio of each code's two nearest distances: (k - 1) / sum log(r2 / r1).
+
+    Of the first 2,000 codes, among themselves; codes that occur twice are left out. NaN for fewer than two codes with
+    two different distances. Facco et al. 2017, Sci. Rep. 7:12140, by maximum likelihood.
+    """
+    rows = matrix(codes, "codes", "two_nn_dimension", 3)[:_QUERIES]
+    rows = rows * power_of_two(rows)
+    found = []
+    for block in row_blocks(len(rows), len(rows)):
+        squares = exact_squared_distances(rows[block], rows)
+        squares[torch.arange(len(squares)), torch.arange(block.start, block.stop)] = math.inf
+        found.append(squares.topk(2, largest=False).values)
+    first, second = torch.cat(found).unbind(1)
+    ratios = (second[first > 0] / first[first > 0]).log() / 2
+    return (len(ratios) - 1) / float(ratios.sum()) if len(ratios) > 1 and bool(ratios.any()) else math.nan
+
+
+@metric("equilibrium_variance", better="none", of=("mean",))
+def equilibrium_variance(codes: Float[Array, "n l"], kernel_density: Density) -> float:
+    """The variance per axis at which codes of this shape are in equilibrium under a floored KDE's push: R(s) = 1.
+
+    Codes and centres are scaled together. Of the first 2,000 codes. inf where the push outweighs the pull at any size,
+    0 where it never does. See `kde.balance`.
+    """
+    if not isinstance(kernel_density, Density):
+        raise UserError(
+            f"equilibrium_variance: kernel_density is a {type(kernel_density).__name__}; give a lvm_bench.kde.Density."
+        )
+    check_positive("equilibrium_variance", h=kernel_density.h)
+    rows = matrix(codes, "codes", "equilibrium_variance")[:_QUERIES]
+    centres = matrix(kernel_density.centres, "centres", "equilibrium_variance", 1)
+    check_same_shape("equilibrium_variance", axis=1, codes=rows, centres=centres)
+
+    def excess(log_factor: float) -> float:
+        """R - 1 with all codes and centres times a factor."""
+        factor = math.exp(log_factor)
+        return balance(factor * rows, replace(kernel_density, centres=factor * centres))[0] - 1
+
+    # From where the codes are, outwards while they are pushed, inwards while they are pulled.
+    here, end = 0.0, math.log(_FURTHEST)
+    outwards = excess(here) > 0
+    step = math.log(_STEP) if outwards else -math.log(_STEP)
+    while (excess(here + step) > 0) == outwards:
+        here += step
+        if abs(here) > end:
+            return math.inf if outwards else 0.0
+    factor = math.exp(brentq(excess, here, here + step, xtol=1e-6))
+    return factor**2 * float(rows.var(0).mean())
