@@ -78,7 +78,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) -> None:
     result = lvm_bench("report", "--results", results, "--against", "avae-2024")
     assert result.exit_code == 0
-    words = ("ranks", "aggregates", "improvement", "claims", "settings")
+    words = ("ranks", "claims", "settings")
     assert names_in(results / "small" / "tables") == {f"{name}.md" for name in (*FILLED, *words)}
     of_words = {f"{name}.{end}" for name in words for end in ("csv", "tex")}
     plain = {f"{name}.{end}" for name in FILLED for end in FORMS if end != "md"}
@@ -88,7 +88,7 @@ def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) ->
     assert "1.500 ± 0.000" in result.stdout
     images = {"mnist.png", "mnist-vae-images.png", "mnist-avae-images.png"}
     assert names_in(results / "small" / "figures") == images | {"captions.json"}
-    both = {f"{name}.{end}" for name in ("mnist-explanation", "ranks", "aggregates") for end in ("png", "pdf")}
+    both = {f"{name}.{end}" for name in ("mnist-explanation", "ranks") for end in ("png", "pdf")}
     assert names_in(results / "site" / "small" / "figures") == images | both
     for place in (
         "small/tables",

@@ -44,14 +44,15 @@ def draw(found: Aggregates, about: About, title: str) -> "Figure":
     thresholds = _thresholds(found)
     for place, method in enumerate(found.methods):
         style = look[method]
-        mean, low, high = found.mean(method)
+        mean, *ends = found.mean(method)
         if np.isfinite(mean):
             entries[name(method)] = means.plot(mean, place, color=style["color"], marker=style["marker"])[0]
-        means.plot([max(low, LOWEST), high], [place, place], color=style["color"])
+        means.plot(np.maximum(ends, LOWEST), [place, place], color=style["color"])
         shares, band = found.profile(method, thresholds)
         (line,) = profiles.plot(thresholds, shares, color=style["color"], drawstyle="steps-mid")
         if band is not None:
-            profiles.fill_between(thresholds, *band, color=style["color"], alpha=0.12, linewidth=0, step="mid")
+            low, high = band
+            profiles.fill_between(thresholds, low, high, color=style["color"], alpha=0.12, linewidth=0, step="mid")
         entries.setdefault(name(method), line)
     means.set_yticks(range(len(found.methods)), [name(method) for method in found.methods], parse_math=False)
     means.invert_yaxis()
