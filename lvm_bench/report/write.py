@@ -29,7 +29,7 @@ from lvm_bench.runs.score_files import Complain
 from lvm_bench.suites import labels
 from lvm_bench.text import one_line
 
-PRINTED = ("ranks", "claims")  # of the tables of words, unasked; the others are for an appendix
+PRINTED = ("ranks", "aggregates", "claims")  # of the tables of words, unasked; the others are for an appendix
 
 SUFFIXES = (".csv", ".paper.csv", ".tex", ".md")  # of the files of a table
 

@@ -65,7 +65,7 @@ class Verdict:
 
 
 # Tables that set the methods beside each other: where a run is missing, their cells are rightly others.
-OF_ALL = ("settings", "architectures", "ranks")
+OF_ALL = ("settings", "architectures", "ranks", "aggregates", "improvement")
 
 
 def mutations(make: Callable[[str], Place], seed: int, count: int) -> Item:

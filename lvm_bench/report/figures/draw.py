@@ -7,7 +7,17 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.report.figures import ablation, codes, curves, equilibrium, factors, ranks, strips, trade_off
+from lvm_bench.report.figures import (
+    ablation,
+    aggregates,
+    codes,
+    curves,
+    equilibrium,
+    factors,
+    ranks,
+    strips,
+    trade_off,
+)
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import site_folder
@@ -61,6 +71,7 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
         pictures += equilibrium.write(place, about, found.runs, history)
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
+        pictures += aggregates.write(place, about, frame)
     for picture in pictures:
         if picture.from_runs:
             _copy(picture.file, committed)

@@ -22,9 +22,9 @@ def write(place: Path, about: About, frame: pd.DataFrame) -> list[Picture]:
     if found is None or len(found.methods) > MOST:
         return []
     text = (
-        f"Average ranks over {len(found.blocks)} blocks (a data set and a score, means over {found.over}); left is "
-        "better. Bars join methods nearer to each other than the critical difference CD (Nemenyi, 5 %): they cannot be "
-        "told apart."
+        f"Average ranks over {len(found.blocks)} blocks (a data set and a score, means over {found.compared.seeds}); "
+        "left is better. Bars join methods nearer to each other than the critical difference CD (Nemenyi, 5 %): they "
+        "cannot be told apart."
     )
     return [Picture(save(place, "ranks", lambda: diagram(found)), "Average ranks", text)]
 

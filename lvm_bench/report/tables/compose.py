@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lvm_bench.report.tables import claim_words
+from lvm_bench.report.tables.aggregate_tables import aggregate_tables, aggregates
 from lvm_bench.report.tables.build import build_table, filled
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, has_others
@@ -19,9 +20,9 @@ BANDWIDTH = "bandwidth"
 
 TABLES = (*LAYOUTS, OTHER)
 
-OF_SCORES = ("ranks", "claims", "noise")
+OF_SCORES = ("ranks", "aggregates", "improvement", "claims", "noise")
 
-WORD_TABLES = ("ranks", "claims", "noise", "settings", "architectures")
+WORD_TABLES = (*OF_SCORES, "settings", "architectures")
 
 NAMES = (*TABLES, *WORD_TABLES)
 
@@ -62,9 +63,11 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
 
 def _word_tables(found: Gathered, verdicts: pd.DataFrame) -> list[WordTable]:
     ranked = ranking(found.frame, found.about)
+    aggregated = aggregates(found.frame, found.about)
     noise = measured_noise(found.shown, found.redraws)
     return [
         *([ranks_table(ranked)] if ranked else []),
+        *(aggregate_tables(aggregated) if aggregated else []),
         claim_words.claims_table(verdicts),
         *([noise_table(noise)] if noise else []),
         *settings_tables((run for run in found.runs if run.key in found.shown), found.about),

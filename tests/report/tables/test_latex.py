@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from lvm_bench.report.tables import bandwidth, claim_words, ranking, settings, word_table
+from lvm_bench.report.tables import aggregate_tables, bandwidth, claim_words, ranking, settings, word_table
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.layouts import LAYOUTS
 from lvm_bench.report.tables.word_table import WordTable
@@ -33,10 +33,13 @@ def texts(scored: Scored, about: About, remarks: Remarks) -> dict[str, str]:
     found = {name: to_latex(build_table(name, frame, about, "avae-2024", remarks), "s") for name in LAYOUTS}
     found["ci95"] = to_latex(build_table("frechet", frame, about, None, remarks, "ci95"), "s")
     ranked = ranking.ranking(frame, about)
+    aggregated = aggregate_tables.aggregates(frame, about)
     assert ranked
+    assert aggregated
     nasty = WordTable("nasty", "N_a$ty", "50 % {of} \\it", ["a&b", "c^d"], [["#1", "~|<>\"'["], ["≈ ↓ ↑ → ∞ β", "*"]])
     made = [
         ranking.ranks_table(ranked),
+        *aggregate_tables.aggregate_tables(aggregated),
         claim_words.claims_table(claim_words.verdicts(frame, "classifier")),
         nasty,
         settings.settings([]),

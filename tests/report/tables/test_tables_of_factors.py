@@ -130,7 +130,7 @@ def test_tables_without_a_number_are_left_out_unless_asked_for(
     frame.assign(digest="d").to_csv(suite / "scores.csv", index=False)
     emit(suite)
     names = {file.name.split(".")[0] for file in (tmp_path / "site" / "small" / "tables").iterdir()}
-    assert names == {"disentanglement", "factors", "ranks", "claims"}
+    assert names == {"disentanglement", "factors", "ranks", "aggregates", "improvement", "claims"}
     emit(suite, ["frechet"])
     assert (tmp_path / "site" / "small" / "tables" / "frechet.csv").is_file()
 

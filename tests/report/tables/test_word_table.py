@@ -123,7 +123,7 @@ def test_fewer_seeds_on_one_data_set_are_seen_beside_more_on_another(about: Abou
     on = {"mnist": {"vae": [3.0, 3.1], "avae": [1.0, 1.1]}, "digits": {"vae": [3.0, 3.1], "avae": [1.0]}}
     found = ranking.ranking(pd.concat(scored(own, key, name) for name, own in on.items() for key in metrics), about)
     assert found is not None
-    assert found.fewer_seeds == ["avae"]
+    assert found.compared.fewer_seeds == ["avae"]
 
 
 # Claims
