@@ -35,6 +35,12 @@ class _Named(BaseModel):
     label: Label = ""
 
 
+class _Method(_Named):
+    """The shape of a table of a method; `tune` names the ranges of its settings."""
+
+    tune: dict[str, Any] = {}
+
+
 class _Fewer(_Named):
     """The shape of a suite's table of a data set."""
 
@@ -53,7 +59,7 @@ class _SuiteTable(BaseModel):
     run: dict[str, Any] = {}
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
-    method: dict[str, _Named] = {}
+    method: dict[str, _Method] = {}
     dataset: dict[str, _Fewer] = {}
 
 
@@ -65,11 +71,12 @@ class _File(BaseModel):
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     datasets: dict[str, _Named] = {}
-    methods: dict[str, _Named] = {}
+    methods: dict[str, _Method] = {}
     suites: dict[str, _SuiteTable] = {}
 
 
-_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site")}  # folders of results/ that are no suites
+# Folders of results/ that are no suites, and a table of a method that is no data set's.
+_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site"), "dataset": ("tune",)}
 
 WORDS = {
     "method": "method",
