@@ -84,7 +84,9 @@ _CHOSEN = (
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite."),
     click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
     click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
-    click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray)."),
+    click.option(
+        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray)."
+    ),
     click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster."),
 )
 

@@ -236,7 +236,11 @@ def load(
     test = _first(called, "test", splits.test, "test_images", test_images) if tested else splits.test.take(slice(0))
     grid = splits.grid if tested else None
     novel = None
-    if tested and info.novel and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files):
+    if (
+        tested
+        and info.novel
+        and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files)
+    ):
         novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
     if outline:
         return Data(called, train, validation, test, info.value_range, "made up", grid, novel)

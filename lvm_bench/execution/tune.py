@@ -107,7 +107,9 @@ def _choice(search: Search, suite: Suite, chosen: Suite, score: NamedScore, resu
         trials.append(trial)
         keys |= {*scores}
     if keys and key not in keys:
-        raise UserError(f"--by {score.stem}: no trial of {job.method} has this score. They have {', '.join(sorted(keys))}.")
+        raise UserError(
+            f"--by {score.stem}: no trial of {job.method} has this score. They have {', '.join(sorted(keys))}."
+        )
     label = next(iter(jobs[names[0]].shown["methods"].values()))["label"].removesuffix(", trial 0")
     return Choice(
         suite=chosen.name,
@@ -157,5 +159,3 @@ def _told(choice: Choice) -> str:
 
 def _say(text: str) -> None:
     click.echo(printable(text), err=True)
-
-

@@ -75,7 +75,7 @@ def write(folder: Path, choice: Choice) -> None:
 
 def read(folder: Path) -> list[Choice]:
     """The choices of a tuned suite, sorted; [] elsewhere. RunError with what to do when one is damaged."""
-    return [_read(file) for file in files(folder)]
+    return [read_file(file) for file in files(folder)]
 
 
 def files(folder: Path) -> list[Path]:
@@ -87,7 +87,8 @@ def _file(folder: Path, choice: Choice) -> Path:
     return folder / CHOICES / choice.dataset / f"{choice.method}.json"
 
 
-def _read(file: Path) -> Choice:
+def read_file(file: Path) -> Choice:
+    """The choice in a file. RunError with what to do when it is damaged."""
     try:
         found = Choice.model_validate(disk.read_record(file))
     except ValidationError as error:

@@ -78,6 +78,8 @@ class _File(BaseModel):
 # Folders of results/ that are no suites, and a table of a method that is no data set's.
 _TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site"), "dataset": ("tune",)}
 
+SEARCH, TUNED = "-search", "-tuned"  # the ends of the names of the suites that `tune` makes
+
 WORDS = {
     "method": "method",
     "dataset": "data set",
@@ -223,6 +225,8 @@ def misnamed(kind: str, names: Iterable[str]) -> Iterator[str]:
             continue
         if name.lower() in _TAKEN.get(kind, ()):
             yield f"the name {name!r} is the benchmark's own. Choose another for a {WORDS[kind]}."
+        if kind == "suite" and name.endswith((SEARCH, TUNED)):
+            yield f"the name {name!r} is one that `lvm-bench tune` gives. Choose another end than {SEARCH} and {TUNED}."
         twin = spelt.setdefault(name.lower(), name)
         if twin != name:
             yield f"{twin!r} and {name!r} differ in capitals alone, and are one folder on some systems. Rename one."

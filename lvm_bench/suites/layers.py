@@ -99,7 +99,10 @@ class Layers:
     def ranges(self, dataset: str, method: str) -> dict[str, tuple[str, Any]]:
         """The range of each setting that `tune` draws of a method, with the path where it stands, special ones last."""
         found: dict[str, tuple[str, Any]] = {}
-        places = (("methods", self.tables.get("methods", {})), (f"suites.{self.suite}.method", self.own.get("method", {})))
+        places = (
+            ("methods", self.tables.get("methods", {})),
+            (f"suites.{self.suite}.method", self.own.get("method", {})),
+        )
         for prefix, tables in places:
             for name in self.chain("method", method):
                 own = tables.get(name, {})

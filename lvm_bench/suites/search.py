@@ -15,13 +15,11 @@ from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.registry import METHODS
 from lvm_bench.seeding import derive
 from lvm_bench.suites import labels
-from lvm_bench.suites.bench_toml import raise_all
+from lvm_bench.suites.bench_toml import SEARCH, TUNED, raise_all
 from lvm_bench.suites.discover import keyword_only
 from lvm_bench.suites.job import Job, Plan, Suite, TrainingSettings
 from lvm_bench.suites.ranges import Range, parsed
 from lvm_bench.text import check_name, counted
-
-SEARCH, TUNED = "search", "tuned"  # the ends of the names of the two suites, the second one of methods too
 
 MOST_COLUMNS = 64  # different settings that a suite's methods may tune
 
@@ -100,7 +98,7 @@ def search_seed(suite: Suite) -> int:
 
 def search_suite(chosen: Suite, found: list[Search], seed: int, metric: str) -> Suite:
     """Every trial as a run, scored with one metric on the validation split."""
-    name = check_name("suite", f"{chosen.name}-{SEARCH}")
+    name = check_name("suite", f"{chosen.name}{SEARCH}")
     count = max(len(search.trials) for search in found)
     plan = Plan(
         description=f"{counted(count, 'trial')} of each method of {chosen.name}, on the validation split",
@@ -125,13 +123,17 @@ def trial_name(method: str, k: int) -> str:
 
 def tuned_name(method: str) -> str:
     """The name of a method with its chosen settings in the tuned suite."""
-    return check_name("method", f"{method}-{TUNED}")
+    return check_name("method", f"{method}{TUNED}")
 
 
 def tuned_suite(chosen: Suite, settings: dict[tuple[str, str], dict[str, Any]], text: str) -> Suite:
-    """The chosen methods with their own settings, and with `settings` by data set and method where these are others."""
-    name = check_name("suite", f"{chosen.name}-{TUNED}")
-    jobs = []
+    """The chosen methods with their own settings, and with `settings` by data set and method where these are others.
+
+    UserError where a method of the suite has the name that a tuned one is to have.
+    """
+    name, jobs = check_name("suite", f"{chosen.name}{TUNED}"), []
+    for taken in {job.method for job in chosen.jobs} & {tuned_name(job.method) for job in chosen.jobs}:
+        raise UserError(f"The suite {chosen.name} has a method {taken!r}, as a tuned one is called. Rename it.")
     for job in chosen.jobs:
         plan = job.plan.model_copy(update={"description": text, "axis": ""})
         jobs.append(replace(job, suite=name, plan=_ordered(plan, 2 * job.plan.order)))
