@@ -220,7 +220,7 @@ def tune(
     with stop.signals(), labels.using(labels.here(config, shared["plugins"])):
         file = bench_toml.config_file(config)
         chosen = resolve(file, suite, methods=methods, datasets=datasets, seeds=seeds, **shared)
-        whole = resolve(file, suite, **shared)
+        whole = resolve(file, suite, **shared) if methods or datasets or seeds else chosen
         click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
         from lvm_bench.execution.command import Options
         from lvm_bench.execution.tune import tune as search

@@ -152,8 +152,8 @@ class Info:
 class Data:
     """The images of a run. `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
 
-    `test` is empty in a search, which must not know it. `novel` are test images of another data set, if one is declared and its files are here. `notes` are those of
-    `Splits`.
+    `test` is empty in a search, which must not know it. `novel` are test images of another data set, if one is declared
+    and its files are here. `notes` are those of `Splits`.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from typing import Literal
 
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.evaluation.score import is_of_features
@@ -19,7 +20,7 @@ class NamedScore:
 
     stem: str
     metric: str
-    better: str  # lower or higher
+    better: Literal["lower", "higher"]
 
     def key(self, job: Job) -> str:
         """The key under which the runs of a job have the score."""

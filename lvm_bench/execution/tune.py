@@ -1,4 +1,4 @@
-"""`lvm-bench tune`: every trial trained and scored on the validation split, the choice, and the chosen on the test split.
+"""`lvm-bench tune`: trials scored on the validation split, the choice, and what that is worth on the test split.
 
 Both stages are suites that the runner works on, so that they are resumed, shared and listed as any other.
 """

@@ -140,7 +140,7 @@ def spearman(x: Values, y: Values, level: float = LEVEL) -> tuple[float, float, 
 def expected_best(values: Values, higher: bool) -> tuple[Values, Values]:
     """Mean and standard deviation of the best of n = 1, 2, ... draws, with replacement, from the given values.
 
-    The best is at most v with probability P(V <= v)^n, so that it is v with P(V <= v)^n - P(V < v)^n. Dodge et al. 2019,
+    The best is at most v with probability P(V <= v)^n, and is v with P(V <= v)^n - P(V < v)^n. Dodge et al. 2019,
     arXiv:1909.03004.
     """
     count, sign = len(values), 1 if higher else -1

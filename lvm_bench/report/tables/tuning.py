@@ -36,7 +36,7 @@ def ranked_scores(choice: Choice) -> Float64[np.ndarray, " n"]:
 def search_table(choices: list[Choice]) -> WordTable:
     """A row per data set and method: its score before and after, what was chosen, and what the search cost."""
     text = (
-        "The search for settings. Each method had the same number of draws (scrambled Sobol points, which methods share "
+        "The search for settings. Each method had the same number of draws (scrambled Sobol points, shared by methods "
         "for settings of one name); the first draw has its own settings. One training each, with one seed for all "
         f"({', '.join(sorted({str(choice.seed) for choice in choices}))}), scored on the validation split; the best "
         "was chosen, the first of equal ones. A draw that failed, or has no finite score, counts as the worst. "
@@ -91,10 +91,10 @@ def importance_table(choices: list[Choice]) -> WordTable:
             rows.append([dataset_label(choice.dataset), choice.label, name, where, score, shown, interval, n])
     text = (
         "How much each setting matters: Spearman's rank correlation of its value with the score over the draws of the "
-        "search (above 0 the score grows with it), with a 95 % interval (Bonett & Wright 2000; none for ranks that agree "
-        "wholly). It sees what rises or falls all the way, and no optimum in the middle. A list of choices is ranked by "
-        "its order. A draw without a score counts as the worst; a value of another kind than its range, such as the "
-        "name of a rule, is left out."
+        "search (above 0 the score grows with it), with a 95 % interval (Bonett & Wright 2000; none for ranks that "
+        "agree wholly). It sees what rises or falls all the way, and no optimum in the middle. A list of choices is "
+        "ranked by its order. A draw without a score counts as the worst; a value of another kind than its range, such "
+        "as the name of a rule, is left out."
     )
     header = ["data set", "method", "setting", "range", "score", "correlation", "95 % interval", "draws"]
     return WordTable("importance", "What each setting matters", text, header, rows)
