@@ -1,6 +1,7 @@
 """Ranges of bench.toml: what they say, which values they give, and what is none."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from pydantic import Field
 from scipy.stats import kstest
 
+from lvm_bench.errors import UserError
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.ranges import Choices, Interval, parsed
 from lvm_bench.suites.resolve import resolve
-from lvm_bench.suites.search import MOST_COLUMNS, searches, unit_points
+from lvm_bench.suites.search import MOST_COLUMNS, search_seed, search_suite, searches, tuned_suite, unit_points
 
 UNIT = st.floats(0, 1, exclude_max=True)
 BOUND = st.floats(1e-300, 1e300)
@@ -115,3 +117,62 @@ def test_each_packaged_method_with_settings_has_ranges_that_hold_them(suite: str
                 assert own in within.values
             elif isinstance(own, int | float):
                 assert within.low <= own <= within.high, name
+
+
+LAYERED = """
+[methods.vae-strong]
+base = "vae"
+[methods.vae-strong.tune]
+learning_rate = "log 1e-4..1e-2"
+[methods.vae.digits.tune]
+beta = "1..2"
+[suites.mine]
+methods = ["vae", "vae-strong", "beta-tcvae", "avae"]
+datasets = ["digits", "mnist"]
+seeds = [1]
+[suites.mine.method.beta-tcvae.tune]
+beta = "3..4"
+"""
+
+
+def test_ranges_are_layered_like_settings_and_shared_points_do_not_depend_on_who_is_chosen(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(LAYERED)
+    whole = resolve(tmp_path / "bench.toml", "mine")
+    found = {(each.job.dataset, each.job.method): each for each in searches(whole, whole, 5)}
+    assert found["mnist", "vae"].ranges == {"beta": Interval(0.1, 10, is_log=True)}
+    assert found["digits", "vae"].ranges == {"beta": Interval(1, 2)}
+    assert found["digits", "vae-strong"].ranges.keys() == {"beta", "learning_rate"}
+    assert found["digits", "beta-tcvae"].ranges == {"beta": Interval(3, 4)}
+    assert found["digits", "vae-strong"].own == {"beta": 1.0, "learning_rate": 2e-3}
+    for one, other in zip(found["digits", "vae"].trials, found["digits", "beta-tcvae"].trials, strict=True):
+        assert not one or other["beta"] - 3 == pytest.approx(one["beta"] - 1)
+    alone = resolve(tmp_path / "bench.toml", "mine", methods=("avae",), datasets=("mnist",))
+    (avae,) = searches(whole, alone, 9)
+    assert avae.trials[:5] == found["mnist", "avae"].trials, "nor on their number"
+    assert search_seed(whole) == 0
+    suite = search_suite(whole, [*found.values()], 0, "mse")
+    assert len({(job.dataset, job.method) for job in suite.jobs}) == len(suite.jobs) == 8 * 5
+    assert {job.evaluation.protocol for job in suite.jobs} == {"validation"}
+    rates = {job.method: job.training.learning_rate for job in suite.jobs if job.dataset == "digits"}
+    assert rates["vae-strong-trial-0"] == rates["vae-trial-1"] == 2e-3 != rates["vae-strong-trial-1"]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("[suites.a-tuned]", "the name 'a-tuned' is one that `lvm-bench tune` gives"),
+        ("[suites.a-search]", "Choose another end than -search and -tuned."),
+        ("[datasets.tune]", "the name 'tune' is the benchmark's own"),
+    ],
+)
+def test_names_that_tune_needs_are_taken(table: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(table)
+    with pytest.raises(UserError, match=reason):
+        resolve(tmp_path / "bench.toml", "quick")
+
+
+def test_a_method_that_is_called_as_a_tuned_one_is_refused(tmp_path: Path) -> None:
+    taken = '[methods.vae-tuned]\nbase = "vae"\n[suites.mine]\nmethods = ["vae", "vae-tuned"]\n'
+    (tmp_path / "bench.toml").write_text(f'{taken}datasets = ["digits"]\nseeds = [0]\n')
+    with pytest.raises(UserError, match="has a method 'vae-tuned', as a tuned one is called. Rename it."):
+        tuned_suite(resolve(tmp_path / "bench.toml", "mine"), {}, "")
