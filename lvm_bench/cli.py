@@ -64,6 +64,33 @@ plugin_option = click.option(
 )  # fmt: skip
 
 
+def chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which runs a suite has, with which settings, where their data are and their results go."""
+    for option in reversed(_CHOSEN):
+        command = option(command)
+    return command
+
+
+_CHOSEN = (
+    click.option("--methods", multiple=True, help="Only this method (repeatable)."),
+    click.option("--datasets", multiple=True, help="Only this data set (repeatable)."),
+    click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable)."),
+    plugin_option,
+    results_option,
+    data_option,
+    config_option,
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option("--extractor", help="Feature space of the distances between images: inception or classifier."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite."),
+    click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
+    click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
+    click.option(
+        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray)."
+    ),
+    click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster."),
+)
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lvm-bench")
 def main() -> None:
@@ -83,25 +110,12 @@ def main() -> None:
     help="Run the suite on images of your own: a folder, or an .npz file. Network and settings follow from their size.",
 )  # fmt: skip
 @click.option("--test-images", type=click.Path(path_type=Path), help="Those to test on [default: a sixth of --images].")
-@click.option("--methods", multiple=True, help="Only this method (repeatable).")
-@click.option("--datasets", multiple=True, help="Only this data set (repeatable).")
-@click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable).")
-@plugin_option
-@results_option
-@data_option
-@config_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--extractor", help="Feature space of the distances between images: inception or classifier.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite.")
-@click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75.")
-@click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more.")
+@chosen_options
 @click.option("--missing", is_flag=True, help="Leave out runs whose scores are committed with the same settings.")
 @click.option(
     "--resample", type=click.IntRange(min=0, max=1000), default=0, metavar="R",
     help="Measure each trained run R more times with other random draws: how much of the spread is sampling?",
 )  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray).")
-@click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster.")
 @click.option(
     "--dry-run", "is_dry", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing."
 )
@@ -138,10 +152,7 @@ def run(
     from lvm_bench.suites import bench_toml, labels
     from lvm_bench.suites.resolve import resolve
 
-    if jobs > 1 and address:
-        raise UserError(
-            f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
-        )
+    _check_one_place(jobs, address)
     stop = Stop(None if time_budget is None else seconds_left(time_budget))
     with nullcontext() if is_dry else stop.signals():  # from here on: importing torch takes seconds
         file = bench_toml.config_file(config)
@@ -161,6 +172,69 @@ def run(
                 click.echo(printable(f"{changed}."), err=True)
         given = Options(results, data_root(data_folder), device, retry_failed, resample, missing, jobs, address)
         sys.exit(dry_run(found, given) if is_dry else run_suite(found, given, stop))
+
+
+@main.command()
+@click.option("--suite", required=True, help="A suite of bench.toml (see `lvm-bench list suites`).")
+@click.option("--trials", type=int, required=True, help="Draws of each method; the first has its own settings.")
+@click.option(
+    "--by", metavar="KEY", help="Choose by this score [default: frechet.fake, else sse.heldout, else mse.heldout]."
+)
+@chosen_options
+def tune(
+    suite: str,
+    trials: int,
+    by: str | None,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    seeds: tuple[int, ...],
+    results: Path,
+    data_folder: Path | None,
+    config: Path | None,
+    device: str,
+    time_budget: str | None,
+    retry_failed: bool,
+    jobs: int,
+    address: str | None,
+    **shared: Any,
+) -> None:
+    """Search the settings of a suite's methods, each with the same number of draws, and measure what was chosen.
+
+    The draws come from the ranges in the tables [methods.NAME.tune] of bench.toml. They are trained in the suite
+    SUITE-search with a seed of its own, and chosen by their score on the validation split. SUITE-tuned then trains the
+    methods with their own settings and with the chosen ones, and measures them on the test split. The same command
+    again goes on where it stopped. Exit codes as those of `run`; a trial that fails is no failure, it is the worst.
+
+    \b
+    Example:
+      lvm-bench tune --suite quick --trials 8
+      lvm-bench report --suite quick-tuned
+    """
+    from lvm_bench.data.files import data_root
+    from lvm_bench.execution.stopping import Stop, seconds_left
+    from lvm_bench.suites import bench_toml, labels
+    from lvm_bench.suites.resolve import resolve
+
+    _check_one_place(jobs, address)
+    stop = Stop(None if time_budget is None else seconds_left(time_budget))
+    with stop.signals(), labels.using(labels.here(config, shared["plugins"])):
+        file = bench_toml.config_file(config)
+        chosen = resolve(file, suite, methods=methods, datasets=datasets, seeds=seeds, **shared)
+        whole = resolve(file, suite, **shared) if methods or datasets or seeds else chosen
+        click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
+        from lvm_bench.execution.command import Options
+        from lvm_bench.execution.tune import tune as search
+
+        given = Options(results, data_root(data_folder), device, retry_failed, 0, False, jobs, address)
+        sys.exit(search(whole, chosen, trials, by, given, stop))
+
+
+def _check_one_place(jobs: int, address: str | None) -> None:
+    """UserError where runs are to be at work both here and on a cluster."""
+    if jobs > 1 and address:
+        raise UserError(
+            f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
+        )
 
 
 @main.command()

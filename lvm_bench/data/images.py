@@ -152,8 +152,8 @@ class Info:
 class Data:
     """The images of a run. `fingerprint` is the SHA-256 of all pixels, labels and shapes of the splits.
 
-    `novel` are test images of another data set, if one is declared and its files are here. `notes` are those of
-    `Splits`.
+    `test` is empty in a search, which must not know it. `novel` are test images of another data set, if one is declared
+    and its files are here. `notes` are those of `Splits`.
     """
 
     name: str
@@ -208,9 +208,10 @@ def load(
     """The first images of each split of a data set; None means all of them.
 
     If there is no official validation split, the last `validation_images` (None: a sixth) of the training images
-    become one before `train_images` are taken. `made_up` takes random pixels and reads no file, if the outline of the
-    data set is known. Messages and the result have the name that the data set is `called`. Raises UserError if there
-    are fewer images than asked for.
+    become one before `train_images` are taken. With 0 `test_images` no pixel of the test split is looked at, and what
+    shows its images is left out: the grid, and the novel images, which are the test split of another data set.
+    `made_up` takes random pixels and reads no file, if the outline of the data set is known. Messages and the result
+    have the name that the data set is `called`. Raises UserError if there are fewer images than asked for.
     """
     function, info, called = DATASETS[name], DATASETS[name].info, called or name
     outline: Outline | None = info.outline(**options) if made_up and info.outline else None
@@ -231,16 +232,22 @@ def load(
         train, validation = train.take(slice(None, -count)), train.take(slice(-count, None))
     train = _first(called, "training", train, "train_images", train_images)
     validation = _first(called, "validation", validation, "validation_images", validation_images)
-    test = _first(called, "test", splits.test, "test_images", test_images)
+    tested = test_images != 0
+    test = _first(called, "test", splits.test, "test_images", test_images) if tested else splits.test.take(slice(0))
+    grid = splits.grid if tested else None
     novel = None
-    if info.novel and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files):
+    if (
+        tested
+        and info.novel
+        and all((root / file.here(root).path).is_file() for file in DATASETS[info.novel].info.files)
+    ):
         novel = test if outline else DATASETS[info.novel](root).test.take(slice(test_images))
     if outline:
-        return Data(called, train, validation, test, info.value_range, "made up", splits.grid, novel)
+        return Data(called, train, validation, test, info.value_range, "made up", grid, novel)
     _check_classes(called, [train, validation, test])
     # A grid holds the images of all splits and fixes their order.
-    digest = fingerprint([Images(splits.grid.pixels)] if splits.grid else [train, validation, test])
-    return Data(called, train, validation, test, info.value_range, digest, splits.grid, novel, splits.notes)
+    digest = fingerprint([Images(grid.pixels)] if grid else [train, validation, *([test] if tested else [])])
+    return Data(called, train, validation, test, info.value_range, digest, grid, novel, splits.notes)
 
 
 def _check_classes(name: str, parts: Sequence[Images]) -> None:

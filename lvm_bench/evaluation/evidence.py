@@ -47,7 +47,7 @@ class Evidence:
     def __init__(self, data: Data, extractor: Extractor | None, settings: EvidenceSettings, seed: int, device: str):
         self.data, self.settings, self.seed, self.device = data, settings, seed, device
         self._extractor = extractor
-        heldout = data.validation if settings.protocol == "avae-paper" else data.test
+        heldout = data.test if settings.protocol == "official-test" else data.validation
         self.splits = {"train": resident(data.train.pixels), "heldout": resident(heldout.pixels)}
         self._labels = {"train": data.train.labels, "heldout": heldout.labels}
         self.n = min(settings.samples, len(heldout), len(data.train))

@@ -184,7 +184,9 @@ class Classifier(nn.Module):
 def classifier(request: Request) -> Extractor:
     """64 features of a small network trained once per data set on the training split's labels."""
     data = request.data
-    if data.train.labels is None or data.test.labels is None:
+    split = "test" if len(data.test) else "validation"  # a search has no test images
+    heldout = getattr(data, split)
+    if data.train.labels is None or heldout.labels is None:
         raise UserError(
             f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. "
             'Use --extractor inception, or metrics without features, such as --set \'metrics=["mse","gaussian_kl"]\'.'
@@ -216,9 +218,9 @@ def classifier(request: Request) -> Extractor:
     network.load_state_dict(load_file(file))
     folded(network.eval()).to(memory_format=torch.channels_last)
     made = Extractor("classifier", identity, "", network, request.device)
-    hits = network.head(made.features(resident(data.test.pixels)).to(request.device))
-    accuracy = float((hits.argmax(1).cpu() == torch.from_numpy(data.test.labels)).double().mean())
-    made.note = f"classifier trained on this data set's labels, test accuracy {100 * accuracy:.1f} %"
+    hits = network.head(made.features(resident(heldout.pixels)).to(request.device))
+    accuracy = float((hits.argmax(1).cpu() == torch.from_numpy(heldout.labels)).double().mean())
+    made.note = f"classifier trained on this data set's labels, {split} accuracy {100 * accuracy:.1f} %"
     return made
 
 

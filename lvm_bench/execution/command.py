@@ -51,7 +51,7 @@ def dry_run(chosen: Suite, given: Options) -> int:
 def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     """Run what is left of a suite: here, in several processes, or on a cluster. 1 where a run failed."""
     try:
-        failed = _run(chosen, given, stop)
+        failed = run_jobs(chosen, given, stop)
     except Stopped:
         return stop.exit_code
     if failed:
@@ -62,8 +62,8 @@ def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     return 0
 
 
-def _run(chosen: Suite, given: Options, stop: Stop) -> int:
-    """The number of runs that stand as failed at the end."""
+def run_jobs(chosen: Suite, given: Options, stop: Stop) -> int:
+    """Run what is left of a suite; the number of runs that stand as failed at the end. Raises Stopped."""
     run = partial(
         suite.run_suite,
         chosen,

@@ -31,7 +31,7 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
         options=job.options,
         train_images=_limit(training.train_images),
         validation_images=_limit(training.validation_images),
-        test_images=_limit(job.evaluation.test_images),
+        test_images=_limit(job.evaluation.test_images) if reads_test(job) else 0,
         made_up=made_up,
         called=job.dataset,
     )
@@ -56,8 +56,13 @@ def require_enough(job: Job, data: Data) -> None:
 
 
 def heldout_of(job: Job) -> str:
-    """The split that is measured: `test`, or `validation` as in the AVAE paper's own scripts."""
-    return "validation" if job.evaluation.protocol == "avae-paper" else "test"
+    """The split that is measured: `test`, or `validation` in a search and in the AVAE paper's own scripts."""
+    return "test" if job.evaluation.protocol == "official-test" else "validation"
+
+
+def reads_test(job: Job) -> bool:
+    """Whether a job may look at the images of the test split."""
+    return job.evaluation.protocol != "validation"
 
 
 def require_same_data(pairs: Iterable[tuple[Job, Standing]], root: Path) -> None:
@@ -122,7 +127,8 @@ def _limit(count: int | str) -> int | None:
 def _causes(job: Job) -> str:
     """A digest of the settings that change a job's images."""
     training = job.training
-    limits = [training.train_images, training.validation_images, job.evaluation.test_images]
+    test = job.evaluation.test_images if reads_test(job) else 0
+    limits = [training.train_images, training.validation_images, test]
     return disk.digest([job.dataset_base, job.options, *limits])
 
 

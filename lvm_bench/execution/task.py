@@ -120,8 +120,8 @@ def spec_of(job: Job, data: Data) -> Spec:
 
 def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any]:
     """The facts of a data set that captions of tables state."""
-    avae = heldout_of(job) == "validation"
-    heldout = len(data.validation if avae else data.test)
+    split = heldout_of(job)
+    heldout = len(getattr(data, split))
     samples = min(job.evaluation.samples, heldout, len(data.train))
     official = "official test split" if DATASETS[job.dataset_base].info.files else "test split"
     facts: dict[str, Any] = {
@@ -132,7 +132,7 @@ def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any
         "train": len(data.train),
         "validation": len(data.validation),
         "heldout": heldout,
-        "heldout_split": "validation split" if avae else official,
+        "heldout_split": official if split == "test" else "validation split",
         "reference": len(data.train),
         "reference_split": "training split",
         "samples": samples,

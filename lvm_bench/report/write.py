@@ -19,7 +19,7 @@ from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
 from lvm_bench.report.tables import bandwidth, published, word_table, writers
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, Composed, compose_tables
+from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Composed, compose_tables
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
@@ -29,7 +29,7 @@ from lvm_bench.runs.score_files import Complain
 from lvm_bench.suites import labels
 from lvm_bench.text import one_line
 
-PRINTED = ("ranks", "aggregates", "claims")  # of the tables of words, unasked; the others are for an appendix
+PRINTED = (*OF_SEARCH, "ranks", "aggregates", "claims")  # unasked, of the tables of words; the others are an appendix's
 
 SUFFIXES = (".csv", ".paper.csv", ".tex", ".md")  # of the files of a table
 

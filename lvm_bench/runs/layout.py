@@ -41,6 +41,8 @@ TABLES, FIGURES = "tables", "figures"  # folders
 
 CHECKSUMS = "files.json"  # of all of these
 
+CHOICES = "choices"  # the folder in which `tune` keeps what it chose, sealed: it changes as searches go on
+
 Key = tuple[str, str, int]  # data set, method, seed
 
 # Bounds for what somebody who means harm may have sealed: names become paths, numbers are summed and written out.

@@ -5,7 +5,7 @@ one is left out, and named. Folders of finished runs are copied, so that `run` a
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.runs import checksums, comparable, suite_record
+from lvm_bench.runs import checksums, choice, comparable, suite_record
 from lvm_bench.runs.differences import STALE
 from lvm_bench.runs.gather import Gathered, gather, rewrite
 from lvm_bench.runs.layout import RECORD, REDRAWN, Key, run_folder, suite_folders
@@ -77,8 +77,24 @@ def _merge_suite(sources: list[Path], target: Path, told: Merged) -> None:
     done = [run for _, run in sorted(runs.items())]
     about = suite_record.compose(target.name, done, about)
     rewrite(target, replace(kept, runs=done, about=about), listed)
+    told.left_out += [text for source in sources for text in _choices(source, target)]
     _, remarks = comparable.shown(done, target.name)
     told.warnings += [f"{target.name}: {text}" for text in (*remarks.left_out.values(), *remarks.warnings)]
+
+
+def _choices(source: Path, target: Path) -> Iterator[str]:
+    """Copy what a search chose for the methods that have no choice in the target; a sentence for each other one."""
+    kept = {(each.dataset, each.method): each for each in choice.read(target)}
+    for file in choice.files(source):
+        try:
+            found = choice.read_file(file)
+        except RunError as error:
+            yield str(error)
+            continue
+        if kept.setdefault((found.dataset, found.method), found) == found:
+            choice.write(target, found)
+        else:
+            yield f"{file}: another choice for {found.method} on {found.dataset} is here already."
 
 
 def _is_same(run: Run, before: Run, found: Gathered, kept: Gathered) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.runs import checksums, suite_record
+from lvm_bench.runs import checksums, choice, suite_record
 from lvm_bench.runs.layout import (
     ABOUT,
     CHECKSUMS,
@@ -201,6 +201,7 @@ class _Reader:
         for folder in (self.suite, *(self.suite / name for name in checksums.FOLDERS)):
             if folder.is_dir() and not self.leads_out(folder):
                 yield from self.left_over(folder, {*os.listdir(folder)})
+        yield from self.choices()
         there = checksums.outputs(self.suite)
         try:
             known = checksums.read(self.suite)
@@ -229,6 +230,16 @@ class _Reader:
                 yield str(error)
         if SUITE_SCORES in there and SUITE_SCORES not in faulty:
             yield from self.committed(self.suite / SUITE_SCORES)
+
+    def choices(self) -> Iterator[str]:
+        """The damaged ones of the files in which `tune` keeps what it chose."""
+        for file in choice.files(self.suite):
+            if not any(map(self.leads_out, (file, *file.parents[:2]))):
+                self.found.files += 1
+                try:
+                    choice.read_file(file)
+                except RunError as error:
+                    yield str(error)
 
     def committed(self, file: Path) -> Iterator[str]:
         """The contradictions between scores.csv and the runs."""

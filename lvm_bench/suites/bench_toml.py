@@ -35,6 +35,12 @@ class _Named(BaseModel):
     label: Label = ""
 
 
+class _Method(_Named):
+    """The shape of a table of a method; `tune` names the ranges of its settings."""
+
+    tune: dict[str, Any] = {}
+
+
 class _Fewer(_Named):
     """The shape of a suite's table of a data set."""
 
@@ -53,7 +59,7 @@ class _SuiteTable(BaseModel):
     run: dict[str, Any] = {}
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
-    method: dict[str, _Named] = {}
+    method: dict[str, _Method] = {}
     dataset: dict[str, _Fewer] = {}
 
 
@@ -65,11 +71,14 @@ class _File(BaseModel):
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     datasets: dict[str, _Named] = {}
-    methods: dict[str, _Named] = {}
+    methods: dict[str, _Method] = {}
     suites: dict[str, _SuiteTable] = {}
 
 
-_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site")}  # folders of results/ that are no suites
+# Folders of results/ that are no suites, and a table of a method that is no data set's.
+_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site"), "dataset": ("tune",)}
+
+SEARCH, TUNED = "-search", "-tuned"  # the ends of the names of the suites that `tune` makes
 
 WORDS = {
     "method": "method",
@@ -216,6 +225,8 @@ def misnamed(kind: str, names: Iterable[str]) -> Iterator[str]:
             continue
         if name.lower() in _TAKEN.get(kind, ()):
             yield f"the name {name!r} is the benchmark's own. Choose another for a {WORDS[kind]}."
+        if kind == "suite" and name.endswith((SEARCH, TUNED)):
+            yield f"the name {name!r} is one that `lvm-bench tune` gives. Choose another end than {SEARCH} and {TUNED}."
         twin = spelt.setdefault(name.lower(), name)
         if twin != name:
             yield f"{twin!r} and {name!r} differ in capitals alone, and are one folder on some systems. Rename one."

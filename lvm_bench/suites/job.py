@@ -51,7 +51,7 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     extractor: str
-    protocol: Literal["official-test", "avae-paper"]
+    protocol: Literal["official-test", "avae-paper", "validation"]
     test_images: Count
     weights: Literal["last", "best"]
     samples: int = Field(ge=2, le=MOST)
@@ -114,6 +114,7 @@ class Job:
     plan: Plan
     metrics: dict[str, int] = field(default_factory=dict)  # those that it is scored with, and the version of each
     shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
+    ranges: dict[str, tuple[str, Any]] = field(default_factory=dict)  # what `tune` draws from, with its path
 
     @property
     def name(self) -> str:

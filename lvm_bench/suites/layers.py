@@ -18,6 +18,8 @@ _FEWER = ("methods", "seeds")  # what a suite's table of a data set may narrow d
 
 _SAID = ("base", "label")  # what a table says of a method or data set beside its settings
 
+TUNE = "tune"  # the table of a method that names ranges, which are no settings
+
 Layer = tuple[str, dict[str, Any]]  # the path of a table, and its settings
 
 
@@ -91,8 +93,27 @@ class Layers:
                 own, path = methods.get(name, {}), f"{prefix}method{plural}.{name}"
                 inner = [key for key, value in own.items() if isinstance(value, dict)]
                 found.append((path, _without(own, (*_SAID, *inner))))
-                found += [(f"{path}.{d}", own[d]) for d in data_chain if d in inner]
+                found += [(f"{path}.{d}", _without(own[d], (TUNE,))) for d in data_chain if d in inner]
         return [(path, table) for path, table in found if table]
+
+    def ranges(self, dataset: str, method: str) -> dict[str, tuple[str, Any]]:
+        """The range of each setting that `tune` draws of a method, with the path where it stands, special ones last."""
+        found: dict[str, tuple[str, Any]] = {}
+        places = (
+            ("methods", self.tables.get("methods", {})),
+            (f"suites.{self.suite}.method", self.own.get("method", {})),
+        )
+        for prefix, tables in places:
+            for name in self.chain("method", method):
+                own = tables.get(name, {})
+                inner = [(f".{d}", own[d]) for d in self.chain("dataset", dataset) if isinstance(own.get(d), dict)]
+                for below, table in (("", own), *inner):
+                    path, given = f"{prefix}.{name}{below}.{TUNE}", table.get(TUNE, {})
+                    if isinstance(given, dict):
+                        found |= {key: (f"{self.file.name}, {path}.{key}", value) for key, value in given.items()}
+                    else:
+                        self.error(path, f"must be a table, written [{path}].")
+        return found
 
     def conditions(self, dataset: str) -> dict[str, Any]:
         """The settings that the suite gives every method on a data set, before the methods' own tables change them."""
@@ -127,7 +148,7 @@ class Layers:
             for name in tables.get(f"dataset{plural}", {}):
                 yield f"{prefix}dataset{plural}.{name}", "dataset", name
             for method, table in tables.get(f"method{plural}", {}).items():
-                inner = (name for name, value in table.items() if isinstance(value, dict))
+                inner = (name for name, value in table.items() if isinstance(value, dict) and name != TUNE)
                 yield from ((f"{prefix}method{plural}.{method}.{name}", "dataset", name) for name in inner)
         for setting in settings:
             path = setting.partition("=")[0].strip().split(".")

@@ -237,6 +237,7 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
         evaluation=evaluation,
         conditions=layers.conditions(dataset),
         plan=Plan(description="", order=0, seeds=[]),
+        ranges=layers.ranges(dataset, method),
     )
 
 

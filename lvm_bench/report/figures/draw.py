@@ -17,8 +17,10 @@ from lvm_bench.report.figures import (
     ranks,
     strips,
     trade_off,
+    tuning,
 )
 from lvm_bench.report.figures.style import Picture
+from lvm_bench.runs import choice
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import reason_of
@@ -64,6 +66,7 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
     pictures = strips.write(place, about, drawn, standing, complain)
     pictures += factors.write(place, about, drawn, frame, complain)
     pictures += ablation.write(place, about, [run for run in found.runs if run.key in found.shown], frame)
+    pictures += tuning.write(place, about, choice.read(folder))
     if not left_out(found):
         pictures += codes.write(place, about, drawn, standing, complain)
         history = {key: found.history[key] for key in found.shown if key in found.history}

@@ -11,6 +11,7 @@ from lvm_bench.report.tables.layouts import NORMAL, REAL
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.record import COSTS, Run
 from lvm_bench.runs.score_files import Epochs
+from lvm_bench.suites.bench_toml import SEARCH, TUNED
 from lvm_bench.suites.job import CONTROLS
 from lvm_bench.suites.labels import dataset_label, label
 
@@ -86,7 +87,9 @@ def _group(suite: str, found: Gathered, dataset: str, method: str, runs: list[Ru
 
 
 def _command(suite: str, run: Run) -> str:
-    """The command that makes the run again."""
+    """The command that makes the run again; "" for one that `tune` makes, whose own is that of the whole search."""
+    if suite.endswith((SEARCH, TUNED)):
+        return ""
     words = ["--suite", suite, "--methods", run.method, "--datasets", run.dataset, "--seeds", str(run.seed)]
     return shlex.join(["lvm-bench", "run", *words])
 

@@ -13,7 +13,9 @@ from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, has_others
 from lvm_bench.report.tables.noise import measured_noise, noise_table
 from lvm_bench.report.tables.ranking import ranking, ranks_table
 from lvm_bench.report.tables.settings import settings_tables
+from lvm_bench.report.tables.tuning import tuning_tables
 from lvm_bench.report.tables.word_table import WordTable
+from lvm_bench.runs import choice
 from lvm_bench.runs.gather import Gathered
 
 BANDWIDTH = "bandwidth"
@@ -22,7 +24,9 @@ TABLES = (*LAYOUTS, OTHER)
 
 OF_SCORES = ("ranks", "aggregates", "improvement", "claims", "noise")
 
-WORD_TABLES = (*OF_SCORES, "settings", "architectures")
+OF_SEARCH = ("search", "tuned", "importance")
+
+WORD_TABLES = (*OF_SEARCH, *OF_SCORES, "settings", "architectures")
 
 NAMES = (*TABLES, *WORD_TABLES)
 
@@ -54,7 +58,7 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
     ]
     bandwidths = folder.parent / BANDWIDTH / "bandwidth.csv"
     verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths)
-    words = _word_tables(found, verdicts)
+    words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts)]
     if changed := found.remarks.changed:
         told = {table.name: f"{table.text} {changed}." for table in words if table.name in OF_SCORES}
         words = [replace(table, text=told.get(table.name, table.text)) for table in words]

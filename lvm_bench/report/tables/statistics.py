@@ -137,6 +137,21 @@ def spearman(x: Values, y: Values, level: float = LEVEL) -> tuple[float, float, 
     return rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
 
 
+def expected_best(values: Values, higher: bool) -> tuple[Values, Values]:
+    """Mean and standard deviation of the best of n = 1, 2, ... draws, with replacement, from the given values.
+
+    The best is at most v with probability P(V <= v)^n, and is v with P(V <= v)^n - P(V < v)^n. Dodge et al. 2019,
+    arXiv:1909.03004.
+    """
+    count, sign = len(values), 1 if higher else -1
+    v = np.sort(sign * values)
+    below = np.arange(count + 1) / count
+    p = np.diff(below[None] ** np.arange(1, count + 1)[:, None], axis=1)  # [n, value]
+    mean = p @ v
+    variance = (p * (v - mean[:, None]) ** 2).sum(1)
+    return sign * mean, np.sqrt(variance)
+
+
 def ranks(values: Values) -> Values:
     """Ranks from 1 for the least value. Equal values share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
