@@ -15,8 +15,11 @@ from made import make_run
 
 from lvm_bench import disk
 from lvm_bench.cli import main
+from lvm_bench.errors import RunError
 from lvm_bench.report.figures import strips, style
+from lvm_bench.report.page import index
 from lvm_bench.report.tables import bandwidth
+from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.record import read_runs
 from lvm_bench.runs.suite_record import About
 
@@ -328,10 +331,10 @@ def test_the_index_leads_to_every_suite_that_has_a_page(lvm_bench: Call, results
     for record in (results / "other").rglob("job.json"):
         disk.write_record(record, disk.read_record(record) | {"suite": "other"})
     lvm_bench("report", "--results", results, "--suite", "small")
-    index = results / "site" / "index.html"
-    assert re.findall(r'href="([^#"]+\.html)"', index.read_text()) == ["small/report.html"]
+    file = results / "site" / "index.html"
+    assert re.findall(r'href="([^#"]+\.html)"', file.read_text()) == ["small/report.html"]
     assert lvm_bench("report", "--results", results).exit_code == 0
-    text = index.read_text()
+    text = file.read_text()
     assert re.findall(r'href="([^#"]+\.html)"', text) == ["other/report.html", "small/report.html"]
     assert text.count("data:image/png") == 2
     anchors = re.findall(r'href="small/report\.html#([^"]+)"', text)
@@ -340,6 +343,21 @@ def test_the_index_leads_to_every_suite_that_has_a_page(lvm_bench: Call, results
     assert all(f'id="{anchor}"' in page for anchor in anchors)
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
     assert "VAE, AVAE" in text or "AVAE, VAE" in text
+
+
+def test_one_report_at_a_time_writes_the_index_and_deletes_what_a_killed_one_left(
+    reported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = reported / "site" / ".tmp-index.html-1.html"
+    half.write_text("<ht")
+    assert index.write(reported) == reported / "site" / "index.html"
+    assert not half.exists()
+    monkeypatch.setattr(index, "PATIENCE", 0.0)
+    lease = Leases().take(reported / "site")
+    assert lease
+    with lease, pytest.raises(RunError, match=r"another `lvm-bench report` is writing it. Give the command again"):
+        index.write(reported)
+    assert sorted(file.name for file in (reported / "site").iterdir() if file.is_file()) == ["index.html"]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -1,5 +1,6 @@
 """site/index.html: each suite with its description, what its page shows, and its main picture; one file by itself."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from lvm_bench.report.page.template import environment, inlined
 from lvm_bench.report.tables.compose import NAMES
 from lvm_bench.runs import suite_record
 from lvm_bench.runs.layout import PAGE, SITE, site_folder, suite_folders
+from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import dataset_label, label
 
 FILE = "index.html"
+
+PATIENCE = 10.0  # seconds to wait for another report, which needs a fraction of one
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,20 @@ class ShownSuite:
 
 
 def write(results: Path) -> Path:
-    """Write the index of every suite whose page stands in the site."""
-    suites = [shown_suite(folder) for folder in suite_folders(results, None) if (site_folder(folder) / PAGE).is_file()]
+    """Write the index of every suite whose page stands in the site.
+
+    What a killed report left of it is deleted. Another report that writes it is waited for.
+    """
     file = results / SITE / FILE
-    disk.write_text(file, environment().get_template("index.html.jinja").render(suites=suites, files=inlined()))
+    leases, until = Leases(), time.monotonic() + PATIENCE
+    while (lease := leases.take(file.parent)) is None:
+        if time.monotonic() > until:
+            raise RunError(f"{file}: another `lvm-bench report` is writing it. Give the command again when it is done.")
+        time.sleep(0.1)
+    with lease:
+        folders = suite_folders(results, None)
+        suites = [shown_suite(folder) for folder in folders if (site_folder(folder) / PAGE).is_file()]
+        disk.write_text(file, environment().get_template("index.html.jinja").render(suites=suites, files=inlined()))
     return file
 
 
