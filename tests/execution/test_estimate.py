@@ -56,6 +56,12 @@ class Anchored(Method):
 '''
 
 
+@pytest.fixture(autouse=True)
+def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial takes a tenth of the time."""
+    monkeypatch.setattr(estimate, "LONG", 0.1)
+
+
 def suite(*settings: str, **chosen: tuple) -> Suite:
     return resolve(BENCH, "quick", settings=settings, **{"methods": ("vae",), "seeds": (0,)} | chosen)
 
@@ -150,7 +156,7 @@ def test_images_that_overlap_need_no_memory_and_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "seconds", "timed"), [(1200, 2**-12, [300]), (4800, 2**-12, [300, 1200]), (4800, 0.5, [300, 300])]
+    ("n", "seconds", "timed"), [(1200, 2**-14, [300]), (4800, 2**-14, [300, 1200]), (4800, 0.5, [300, 300])]
 )
 def test_what_is_timed_on_a_quarter_of_the_images_counts_in_proportion_for_all(
     n: int, seconds: float, timed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
