@@ -4,6 +4,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,24 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is read from or written to the user's cache or data folder."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("LVM_BENCH_DATA", None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _unflushed() -> Iterator[None]:
+    """Files are not flushed to the disk, which is waited for: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _digits_read_once() -> Iterator[None]:
+    """scikit-learn reads its digits from a text file, which takes longer than much of what is done with them."""
+    from sklearn import datasets
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(datasets, "load_digits", cache(datasets.load_digits))
+        yield
 
 
 @pytest.fixture
@@ -66,8 +85,19 @@ def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trainings of `lvm-bench check` take a third of the images."""
-    monkeypatch.setattr("lvm_bench.execution.check_case.SETTINGS", ("epochs=3", "train_images=400"))
+    """The trainings of `lvm-bench check` take a third of the images: AVAE takes 300 of 400 out of the batches."""
+    few = ("epochs=3", "train_images=400", "validation_images=50")
+    monkeypatch.setattr("lvm_bench.execution.check_case.SETTINGS", few)
+
+
+@pytest.fixture
+def short_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DCI grows a tenth of its trees and PRD clusters twice, for tests to which their values do not matter."""
+    from sklearn import ensemble
+
+    few = partial(ensemble.GradientBoostingClassifier, n_estimators=10)
+    monkeypatch.setattr(ensemble, "GradientBoostingClassifier", few)
+    monkeypatch.setattr("lvm_bench.metrics.coverage._RUNS", 2)
 
 
 @pytest.fixture(autouse=True, scope="session")

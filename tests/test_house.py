@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -29,10 +30,16 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in FILES}
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(file: Path) -> set[str]:
     """The modules of the package that a file imports anywhere, in functions and for types alone too."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -53,7 +60,7 @@ def wing_of(module: str) -> str:
 
 def rules(wing: Path) -> tuple[list[str], list[str]]:
     """What a wing's `__init__` says: its lines, and the wings that it may import."""
-    tree = ast.parse((wing / "__init__.py").read_text(encoding="utf-8"))
+    tree = tree_of(wing / "__init__.py")
     text = ast.get_docstring(tree) or ""
     allowed = re.search(r"May import: ([^.]*)\.", text)
     assert allowed, f"{wing}: its __init__ does not say what it may import"
@@ -72,7 +79,7 @@ def test_a_wing_says_in_three_lines_what_lives_there_and_imports_no_more_than_it
 
 @pytest.mark.parametrize("wing", WINGS, ids=lambda wing: str(wing.relative_to(HOME)))
 def test_a_wing_hands_nothing_on(wing: Path) -> None:
-    body = ast.parse((wing / "__init__.py").read_text(encoding="utf-8")).body
+    body = tree_of(wing / "__init__.py").body
     if wing == HOME / "metrics":  # a public import path of every estimator
         assert {*ast.literal_eval(body[-1].value)} == {
             alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -106,7 +113,7 @@ def test_what_shows_and_keeps_results_imports_no_torch() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOME)))
 def test_files_and_functions_are_short_or_say_why(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = tree_of(file)
     top = ast.get_docstring(tree) or ""
     assert len(text.splitlines()) <= MOST_LINES or "lines" in top, "say at its top why it is long, or split it"
     long = [
@@ -122,7 +129,7 @@ def test_no_private_name_is_imported_from_another_module() -> None:
     found = [
         f"{name}: {alias.name}"
         for name, file in MODULES.items()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(file))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lvm_bench")
         for alias in node.names
         if alias.name.startswith("_") and not alias.name.startswith("__")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults.malicious import CASES, Case, Told, pickled, verdict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvm_bench import disk, registry
@@ -86,6 +86,7 @@ def test_a_name_is_refused_or_is_that_of_one_folder_anywhere(name: str) -> None:
     assert not name.endswith((".", " "))
 
 
+@settings(max_examples=30)  # trees of values, which are dear to draw
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

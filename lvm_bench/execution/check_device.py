@@ -8,6 +8,7 @@ alone. Tensors and generators that follow the method say that they lie on `FOLLO
 import gc
 import sys
 from collections.abc import Callable
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class Watch:
         self._placed = False  # whether the function at work was given a device
         self._functions, self._operations = _Functions(self), _Operations(self)
         # Of those that are there, caches may hold some of the device; the method's own attributes hold none.
-        self._note([each for each in gc.get_objects() if issubclass(type(each), Tensor)], stays=False)
+        kinds, there = _kinds_of(Tensor), gc.get_objects()  # a million objects, gone through without a line of Python
+        self._note([*compress(there, map(kinds.__contains__, map(type, there)))], stays=False)
         held = {id(tensor) for tensor in (*method.parameters(), *method.buffers())}
         plain = [vars(part) for part in method.modules()] + [vars(sys.modules[type(method).__module__])]
         for each in (each for values in plain for each in tree_leaves(list(values.values()))):
@@ -62,6 +64,7 @@ class Watch:
     def __exit__(self, *error: Any) -> None:
         self._functions.__exit__(*error)
         self._operations.__exit__(*error)
+        self._kept.clear()  # else the next watch finds all of them before this one, a cycle, is collected
 
     def function(self, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The result of a function of torch's, whose words tell where it is to lie."""
@@ -175,6 +178,11 @@ class _Operations(TorchDispatchMode):
 def _is_written_out(device: Any) -> bool:
     """Whether a device, or its name, is the CPU whatever the device of the method."""
     return isinstance(device, str | torch.device) and device in ("cpu", torch.device("cpu"))
+
+
+def _kinds_of(kind: type) -> set[type]:
+    """A class and all that are derived from it."""
+    return {kind}.union(*map(_kinds_of, type.__subclasses__(kind)))
 
 
 def _storage(tensor: Any) -> int:

@@ -7,6 +7,8 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,8 +135,13 @@ def layered(general: dict[str, Any], special: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_alone(file: Path) -> dict[str, Any]:
-    """The tables of a file as they stand in it."""
-    content = text.read(file)
+    """The tables of a file as they stand in it, of the caller's own."""
+    return deepcopy(_parsed(file, text.read(file)))
+
+
+@lru_cache(maxsize=8)
+def _parsed(file: Path, content: str) -> dict[str, Any]:
+    """The tables that a file of this content has. A command reads its bench.toml several times."""
     for number, line in enumerate(content.split("\n"), 1):
         # The parser's time grows with the square of a dotted key's parts.
         if line.count(".") > _MOST_DOTS:

@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ def extensions(config: Path, plugins: tuple[Path, ...] = (), installed: bool = T
     Without `installed` those of other installed packages are left out. UserError for a plug-in that registers nothing,
     and for a name that two files register.
     """
-    others = [_origin(entry_point) for entry_point in entry_points(group="lvm_bench.plugins")] if installed else []
+    others = [_origin(entry_point) for entry_point in _installed(tuple(sys.path))] if installed else []
     found: Extensions = {kind: {} for kind in REGISTRIES}
     for file in (*registry.own_files(), *_of_packages(config), *others):
         _add(found, registry.index(file))
@@ -65,11 +67,17 @@ def _add(found: Extensions, entries: Iterable[Entry]) -> None:
     """Add the extensions of one file; UserError where another file has registered one of their names."""
     for entry in entries:
         known = found[entry.kind].setdefault(entry.name, entry)
-        if known.file.resolve() != entry.file.resolve():
+        if known is not entry and known.file.resolve() != entry.file.resolve():
             raise UserError(
                 f"{entry.file}: the {REGISTRIES[entry.kind].kind} {shortened(entry.name)} is already registered by "
                 f"{known.file}. Choose another name."
             )
+
+
+@lru_cache
+def _installed(path: tuple[str, ...]) -> EntryPoints:
+    """The plug-ins of the packages on `sys.path`, which a command asks for several times."""
+    return entry_points(group="lvm_bench.plugins")
 
 
 def _origin(entry_point: EntryPoint) -> Path:

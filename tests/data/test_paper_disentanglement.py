@@ -14,7 +14,7 @@ from lvm_bench.runs.layout import site_folder
 
 Call = Callable[..., Result]
 SHORT = (
-    "--set=epochs=1", "--set=m=50", "--set=hidden=[8]", "--set=batch_size=20", "--set=votes=200", "--set=threads=1",
+    "--set=epochs=1", "--set=m=50", "--set=hidden=[8]", "--set=batch_size=20", "--set=votes=50", "--set=threads=1",
     "--set=direction_images=50",
     '--set=metrics=["sse", "mig", "factor_vae_score", "pca_mig", "pca_factor_vae_score"]',
     "--set=samples=100", "--set=width=0.1",
@@ -48,7 +48,7 @@ def shapes3d() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.usefixtures("few_figures")
+@pytest.mark.usefixtures("undrawn")
 def test_from_the_official_files_to_table_vii(
     release: Callable[[str, Sequence[bytes]], Path], lvm_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

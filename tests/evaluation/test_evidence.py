@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.registry import METRICS
 from lvm_bench.suites.job import EvaluationSettings
+
+pytestmark = pytest.mark.usefixtures("short_metrics")
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Rotation(Method):
         return z.unflatten(1, (1, 8, 8)) + 0.5
 
 
+@cache
 def digits() -> Data:
     return load("digits", Path(), options={}, train_images=300, validation_images=60, test_images=100)
 
@@ -66,6 +70,9 @@ def pixels(images: Tensor) -> Tensor:
 
 
 EXTRACTOR = Extractor("classifier", "pixels", "", pixels, "cpu")
+
+
+FEW = ["mse", "sse"]  # four scores that cost little
 
 
 def evidence(**settings: object) -> ModelEvidence:
@@ -366,12 +373,12 @@ def test_codes_that_know_nothing_have_scores_too_and_data_without_factors_have_n
 
 
 def test_evaluation_goes_on_after_the_last_metric_that_was_kept(tmp_path: Path) -> None:
-    whole = evaluate(evidence(), tmp_path / "whole.json", "it")
+    whole = evaluate(evidence(metrics=FEW), tmp_path / "whole.json", "it")
     kept = disk.read_record(tmp_path / "whole.json")["scores"]
     first = dict(list(kept.items())[:3])
     marked = {label: dict.fromkeys(scores, 123.0) for label, scores in first.items()}
     disk.write_record(tmp_path / "part.json", {"identity": "it", "scores": marked})
-    resumed = evaluate(evidence(), tmp_path / "part.json", "it")
+    resumed = evaluate(evidence(metrics=FEW), tmp_path / "part.json", "it")
     assert resumed.keys() == whole.keys()
     for key, value in resumed.items():
         done = any(key in scores for scores in first.values())
@@ -385,36 +392,36 @@ def test_the_seconds_of_an_evaluation_add_up_over_its_parts(kept: Any, before: f
     disk.write_record(part, {"identity": "it", "scores": {}, "seconds": kept})
     assert seconds_before(part, "it") == before
     assert seconds_before(part, "another") == 0
-    evaluate(evidence(), part, "it")
+    evaluate(evidence(metrics=FEW), part, "it")
     assert before < seconds_before(part, "it") < before + 90
 
 
 def test_a_score_that_is_infinite_survives_the_resume(tmp_path: Path) -> None:
     # 100 codes of 64 pixels, some of them always 0: the fitted Gaussian is singular, its KL infinite
-    first = evaluate(evidence(), tmp_path / "scores.json", "it")
+    first = evaluate(evidence(metrics=["gaussian_kl"]), tmp_path / "scores.json", "it")
     assert first["gaussian_kl.mean"] == float("inf")
-    assert evaluate(evidence(), tmp_path / "scores.json", "it") == first
+    assert evaluate(evidence(metrics=["gaussian_kl"]), tmp_path / "scores.json", "it") == first
 
 
 def test_what_was_kept_for_other_settings_or_is_damaged_is_not_gone_on_with(tmp_path: Path) -> None:
     part = tmp_path / "part.json"
-    whole = evaluate(evidence(), part, "it")
+    whole = evaluate(evidence(metrics=FEW), part, "it")
     marked = {label: dict.fromkeys(scores, 123.0) for label, scores in disk.read_record(part)["scores"].items()}
     for record in ({"identity": "another", "scores": marked}, {"status": "done"}):
         disk.write_record(part, record)
-        assert evaluate(evidence(), part, "it") == whole
+        assert evaluate(evidence(metrics=FEW), part, "it") == whole
     part.write_bytes(part.read_bytes().replace(b"0", b"1", 1))
     said: list[str] = []
-    assert evaluate(evidence(), part, "it", said.append) == whole
+    assert evaluate(evidence(metrics=FEW), part, "it", said.append) == whole
     assert "part.json: damaged" in said[0]
 
 
 def test_an_evaluation_that_is_asked_to_stop_keeps_what_it_has(tmp_path: Path) -> None:
-    whole, answers = evaluate(evidence(), tmp_path / "whole.json", "it"), iter([False, False, True])
+    whole, answers = evaluate(evidence(metrics=FEW), tmp_path / "whole.json", "it"), iter([False, False, True])
     with pytest.raises(Stopped):
-        evaluate(evidence(), tmp_path / "part.json", "it", stop=lambda: next(answers))
+        evaluate(evidence(metrics=FEW), tmp_path / "part.json", "it", stop=lambda: next(answers))
     assert len(disk.read_record(tmp_path / "part.json")["scores"]) == 2
-    assert evaluate(evidence(), tmp_path / "part.json", "it") == whole
+    assert evaluate(evidence(metrics=FEW), tmp_path / "part.json", "it") == whole
 
 
 def test_whatever_a_metric_may_ask_for_is_provided() -> None:

@@ -31,7 +31,7 @@ OTHERS = [
 ]
 
 
-pytestmark = pytest.mark.usefixtures("short_checks")
+pytestmark = pytest.mark.usefixtures("short_checks", "short_metrics")
 
 
 @cache

@@ -6,15 +6,18 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import Result
+from torch import Tensor
 
 from lvm_bench.data.images import load
 from lvm_bench.execution import estimate
-from lvm_bench.execution.estimate import Estimate
+from lvm_bench.execution.estimate import Estimate, StandIn
+from lvm_bench.metrics.arrays import metric
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
 from lvm_bench.runs.standing import Left, Standing, State, left
 from lvm_bench.suites import bench_toml
@@ -51,6 +54,12 @@ class Anchored(Method):
     def losses(self, x):
         return {"loss": sse(x, self.decode(self.encode(x))).mean()}
 '''
+
+
+@pytest.fixture(autouse=True)
+def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial takes a tenth of the time."""
+    monkeypatch.setattr(estimate, "LONG", 0.1)
 
 
 def suite(*settings: str, **chosen: tuple) -> Suite:
@@ -144,6 +153,32 @@ def test_images_that_overlap_need_no_memory_and_differ() -> None:
     assert splits.train.pixels.shape == (162_770, 3, 64, 64)
     assert splits.train.pixels.strides[0] == 1
     assert not np.array_equal(splits.train.pixels[0], splits.train.pixels[1])
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "timed"), [(1200, 2**-14, [300]), (4800, 2**-14, [300, 1200]), (4800, 0.5, [300, 300])]
+)
+def test_what_is_timed_on_a_quarter_of_the_images_counts_in_proportion_for_all(
+    n: int, seconds: float, timed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock nothing takes time but one metric, `seconds` an image, and its features, half as many."""
+    now, sizes = [0.0], list[int]()
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(METRICS, "_entries", {})
+
+    @metric("frechet", better="lower", of=("fake",))
+    def linear(fake_features: Tensor) -> float:
+        sizes.append(len(fake_features))
+        now[0] += seconds * len(fake_features)
+        return 0.0
+
+    (job, _) = suite(f"samples={n}", 'metrics=["frechet"]', datasets=("mnist",)).controls
+    data = load("mnist", tmp_path, options={}, train_images=n, test_images=n, made_up=True)
+    space = StandIn(4)
+    space.price = seconds / 2
+    found = estimate.measured(Estimate("mnist", job.method, ()), job, data, space, "cpu", {})
+    assert sizes == timed
+    assert found.scoring == n * seconds + n * seconds / 2
 
 
 def files_under(place: str) -> set[Path]:

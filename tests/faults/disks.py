@@ -71,13 +71,12 @@ def full(make: Callable[[str], Place], seed: int, every: int = 1) -> Item:
         "is made the same command must finish with the bytes of an undisturbed run.",
         ["command", "room", "exit code", "the file named"],
     )
-    quiet, killed = make("quiet-full"), make("killed-full")
-    for words in (RUN, REPORT):
-        ended = quiet.forked(words)
-        item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
+    finished, killed = make("finished-full"), make("killed-full")
+    ended = [finished.forked(RUN)]
+    quiet = finished.copy(finished.folder.with_name("quiet-full"))
+    ended.append(quiet.forked(REPORT))
+    item.expect([one.code for one in ended] == [0, 0], f"the undisturbed failed: {ended[0].text} {ended[1].text}")
     killed.forked(RUN, die_after, "scores.partial.json", 1)
-    finished = make("finished-full")
-    finished.forked(RUN)
     states = {"run": None, "run, killed in evaluation": killed, "report": finished}
     how = "a tmpfs"
     for command, rooms in ROOM.items():

@@ -163,10 +163,15 @@ def crashes(make: Callable[[str], Place], seed: int, count: int | None) -> Item:
     )
     rng = random.Random(seed)
     command = run(*TINY, methods=("aae",))
-    finished, reported = make("crashes-finished"), make("crashes-reported")
-    for words, place in ((command, finished), (command, reported), (REPORT, reported)):
+    finished = make("crashes-finished")
+
+    def counted(words: list[str], place: Place) -> Place:
         ended = place.forked(words, crash_at, 0, place.folder / f"steps-{words[0]}")
         item.expect(ended.code == 0, f"the undisturbed {words[0]} ended with {ended.code}: {ended.text[-500:]}")
+        return place
+
+    counted(command, finished)
+    reported = counted(REPORT, finished.copy(finished.folder.with_name("crashes-reported")))
     for words, quiet in ((command, finished), (REPORT, reported)):
         steps = range(1, int((quiet.folder / f"steps-{words[0]}").read_text()) + 1)
         most = count or (REPORT_CRASHES if words is REPORT else len(steps))

@@ -143,14 +143,14 @@ def _values(scores: pd.DataFrame, column: Column) -> dict[Place, tuple[np.ndarra
         subtracted = scores[scores["metric"] == column.minus]
         chosen = chosen.merge(subtracted, on=["dataset", "method", "seed"])
         chosen = chosen.assign(value=chosen["value_x"] - chosen["value_y"])
+    if chosen.empty:
+        return {}
     # A large suite has half a million scores, and pandas' own groups take seconds.
     datasets, methods = (pd.factorize(chosen[name], sort=False) for name in ("dataset", "method"))
     places = datasets[0] * len(methods[1]) + methods[0]
     order = np.argsort(places, kind="stable")
     starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    seeds, values = (
-        np.split(chosen[name].to_numpy()[order], starts[1:]) if len(order) else [] for name in ("seed", "value")
-    )
+    seeds, values = (np.split(chosen[name].to_numpy()[order], starts[1:]) for name in ("seed", "value"))
     firsts = places[order][starts]
     return {
         (str(datasets[1][place // len(methods[1])]), str(methods[1][place % len(methods[1])])): (own_seeds, own)
