@@ -19,7 +19,8 @@ for module in (
     "distances",
     "disentangling",
     "whole",
-    "gpu",
+    "gpu.rows",
+    "gpu.steps",
 ):  # each fills the table, in this order
     importlib.import_module(f"benchmarks.{module}")
 
@@ -41,8 +42,8 @@ def measure(name: str, small: bool, folder: Path) -> None:
     keep(name, measured, reason, peer, folder)
 
 
-def in_own_process(name: str, small: bool, folder: Path) -> Kept | None:
-    """The result of a row in its own process. None if that failed; its last lines are then on the terminal."""
+def in_own_process(name: str, small: bool, folder: Path, longest: float = LONGEST) -> Kept | str:
+    """The result of a row in its own process, or the last lines of the process if it failed or took too long."""
     (folder / f"{name}.json").unlink(missing_ok=True)
     command = [
         sys.executable,
@@ -57,15 +58,16 @@ def in_own_process(name: str, small: bool, folder: Path) -> Kept | None:
     started = time.perf_counter()
     print(f"{name} ...", end=" ", flush=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=longest)
         failure = "\n".join(done.stderr.splitlines()[-15:]) if done.returncode else ""
     except subprocess.TimeoutExpired:
-        failure = f"took longer than {LONGEST} s"
+        failure = f"It took longer than {longest:.0f} s."
     found = kept(name, folder)
     took = f"({time.perf_counter() - started:.0f} s)"
     if found is None:
         print(f"FAILED {took}\n{failure}", flush=True)
-    elif found.measured is None:
+        return failure or "It left no result."
+    if found.measured is None:
         print(f"{found.reason} {took}", flush=True)
     else:
         print(f"{' | '.join(line(found)[2:])} {took}", flush=True)
@@ -77,8 +79,8 @@ def smoke() -> int:
     names = [row.name for row in ROWS.values() if row.smoke]
     with tempfile.TemporaryDirectory() as folder:
         found = {name: in_own_process(name, True, Path(folder)) for name in names}
-    failed = [name for name, each in found.items() if each is None]
-    unequal = [name for name, each in found.items() if each and not each.equal]
+    failed = [name for name, each in found.items() if isinstance(each, str)]
+    unequal = [name for name, each in found.items() if isinstance(each, Kept) and not each.equal]
     for name in unequal:
         print(f"{name}: ours and theirs are not equal.")
     return 1 if failed or unequal else 0
@@ -100,11 +102,11 @@ def main() -> int:
         return smoke()
     if given.smoke:
         with tempfile.TemporaryDirectory() as folder:
-            return 0 if in_own_process(given.row, True, Path(folder)) else 1
+            return 0 if isinstance(in_own_process(given.row, True, Path(folder)), Kept) else 1
     names = [given.row] if given.row else [name for name in ROWS if kept(name, KEPT) is None]
     if not given.row and len(names) < len(ROWS):
         print(f"{len(ROWS) - len(names)} rows are kept in {KEPT}; delete it to measure them anew.")
-    failed = [name for name in names if in_own_process(name, False, KEPT) is None]
+    failed = [name for name in names if isinstance(in_own_process(name, False, KEPT), str)]
     everything = [
         kept(name, KEPT) or Kept(each, each.package or "–", None, "not measured") for name, each in ROWS.items()
     ]
