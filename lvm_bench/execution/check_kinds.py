@@ -21,6 +21,7 @@ from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.evaluation.score import inputs_of
 from lvm_bench.modelling.contract import Method, Spec, resident
+from lvm_bench.modelling.kde import Density
 from lvm_bench.modelling.networks import build
 from lvm_bench.registry import DATASETS, EXTRACTORS, METRICS, Entry
 from lvm_bench.seeding import generator
@@ -234,6 +235,10 @@ class _Tiny(Method):
             encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(c * h * w, 2 * LATENT))
             decoder = torch.nn.Sequential(torch.nn.Linear(LATENT, c * h * w), torch.nn.Unflatten(1, shape))
         super().__init__(encoder, decoder, Spec(shape, (0, 1), LATENT, FEW, 10, "sse"))
+
+    @property
+    def kernel_density(self) -> Density:
+        return Density(torch.zeros(FEW, LATENT), 0.5, -10.0)
 
 
 @cache

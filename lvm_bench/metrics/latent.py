@@ -115,7 +115,7 @@ def gaussian_kl_target(codes: Float[Array, "n l"], target_variance: float) -> fl
 
 @metric("gaussian_kl_parts", better="lower", of=("mean",))
 def gaussian_kl_target_parts(codes: Float[Array, "n l"], target_variance: float) -> dict[str, float]:
-    """The parts of gaussian_kl_target: scale, mean, anisotropy, nats; low is no sign that training has converged."""
+    """The parts of gaussian_kl_target: scale, mean and anisotropy, nats; lower is better (no sign of convergence)."""
     return gaussian_kl_parts(codes, target_variance)
 
 

@@ -27,6 +27,7 @@ from lvm_bench.evaluation.score import evaluate, inputs_of, needs_features, seco
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
+from lvm_bench.modelling.kde import Density
 from lvm_bench.registry import METRICS
 from lvm_bench.suites.job import EvaluationSettings
 
@@ -167,6 +168,10 @@ class Gaussian(Rotation):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0).log()
+
+    @property
+    def kernel_density(self) -> Density:
+        return Density(torch.zeros(30, 64), 0.5, -10.0)
 
 
 def test_what_is_left_of_the_aggregate_are_first_codes_and_eigenvalues_of_all() -> None:

@@ -57,9 +57,9 @@ def shy(root):
     return Splits(made[0], Images(made[1].pixels.view(Shy), made[1].labels.view(Shy)), made[2])
 
 
-@method("moody")
-class Moody(Method):
-    """Moody: declines to be pulled hard."""
+@method("pulling")
+class Pulling(Method):
+    """It fails where it is pulled hard."""
 
     def __init__(self, *nets, pull: float = 1.0):
         super().__init__(*nets)
@@ -81,10 +81,10 @@ extractor = "classifier"
 classifier_epochs = 1
 metrics = ["frechet", "mse"]
 threads = 1
-[methods.moody.tune]
+[methods.pulling.tune]
 pull = [0.5, 2.0]
 [suites.shy]
-methods = ["moody"]
+methods = ["pulling"]
 datasets = ["shy"]
 seeds = [0]
 """
