@@ -14,7 +14,10 @@ from lvm_bench.metrics.directions import latent_directions
 from lvm_bench.metrics.grid import draw_factors
 from lvm_bench.modelling.contract import resident
 from lvm_bench.modelling.kde import Density
+from lvm_bench.modelling.posteriors import Dense, each, is_posterior
 from lvm_bench.seeding import generator
+
+LogDensity = Callable[[Tensor], Tensor]  # [b l] -> [b], nats
 
 
 @runtime_checkable
@@ -53,6 +56,11 @@ class Evidence:
         self.n = min(settings.samples, len(heldout), len(data.train))
         self.made: dict[tuple[str, str], Any] = {}
 
+    @property
+    def further_samples(self) -> tuple[str, ...]:
+        """The variants of samples beside `fake`."""
+        return ()
+
     def once(self, kind: str, what: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, computed at the first call only."""
         if (kind, what) not in self.made:
@@ -62,9 +70,9 @@ class Evidence:
     def provide(self, parameter: str, variant: str) -> Any:
         """The value of a metric's parameter for one variant, arrays on the run's device; Absent when there is none."""
         value = PROVIDED[parameter](self, variant) if parameter in PROVIDED else getattr(self.settings, parameter)
-        arrays = value if isinstance(value, tuple) else (value,)
-        moved = tuple(each.to(self.device) if isinstance(each, Tensor) else each for each in arrays)
-        return moved if isinstance(value, tuple) else moved[0]
+        if is_posterior(value):
+            return each(value, lambda field: field.to(self.device))
+        return value.to(self.device) if isinstance(value, Tensor) else value
 
     @property
     def extractor(self) -> Extractor:
@@ -140,7 +148,7 @@ class Evidence:
         raise Absent
 
     def codes(self, what: str) -> Float[Tensor, "n l"]:
-        """Held-out codes: `mean`, or `sampled` from a Gaussian posterior."""
+        """Held-out codes: `mean`, or `sampled` from their posteriors."""
         raise Absent
 
     def train_codes(self) -> Float[Tensor, "N l"]:
@@ -159,12 +167,16 @@ class Evidence:
         """Reconstructions of the novel images, not quantised, in [0, 1]."""
         raise Absent
 
-    def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
-        """(mu, log_var) of the held-out images, for Gaussian encoders."""
+    def posterior(self) -> Dense:
+        """q(z|x) of the held-out images; Absent for deterministic encoders, and where it has no density."""
+        raise Absent
+
+    def log_prior(self) -> LogDensity | None:
+        """The log density of the prior that the method samples from; None for N(0, I), Absent where it is unknown."""
         raise Absent
 
     def target_variance(self) -> float:
-        """Variance per axis of the codes' target."""
+        """Variance per axis of the codes' target; Absent for a method that has no such number."""
         raise Absent
 
     def kernel_density(self) -> Density:
@@ -187,6 +199,7 @@ PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "train_codes": lambda own, _: own.train_codes(),
     "prior_codes": lambda own, _: own.prior_codes(),
     "posterior": lambda own, _: own.posterior(),
+    "log_prior": lambda own, _: own.log_prior(),
     "target_variance": lambda own, _: own.target_variance(),
     "kernel_density": lambda own, _: own.kernel_density(),
     "train_labels": lambda own, _: own.labels("train"),

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
-from lvm_bench.evaluation.evidence import Absent, Evidence
-from lvm_bench.modelling.contract import Method, resident
+from lvm_bench.errors import RunError
+from lvm_bench.evaluation.evidence import Absent, Evidence, LogDensity
+from lvm_bench.modelling.contract import Method, posterior_of, resident
 from lvm_bench.modelling.kde import Density
+from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joined
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import MOST_CODES
 from lvm_bench.training.batches import encode
@@ -32,6 +35,7 @@ class ModelEvidence(Evidence):
         if what in ("real", "recon"):
             return super().images(what) if what == "real" else self.quantise(self.recon("heldout"))
         makers = {"fake": self.prior_codes, "expost": self._expost_codes, "interpolated": self._midpoints}
+        makers |= {of: partial(self._sampled_codes, of.removeprefix("fake-")) for of in self.further_samples}
         if what not in makers:
             raise Absent
         return self.once("images", what, lambda: self.quantise(self.decode(makers[what]())))
@@ -61,9 +65,14 @@ class ModelEvidence(Evidence):
         return torch.empty_like(in_order).index_copy_(0, torch.from_numpy(grid.order), in_order)
 
     def traversal(self) -> UInt8[Tensor, "k t c h w"]:
-        """One real image's code moved along each direction, from -s to s in equal steps, s^2 = target variance."""
+        """One real image's code moved along each direction, from -s to s in equal steps.
+
+        s^2 is the target variance, or the mean variance of the codes where there is none.
+        """
         z = self.split_codes("heldout")[:1].double()
-        steps = torch.linspace(-1, 1, TRAVERSAL, dtype=torch.float64) * self.target_variance() ** 0.5
+        own = self._target_variance()
+        scale = self.split_codes("heldout").double().var(0).mean() if own is None else own
+        steps = torch.linspace(-1, 1, TRAVERSAL, dtype=torch.float64) * scale**0.5
         paths = z + steps[:, None] * self.directions()[:, None]
         shape = (len(paths), TRAVERSAL, *self.method.spec.shape)
         return self.quantise(self.decode(paths.flatten(0, 1).float())).reshape(shape)
@@ -78,21 +87,22 @@ class ModelEvidence(Evidence):
     def aggregate(self) -> dict[str, np.ndarray]:
         """The arrays of q(z) that figures show: first held-out codes, eigenvalues of the covariance, target variance.
 
-        The covariance is that of all held-out codes; of a Gaussian encoder it is cov(mu) + mean exp(log_var). Its
+        The covariance is that of all held-out codes; of posteriors that of their means plus their mean variance. Its
         eigenvalues descend. The target variance is NaN where there is none. {} unless there are two finite codes.
         """
         codes = self.codes("mean")
-        means, own = (codes, None) if self.method.heads != 2 else self.posterior()
+        posterior = self.once("posterior", "heldout", self._posterior)
+        means = codes if posterior is None else posterior.mean
         if len(codes) < 2 or not (codes.isfinite().all() and means.isfinite().all()):
             return {}
         l = codes.shape[1]
         covariance = means.double().T.cov().reshape(l, l)
-        if own is not None:
-            covariance += own.double().exp().mean(0).diag()
+        if posterior is not None:
+            covariance += each(posterior, Tensor.double).variance.mean(0).diag()
         return {
             "codes": codes[:MOST_CODES].float().numpy(),
             "spectrum": torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0).numpy(),
-            "target_variance": np.float64(math.nan if self.method.cannot_sample else self.target_variance()),
+            "target_variance": np.float64(self._target_variance() or math.nan),
         }
 
     def split_codes(self, split: str) -> Float[Tensor, "n l"]:
@@ -105,8 +115,10 @@ class ModelEvidence(Evidence):
             return self.split_codes("heldout")
         if what != "sampled":
             raise Absent
-        mu, log_var = self.posterior()
-        return mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=generator(self.seed, "posterior"))
+        stream = generator(self.seed, "posterior")
+        if (posterior := self.once("posterior", "heldout", self._posterior)) is None:
+            raise Absent
+        return posterior.sample(lambda make: make(stream))
 
     def train_codes(self) -> Float[Tensor, "N l"]:
         return self.split_codes("train")
@@ -118,21 +130,45 @@ class ModelEvidence(Evidence):
     def novel_recon(self) -> Float[Tensor, "m c h w"]:
         return self.decode(self.novel_codes())
 
-    def posterior(self) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l"]]:
-        if self.method.heads != 2:
+    def posterior(self) -> Dense:
+        found = self.once("posterior", "heldout", self._posterior)
+        if not is_dense(found):
             raise Absent
-        return self.once("posterior", "heldout", self._posterior)
+        return found
 
     @torch.no_grad()
-    def _posterior(self) -> tuple[Tensor, Tensor]:
+    def _posterior(self) -> Posterior | None:
+        """The posteriors of the held-out images on the CPU; None for a deterministic encoder."""
         low, high = self.method.spec.value_range
         batches = self.unit(self.real("heldout")).mul(high - low).add(low).split(500)
-        pairs = [self.method.posterior(x.to(self.device)) for x in batches]
-        return torch.cat([mu.cpu() for mu, _ in pairs]), torch.cat([log_var.cpu() for _, log_var in pairs])
+        parts = (posterior_of(self.method, x.to(self.device)) for x in batches)
+        known = [each(part, Tensor.cpu) for part in parts if part is not None]
+        return joined(known) if known else None
+
+    def log_prior(self) -> LogDensity | None:
+        self._require_samples()
+        method, device = self.method, self.device
+        if type(method).prior is Method.prior and type(method).log_prior is Method.log_prior:
+            return None
+
+        @torch.no_grad()
+        def log_prior(z: Float[Tensor, "b l"]) -> Float[Tensor, " b"]:
+            found = method.log_prior(z.to(device, torch.float32))
+            if found is None:
+                raise Absent
+            return found.double().to(z.device)
+
+        log_prior(torch.zeros(1, method.spec.latent))
+        return log_prior
 
     def target_variance(self) -> float:
-        self._require_samples()
-        return float(self.method.target_variance)
+        if (found := self._target_variance()) is None:
+            raise Absent
+        return found
+
+    def _target_variance(self) -> float | None:
+        told = None if self.method.cannot_sample else self.method.target_variance
+        return None if told is None else float(told)
 
     def kernel_density(self) -> Density:
         if (own := self.method.kernel_density) is None:
@@ -149,12 +185,26 @@ class ModelEvidence(Evidence):
     def prior_codes(self) -> Float[Tensor, "n l"]:
         """n codes that the method's prior draws; samples are decoded from them."""
         self._require_samples()
-        return self.once("codes", "prior", self._prior_codes)
+        return self._sampled_codes(self.method.samplers[0])
+
+    @property
+    def further_samples(self) -> tuple[str, ...]:
+        return () if self.method.cannot_sample else tuple(f"fake-{name}" for name in self.method.samplers[1:])
+
+    def _sampled_codes(self, sampler: str) -> Float[Tensor, "n l"]:
+        """n codes that one of the method's samplers draws."""
+        return self.once("codes", f"of {sampler}", lambda: self._drawn_codes(sampler))
 
     @torch.no_grad()
-    def _prior_codes(self) -> Float[Tensor, "n l"]:
+    def _drawn_codes(self, sampler: str) -> Float[Tensor, "n l"]:
         self.method.generator.manual_seed(derive(self.seed, "samples"))
-        return self.method.prior(self.n).cpu()
+        codes = getattr(self.method, sampler)(self.n).cpu()
+        if codes.shape != (self.n, self.method.spec.latent):
+            raise RunError(
+                f"{type(self.method).__name__}: {sampler}({self.n}) gave codes of shape {tuple(codes.shape)}; give "
+                f"{(self.n, self.method.spec.latent)}."
+            )
+        return codes
 
     def _expost_codes(self) -> Float[Tensor, "n l"]:
         """Draws from a full Gaussian fitted to the training codes: the same correction for every method."""

@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ def evaluate(
     """
     done, before = _kept(partial, identity, say), seconds_before(partial, identity)
     started = time.perf_counter()
-    for name, variant in wanted(evidence.settings.metrics, drawn_alone):
+    for name, variant in wanted(evidence.settings.metrics, drawn_alone, evidence.further_samples):
         label = f"{name}.{variant}"
         if label in done:
             continue
@@ -47,14 +47,18 @@ def evaluate(
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
 
 
-def wanted(chosen: list[str] | Literal["all"], drawn_alone: bool = False) -> Iterator[tuple[str, str]]:
-    """The (metric, variant) pairs to score, whether or not they apply; with `drawn_alone` those that are drawn."""
+def wanted(
+    chosen: list[str] | Literal["all"], drawn_alone: bool = False, further: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """The (metric, variant) pairs to score, whether or not they apply; with `drawn_alone` those that are drawn.
+
+    What is scored of samples is scored of the `further` samples too.
+    """
     for name, metric in METRICS.items():
         if chosen == "all" or name in chosen:
             parameters = {*inspect.signature(metric).parameters}
-            yield from (
-                (name, variant) for variant in metric.metric.of if not drawn_alone or is_drawn(parameters, variant)
-            )
+            of = [each for own in metric.metric.of for each in ([own, *further] if own == "fake" else [own])]
+            yield from ((name, variant) for variant in of if not drawn_alone or is_drawn(parameters, variant))
 
 
 def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection[str], seconds: float) -> None:
@@ -88,7 +92,7 @@ def is_drawn(parameters: set[str], variant: str) -> bool:
     """Whether a metric of a trained model changes with the random draws of its evaluation."""
     of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
     drawn = {"seed", "directions", "prior_codes"} & parameters
-    return bool(drawn) or of_a_grid or variant in ("fake", "expost", "interpolated", "sampled")
+    return bool(drawn) or of_a_grid or variant.startswith("fake") or variant in ("expost", "interpolated", "sampled")
 
 
 def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[str, Scores]:

@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from lvm_bench import registry
-from lvm_bench.errors import Stopped
+from lvm_bench.errors import RunError, Stopped
 from lvm_bench.execution import check_kinds as kinds
 from lvm_bench.execution.check_case import PACKAGED, Case, case
+from lvm_bench.execution.check_densities import posterior_has_its_density, prior_has_its_density
 from lvm_bench.execution.check_device import Watch
-from lvm_bench.execution.check_kinds import require
-from lvm_bench.modelling.contract import Epoch, Method
+from lvm_bench.execution.check_kinds import Broken, require
+from lvm_bench.modelling.contract import Epoch, Method, posterior_of
 from lvm_bench.seeding import generator
 from lvm_bench.suites.discover import extensions, of_plugin
 from lvm_bench.text import counted
@@ -121,22 +122,27 @@ def loss_reaches_encoder_and_decoder(case: Case) -> None:
             require(
                 reached,
                 f"{at}: heads = 2, but the gradient of losses(x)['loss'] does not reach the {what} half of the "
-                f"encoder's outputs, the {name}, so that nothing trains them: use them in losses(x), or set heads = 1",
+                f"encoder's outputs (of a Gaussian posterior the {name}), so that nothing trains them: use them in "
+                "losses(x), or set heads = 1",
             )
 
 
 def encodes_the_mean(case: Case) -> None:
-    """With `heads = 2`, encode gives the mean of `posterior`, with which the scores compare."""
-    if case.cls.heads != 2:
-        return
+    """encode gives the mean of `posterior`, where there is one, with which the scores compare."""
     method, x = case.fresh().eval(), case.batch()
-    with torch.no_grad():
-        z, (mu, _) = method.encode(x), method.posterior(x)
     at = case.place("encode" if "encode" in vars(case.cls) else "posterior")
+    with torch.no_grad():
+        try:
+            posterior = posterior_of(method, x)
+        except RunError as error:
+            raise Broken(f"{at}: {error}") from error
+        if posterior is None:
+            return
+        z, mean = method.encode(x), posterior.mean
     require(
-        torch.allclose(z, mu, rtol=1e-4, atol=1e-5),
-        f"{at}: encode(x) is not the mean of posterior(x): they differ by up to {float((z - mu).abs().max()):.3g}. "
-        "Return posterior(x)[0], or override posterior to match",
+        torch.allclose(z, mean, rtol=1e-4, atol=1e-5),
+        f"{at}: encode(x) is not the mean of posterior(x): they differ by up to {float((z - mean).abs().max()):.3g}. "
+        "Return posterior(x).mean, or override posterior to match",
     )
 
 
@@ -154,18 +160,21 @@ def shapes_and_ranges(case: Case) -> None:
         bool((image >= low).all() and (image <= high).all()),
         f"decode(z) leaves the value range [{low}, {high}]: {float(image.min()):.3g} to {float(image.max()):.3g}",
     )
-    require(float(method.target_variance) > 0, f"target_variance is {method.target_variance}, not positive")
+    told = method.target_variance
+    require(told is None or float(told) > 0, f"target_variance is {told}, neither positive nor None")
 
 
 def target_is_that_of_the_prior(case: Case) -> None:
-    """Before training, draws of prior() have the variance that target_variance tells."""
+    """Before training, draws of prior() have the variance that target_variance tells, where it tells one."""
     method = case.fresh().eval()
+    if method.target_variance is None:
+        return
     with torch.no_grad():
         variance, told = float(method.prior(10_000).var(0).mean()), float(method.target_variance)
     require(
         abs(variance / told - 1) < 0.2,
         f"prior() has a variance of {variance:.3g} and target_variance is {told:.3g}: scores against the target would "
-        "compare codes with another distribution, so override target_variance",
+        "compare codes with another distribution, so override target_variance; None says that there is no such number",
     )
 
 
@@ -266,6 +275,8 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     loss_reaches_encoder_and_decoder,
     encodes_the_mean,
     target_is_that_of_the_prior,
+    prior_has_its_density,
+    posterior_has_its_density,
     draws_from_its_generator,
     evaluation_changes_nothing,
     training_helps,
@@ -284,6 +295,8 @@ NEEDS: dict[Callable[[Case], None], tuple[Callable[[Case], None], ...]] = {
     loss_reaches_encoder_and_decoder: _RUNS,
     encodes_the_mean: (shapes_and_ranges,),
     target_is_that_of_the_prior: (shapes_and_ranges,),
+    prior_has_its_density: (shapes_and_ranges,),
+    posterior_has_its_density: (encodes_the_mean,),
     draws_from_its_generator: _RUNS,
     evaluation_changes_nothing: _RUNS,
     training_helps: (loss_reaches_encoder_and_decoder,),

@@ -10,20 +10,17 @@ from lvm_bench.metrics.factors import beta_vae_score, dci, factor_vae_score, mig
 from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.grid import draw_factors
 from lvm_bench.metrics.latent import (
-    collapsed_kl,
     collapsed_variance,
-    dimension_wise_kl,
     gaussian_entropy,
     gaussian_kl,
     gaussian_kl_floor,
     gaussian_kl_parts,
     mmd,
-    mutual_information,
-    total_correlation,
     whitened_entropy,
 )
 from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
 from lvm_bench.metrics.novelty import auroc, mahalanobis
+from lvm_bench.metrics.posteriors import collapsed_kl, dimension_wise_kl, mutual_information, total_correlation
 from lvm_bench.metrics.probe import linear_probe
 from lvm_bench.metrics.reconstruction import mse, sharpness, sse
 from lvm_bench.metrics.two_sample import two_sample_test

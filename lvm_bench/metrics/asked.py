@@ -32,10 +32,11 @@ EVIDENCE = {
     "real_features": Asked("features of n training images [n d]"),
     "heldout_features": Asked("features of the held-out images [n d]"),
     "fake_features": Asked("features of the images that the variant names [n d]", _IMAGES),
-    "codes": Asked("held-out codes [n l]: means, or draws from a Gaussian posterior", _CODES),
+    "codes": Asked("held-out codes [n l]: means, or draws from their posteriors", _CODES),
     "train_codes": Asked("the codes of all training images [N l]"),
     "prior_codes": Asked("n draws from what the method samples codes from [n l]"),
-    "posterior": Asked("(mu, log_var) of the held-out images, of Gaussian encoders, each [n l]"),
+    "posterior": Asked("q(z|x) of the held-out images, see `lvm_bench.posteriors`; a Gaussian is (mu, log_var)"),
+    "log_prior": Asked("the log density of the prior: a function of codes [b l], or None for N(0, I)"),
     "target_variance": Asked("the variance per axis of the codes' target"),
     "kernel_density": Asked(
         "the kernel density estimate that the method matches, on as many training codes as it has centres"

@@ -1,23 +1,19 @@
-"""How close are codes to their prior? Gaussian KL, entropy, collapsed axes, MMD, and the parts of the KL term."""
+"""How close are codes to their prior? Gaussian KL, entropy, collapsed axes, MMD."""
 
 import math
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.distances import exact_squared_distances, row_blocks
+from lvm_bench.distances import exact_squared_distances
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import (
     Array,
     centre_and_spread,
     check_at_least,
     check_positive,
-    check_same_shape,
     check_seed,
     matrix,
     metric,
@@ -30,14 +26,11 @@ from lvm_bench.modelling.kde import (
     log_floor,
     optimal_bandwidth,
 )
-from lvm_bench.modelling.losses import gaussian_kl_to_standard, imq_mmd
+from lvm_bench.modelling.losses import imq_mmd
 from lvm_bench.seeding import generator
 
-Posterior = tuple[Array, Array]  # (mu, log_var), both [n l]
-_COLLAPSED = 0.01  # variance, or nats, of a collapsed axis at most
+_COLLAPSED = 0.01  # variance of a collapsed axis at most
 _PAPER_LEVEL = 1 - 5e-4  # c of the density floor in the authors' code
-_CLAMP, _MOST = 20, 500  # largest |log_var| of the contract, and that float64 can take the exponential of
-_QUERIES = 2000  # codes over which an expectation is taken, at most
 
 
 # Gaussian fit
@@ -218,36 +211,6 @@ def collapsed_variance(codes: Float[Array, "n l"]) -> float:
     return float((matrix(codes, "codes", "collapsed_variance").var(0) <= _COLLAPSED).sum())
 
 
-def _posterior(posterior: Posterior, name: str) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, "n l"]]:
-    """mu and log_var in float64; UserError unless shapes agree and exp log_var is finite."""
-    if not isinstance(posterior, tuple | list) or len(posterior) != 2:
-        raise UserError(f"{name}: posterior is a {type(posterior).__name__}; give the pair (mu, log_var).")
-    mu, log_var = (matrix(values, what, name) for what, values in zip(("mu", "log_var"), posterior, strict=True))
-    check_same_shape(name, mu=mu, log_var=log_var)
-    low, high = (float(end) for end in log_var.aminmax())
-    if max(-low, high) > _MOST:
-        raise UserError(
-            f"{name}: log_var has values from {low:.4g} to {high:.4g}, whose exponentials float64 cannot hold; "
-            f"methods clamp them to [-{_CLAMP}, {_CLAMP}], so give logarithms of variances in that range."
-        )
-    if max(-low, high) > _CLAMP:
-        warnings.warn(
-            f"{name}: log_var has values from {low:.4g} to {high:.4g}; methods clamp them to [-{_CLAMP}, {_CLAMP}], "
-            f"so check that they are the logarithms of variances that the method uses.",
-            stacklevel=4,
-        )
-    return mu, log_var.to(mu.device)
-
-
-@metric("collapsed_kl", better="lower", of=("mean",))
-def collapsed_kl(posterior: Posterior, target_variance: float = 1.0) -> float:
-    """Number of axes with a mean KL of at most .01 nats from posterior to N(0, target variance); lower is better."""
-    check_positive("collapsed_kl", target_variance=target_variance)
-    mu, log_var = _posterior(posterior, "collapsed_kl")
-    kl = gaussian_kl_to_standard(mu / math.sqrt(target_variance), log_var - math.log(target_variance))
-    return float((kl.mean(0) <= _COLLAPSED).sum())
-
-
 # MMD
 
 
@@ -275,92 +238,3 @@ def mmd_prior(codes: Float[Array, "n l"], seed: int) -> float:
 def mmd_target(codes: Float[Array, "n l"], target_variance: float, seed: int) -> float:
     """MMD^2 of the codes to N(0, target_variance I), seven kernels; lower is better (arXiv:1711.01558)."""
     return mmd(codes, target_variance, seed)
-
-
-# Parts of the KL term
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """Codes z_i ~ q(z|x_i) of b images, and the posteriors of all n images, which make up q(z).
-
-    Codes and means are relative to `centre`.
-    """
-
-    z: Float64[Tensor, "b l"]
-    mu: Float64[Tensor, "b l"]
-    log_var: Float64[Tensor, "b l"]
-    all_mu: Float64[Tensor, "n l"]
-    all_log_var: Float64[Tensor, "n l"]
-    centre: Float64[Tensor, " l"]
-
-    @classmethod
-    def of(cls, posterior: Posterior, seed: int, name: str) -> "_Draws":
-        """One code of each of at most 2,000 random images; q(z) keeps the posteriors of all n."""
-        check_seed(name, seed)
-        mu, log_var = _posterior(posterior, name)
-        centre, _ = centre_and_spread(mu)
-        centred = mu - centre  # so that an offset takes no digits from differences
-        stream = generator(seed, "posterior")
-        chosen = torch.randperm(len(mu), generator=stream)[:_QUERIES].to(mu.device)
-        noise = torch.randn(len(chosen), mu.shape[1], generator=stream, dtype=torch.float64).to(mu.device)
-        z = centred[chosen] + (log_var[chosen] / 2).exp() * noise
-        return cls(z, centred[chosen], log_var[chosen], centred, log_var, centre)
-
-    def log_prior(self) -> Float64[Tensor, " b"]:
-        """log p(z_i); like every density here without -l/2 log(2 pi), which cancels."""
-        return -0.5 * (self.z + self.centre).square().sum(1)
-
-    def log_posterior(self) -> Float64[Tensor, " b"]:
-        """log q(z_i|x_i)."""
-        return -0.5 * ((self.z - self.mu).square() / self.log_var.exp() + self.log_var).sum(1)
-
-    def _log_densities(self, rows: slice) -> Iterator[Float64[Tensor, "r n"]]:
-        """log q(z_ij|x_k) of some codes under all n posteriors, axis after axis.
-
-        The squares come from differences: norms would lose the digits of posteriors that are narrow beside the codes.
-        """
-        precision = (-self.all_log_var).exp()
-        for z, mu, weight, log_var in zip(self.z[rows].T, self.all_mu.T, precision.T, self.all_log_var.T, strict=True):
-            yield (z[:, None] - mu).square_().mul_(weight).add_(log_var).mul_(-0.5)
-
-    def log_aggregate(self) -> Float64[Tensor, " b"]:
-        """log q(z_i) = log mean_k q(z_i|x_k)."""
-        n, blocks = len(self.all_mu), []
-        for rows in row_blocks(len(self.z), n):
-            joint = self.z.new_zeros(len(self.z[rows]), n)
-            for densities in self._log_densities(rows):
-                joint += densities
-            blocks.append(torch.logsumexp(joint, dim=1))
-        return torch.cat(blocks) - math.log(n)
-
-    def log_marginals(self) -> Float64[Tensor, " b"]:
-        """sum_j log q(z_ij), where q(z_ij) = mean_k q(z_ij|x_k)."""
-        n, l = self.all_mu.shape
-        total = torch.zeros_like(self.z[:, 0])
-        for rows in row_blocks(len(self.z), n):
-            for densities in self._log_densities(rows):
-                total[rows] += torch.logsumexp(densities, dim=1)
-        return total - l * math.log(n)
-
-
-@metric("mutual_information", better="none", of=("posterior",), version=2)
-def mutual_information(posterior: Posterior, seed: int = 0) -> float:
-    """E[log q(z|x) - log q(z)] in nats, at most log n; neither is better (arXiv:1802.04942)."""
-    draws = _Draws.of(posterior, seed, "mutual_information")
-    value = float((draws.log_posterior() - draws.log_aggregate()).mean())
-    return min(value, math.log(len(draws.all_mu)))  # only rounding exceeds it
-
-
-@metric("total_correlation", better="lower", of=("posterior",), version=2)
-def total_correlation(posterior: Posterior, seed: int = 0) -> float:
-    """E[log q(z) - sum_j log q(z_j)], nats, 0 for independent axes; lower is better (arXiv:1802.04942)."""
-    draws = _Draws.of(posterior, seed, "total_correlation")
-    return float((draws.log_aggregate() - draws.log_marginals()).mean())
-
-
-@metric("dimension_wise_kl", better="lower", of=("posterior",), version=2)
-def dimension_wise_kl(posterior: Posterior, seed: int = 0) -> float:
-    """E[sum_j log q(z_j) - log p(z)], nats, 0 if each is N(0, 1); lower is better (arXiv:1802.04942)."""
-    draws = _Draws.of(posterior, seed, "dimension_wise_kl")
-    return float((draws.log_marginals() - draws.log_prior()).mean())

@@ -9,20 +9,23 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from lvm_bench.errors import UserError
+from lvm_bench.errors import RunError, UserError
 from lvm_bench.modelling.kde import Density
+from lvm_bench.modelling.posteriors import Gaussian, Posterior, is_posterior, standard_normal_log_prob
 from lvm_bench.registry import METHODS
 
-__all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "resident", "to_float"]
+__all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "posterior_of", "resident", "to_float"]
 
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
 
-def method(name: str, *, label: str = "", reference: bool = False) -> Callable[[type["Method"]], type["Method"]]:
+def method(
+    name: str, *, label: str = "", reference: bool = False, note: str = ""
+) -> Callable[[type["Method"]], type["Method"]]:
     """Register a Method subclass under `name`; UserError for anything else.
 
-    `label` is how tables write it, else its name. A `reference` stands below the rule, and is never the best. Both are
-    read from the file.
+    `label` is how tables write it, else its name. A `reference` stands below the rule, and is never the best. `note` is
+    what a footnote of every table says of it. All three are read from the file.
     """
 
     def add(cls: type) -> Any:
@@ -92,7 +95,8 @@ class Method(nn.Module):
     `persistent=False`; otherwise an interrupted training would resume without it.
     """
 
-    heads: ClassVar[int] = 1  # encoder outputs per code: 1 for z, 2 for (mu, log_var)
+    heads: ClassVar[int] = 1  # encoder outputs per axis of a code: 1 for z, 2 for mu and log_var
+    samplers: ClassVar[tuple[str, ...]] = ("prior",)  # its functions n -> codes; samples of each are scored apart
     monitor: ClassVar[str] = "loss"  # the validation loss that decides the schedule and the best epoch
     adversary: nn.Module | None  # a second network, trained on `adversary_losses` by its own Adam
     adversary_learning_rate: float | None = None  # its first learning rate; None: the rate of the model
@@ -118,22 +122,24 @@ class Method(nn.Module):
         """Scalars of one batch for the adversary, called after the model's step. `adversary_loss` is minimised."""
         raise NotImplementedError(f"{type(self).__name__} has an adversary and must define adversary_losses(x)")
 
-    def posterior(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
-        """(mu, log_var) of q(z|x) = N(mu, diag exp log_var). For `heads = 2` only."""
-        mu, log_var = self.encoder(x).chunk(2, dim=1)
-        # exp(20) is a variance of 5e8, which no useful model reaches. float32 overflows from exp(89) on.
-        return mu, log_var.clamp(-20, 20)
+    def posterior(self, x: Float[Tensor, "b c h w"]) -> Posterior | None:
+        """q(z|x) of each image, from `lvm_bench.posteriors`; None for a deterministic encoder.
+
+        By default a Gaussian for `heads = 2`. With `heads = 2` and another posterior, override this.
+        """
+        return Gaussian.of(self.encoder(x)) if self.heads == 2 else None
 
     def sampled(self, mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:
         """One draw from each N(mu, diag exp log_var), differentiable in mu and log_var.
 
         With `streams = "paired"` the first draw of a step is the same for all methods of a seed: draw this first.
         """
-        return mu + (log_var / 2).exp() * self.noise(*mu.shape)
+        return Gaussian(mu, log_var).sample(self.draw)
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b l"]:
-        """The code of each image: z, or the posterior mean if the encoder is Gaussian."""
-        return self.posterior(x)[0] if self.heads == 2 else self.encoder(x)
+        """The code of each image: the mean of its posterior, or what a deterministic encoder gives."""
+        posterior = posterior_of(self, x)
+        return self.encoder(x) if posterior is None else posterior.mean
 
     def squash(self, raw: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The raw output of the decoder mapped to the value range: sigmoid for [0, 1], tanh for [-1, 1]."""
@@ -154,13 +160,20 @@ class Method(nn.Module):
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         """n codes from the distribution that the method samples from; N(0, I) by default.
 
-        A prior with another variance must state it in `target_variance`, with which the scores compare codes.
+        A prior with another variance must state it in `target_variance`, and its density in `log_prior`.
         """
         return self.noise(n, self.spec.latent)
 
+    def log_prior(self, z: Float[Tensor, "b l"]) -> Float[Tensor, " b"] | None:
+        """The log density of `prior` at each code in nats. None where it is unknown: always, if `prior` alone changed.
+
+        The default is that of N(0, I).
+        """
+        return standard_normal_log_prob(z) if type(self).prior is Method.prior else None
+
     @property
-    def target_variance(self) -> float:
-        """The variance per axis that the aggregate posterior approaches by design; 1 for N(0, I)."""
+    def target_variance(self) -> float | None:
+        """The variance per axis that the aggregate posterior approaches by design; 1 for N(0, I), None for no such."""
         return 1.0
 
     @property
@@ -187,3 +200,14 @@ class Method(nn.Module):
 
     def finish(self, codes: Float[Tensor, "n l"]) -> None:
         """Called once after training, in eval mode, with the codes of all training images. Ex-post fits belong here."""
+
+
+def posterior_of(method: Method, x: Float[Tensor, "b c h w"]) -> Posterior | None:
+    """`method.posterior(x)`. RunError unless it is a posterior or None."""
+    found = method.posterior(x)
+    if found is None or is_posterior(found):
+        return found
+    raise RunError(
+        f"posterior(x) of {type(method).__name__} returned a {type(found).__name__}, which is no posterior. Return "
+        "Gaussian(mu, log_var) or another NamedTuple of lvm_bench.posteriors, or None for a deterministic encoder."
+    )

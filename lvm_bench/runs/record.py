@@ -84,6 +84,7 @@ class _Shown(_Checked):
 
     label: Label = ""
     reference: bool = False
+    note: str = ""
 
 
 class _ShownMetric(_Checked):

@@ -17,9 +17,9 @@ from lvm_bench.suites.discover import Extensions, extensions
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.shipped import is_shipped
 
-Facts = dict[str, dict[str, dict[str, Any]]]  # by kind, name, and `label`, `reference`, `better` or `table`
+Facts = dict[str, dict[str, dict[str, Any]]]  # by kind, name, and `label`, `reference`, `note`, `better` or `table`
 
-_SAID = {"method": ("label", "reference"), "dataset": ("label",), "metric": ("better", "label", "table")}
+_SAID = {"method": ("label", "reference", "note"), "dataset": ("label",), "metric": ("better", "label", "table")}
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def _named(tables: Mapping[str, Any], kind: str, suite: str) -> dict[str, dict[s
 
 
 def _of_table(name: str, table: Mapping[str, Any], said: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The facts of a method or data set with a table. A variant is a reference where its base is one."""
-    of_base = _only(("reference",), said.get(table.get("base", name), {}))
+    """The facts of a method or data set with a table. A variant is a reference, and has a note, as its base."""
+    of_base = _only(("reference", "note"), said.get(table.get("base", name), {}))
     return of_base | _only(("label",), said.get(name, {})) | _only(("label",), table)
 
 
@@ -140,6 +140,11 @@ def here(config: Path | None, plugins: tuple[Path, ...] = ()) -> Known:
 def label(method: str) -> str:
     """The label of a method in tables and pictures; its name where it has none."""
     return current().facts["methods"].get(method, {}).get("label", method)
+
+
+def note(method: str) -> str:
+    """What every table says of the method in a footnote; "" where there is nothing to say."""
+    return current().facts["methods"].get(method, {}).get("note", "")
 
 
 def dataset_label(dataset: str) -> str:

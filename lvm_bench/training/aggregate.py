@@ -26,7 +26,7 @@ def of_codes(method: Method, codes: Float64[Tensor, "n l"], with_entropy: bool) 
     if len(codes) < 3 or not bool((codes.abs() < _LARGEST).all()):
         return {}
     found = {"dimension": two_nn_dimension(codes)}
-    if not method.cannot_sample:
+    if not method.cannot_sample and method.target_variance is not None:
         parts = gaussian_kl_parts(codes, method.target_variance)
         found |= {f"kl_{name}": value for name, value in parts.items()}
     if method.kernel_density is not None:

@@ -5,7 +5,8 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from lvm_bench.errors import RunError
-from lvm_bench.modelling.contract import Method, to_float
+from lvm_bench.modelling.contract import Method, posterior_of, to_float
+from lvm_bench.modelling.posteriors import each
 from lvm_bench.suites.job import Streams
 
 
@@ -61,18 +62,20 @@ def aggregate(
 ) -> tuple[Float64[Tensor, "n l"], Float64[Tensor, " l"]]:
     """The codes of images, or their posterior means, and the variance of q(z) along each axis.
 
-    The variance is var(z), or var(mu) + mean exp(log_var) if q(z|x) is Gaussian. Puts the method into eval mode and
-    leaves its generator unchanged.
+    The variance is that of the codes, or of the means plus the mean variance of q(z|x). Puts the method into eval mode
+    and leaves its generator unchanged.
     """
     method.eval()
     before = method.generator.get_state()
     means, own = [], []
     for chunk in images.split(size):
         x = to_float(chunk, method.spec.value_range)
-        mu, log_var = method.posterior(x) if method.heads == 2 else (method.encode(x), None)
-        means.append(mu.double())
-        if log_var is not None:
-            own.append(log_var.double().exp())
+        posterior = posterior_of(method, x)
+        if posterior is None:
+            means.append(method.encode(x).double())
+        else:
+            means.append(posterior.mean.double())
+            own.append(each(posterior, Tensor.double).variance)
     method.generator.set_state(before)
     codes = torch.cat(means)
     variance = codes.var(0, correction=0)

@@ -146,7 +146,7 @@ class Training:
         with self.uncounted():
             codes, variances = aggregate(self.method, images)
         row = _under("aggregate_variance", {str(j): value for j, value in enumerate(variances.tolist())})
-        if not self.method.cannot_sample:
+        if not self.method.cannot_sample and self.method.target_variance is not None:
             row["target_variance"] = float(self.method.target_variance)
         return row | _under("codes", of_codes(self.method, codes, every > 0 and (self.index + 1) % every == 0))
 

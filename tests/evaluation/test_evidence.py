@@ -1,6 +1,7 @@
 """What evidence is: which images are encoded, how they are made and quantised, each thing computed once."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,6 +29,7 @@ from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.modelling.kde import Density
+from lvm_bench.modelling.posteriors import Gaussian
 from lvm_bench.registry import METRICS
 from lvm_bench.suites.job import EvaluationSettings
 
@@ -160,14 +162,17 @@ def test_the_path_of_images_goes_between_two_held_out_images_that_the_seed_draws
     assert not torch.equal(other.path(), path)
 
 
-class Gaussian(Rotation):
+class WithPosterior(Rotation):
     """Posteriors of variance 2 around the codes."""
 
     heads = 2
     target_variance = 0.5
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0).log()
+    def posterior(self, x: Tensor) -> Gaussian:
+        return Gaussian(x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0).log())
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        return -z.square().sum(1) - 32 * math.log(math.pi)  # N(0, I/2)
 
     @property
     def kernel_density(self) -> Density:
@@ -181,7 +186,7 @@ def test_what_is_left_of_the_aggregate_are_first_codes_and_eigenvalues_of_all() 
     expected = np.linalg.eigvalsh(np.cov(codes.T))[::-1]
     np.testing.assert_allclose(made["spectrum"], expected, atol=1e-6)
     assert (made["codes"].dtype, made["spectrum"].dtype, made["target_variance"]) == (np.float32, np.float64, 1)
-    own = ModelEvidence(Gaussian(), digits(), EXTRACTOR, Settings(), 0, "cpu").aggregate()
+    own = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, Settings(), 0, "cpu").aggregate()
     np.testing.assert_allclose(own["spectrum"], expected + 2, atol=1e-5)
     assert own["target_variance"] == 0.5
 
@@ -433,7 +438,7 @@ def test_whatever_a_metric_may_ask_for_is_provided() -> None:
     assert {*PROVIDED} == {*EVIDENCE}
     assert {*SETTINGS} <= {*EvaluationSettings.model_fields}
     assert not {*SETTINGS} & {*EVIDENCE}
-    gaussian = ModelEvidence(Gaussian(), digits(), EXTRACTOR, Settings(), 0, "cpu")
+    gaussian = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, Settings(), 0, "cpu")
     sources = (evidence(), gaussian, factor_evidence(), factor_evidence(StandardNormal))
     for name, asked in EVIDENCE.items():
         for variant in asked.of or ("mean",):

@@ -1,4 +1,4 @@
-"""`lvm_bench.contract`, `.kde`, `.losses` and `.networks` show exactly what their modules declare as public."""
+"""The faces `lvm_bench.contract`, `.kde` and so on show exactly what their modules declare as public."""
 
 import ast
 import importlib
@@ -11,8 +11,10 @@ import pytest
 import lvm_bench
 
 ROOT = Path(__file__).parents[2]
-FACES = ("contract", "kde", "losses", "networks")
-IMPORT = re.compile(r"from lvm_bench\.(contract|kde|losses|networks|metrics|errors) import (?:\(([^)]*)\)|([\w, ]+))")
+FACES = ("contract", "kde", "losses", "networks", "posteriors")
+IMPORT = re.compile(
+    r"from lvm_bench\.(contract|kde|losses|networks|posteriors|metrics|errors) import (?:\(([^)]*)\)|([\w, ]+))"
+)
 
 
 def public(module: object) -> set[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.metrics import gaussian_kl
 from lvm_bench.modelling.contract import Epoch, Method, Spec
+from lvm_bench.modelling.posteriors import Gaussian
 from lvm_bench.seeding import generator
 from lvm_bench.training.aggregate import of_codes
 from lvm_bench.training.batches import aggregate, minibatches
@@ -106,9 +107,9 @@ class Noisy(Linear):
 
     heads = 2
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor) -> Gaussian:
         mu = 255 * x.flatten(1)[:, :2] + self.noise(len(x), 2) * 0
-        return mu, torch.tensor([1.0, 4.0]).log().expand(len(x), 2)
+        return Gaussian(mu, torch.tensor([1.0, 4.0]).log().expand(len(x), 2))
 
 
 def test_the_aggregate_variance_is_that_of_the_means_and_the_mean_of_the_posteriors() -> None:

@@ -9,6 +9,7 @@ from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
 from lvm_bench.report.tables.layouts import Column, Layout
 from lvm_bench.runs.suite_record import About
+from lvm_bench.suites import labels
 from lvm_bench.suites.labels import dataset_label
 from lvm_bench.text import counted, listed
 
@@ -66,7 +67,7 @@ def with_footnotes(
     planned: dict[str, int],
     about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows with letters where runs are missing or failed or a mean is infinite, and the text of each letter.
+    """The rows with letters for runs that are missing or failed, infinite means and notes of methods, and the texts.
 
     Rows share equal texts.
     """
@@ -79,14 +80,15 @@ def with_footnotes(
             short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
             infinite = _why_infinite(row.name, dataset, cells, columns, about)
             text = "; ".join(filter(None, (short, infinite, row.notes.get(dataset, ""))))
-            found = [note for note in ((dataset, text), ("", row.left_out.get(dataset, ""))) if note[1]]
-            for note in found:
-                letters.setdefault(note, _letter(len(letters)))
-                sharing.setdefault(note, []).append(row.label)
+            said = f"{row.label}: {own}" if (own := labels.note(row.name)) else ""
+            found = [each for each in ((dataset, text), ("", row.left_out.get(dataset, "")), ("", said)) if each[1]]
+            for each in found:
+                letters.setdefault(each, _letter(len(letters)))
+                sharing.setdefault(each, []).append(row.label)
             if found:
                 notes[dataset] = ",".join(map(letters.__getitem__, found))
         noted.append(replace(row, notes=notes))
-    return noted, {letter: _footnote(*note, sharing[note]) for note, letter in letters.items()}
+    return noted, {letter: _footnote(*told, sharing[told]) for told, letter in letters.items()}
 
 
 def _footnote(dataset: str, text: str, rows: list[str]) -> str:

@@ -1,6 +1,7 @@
 """The layout of each table: its columns, controls and title."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -263,7 +264,19 @@ LAYOUTS = {
     )
 }
 
+_SAMPLES, _FURTHER = re.compile(r"\.fake(?![\w-])"), re.compile(r"\.fake-([\w-]+)")  # in the keys of scores
+
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
+
+
+def _with_samplers(columns: Iterable[Column], frame: pd.DataFrame) -> Iterator[Column]:
+    """The columns, and beside each of samples one for every further sampler whose samples have scores."""
+    names = sorted({found.group(1) for key in frame["metric"].unique() if (found := _FURTHER.search(key))})
+    for column in columns:
+        yield column
+        if _SAMPLES.search(column.key):
+            for name in names:
+                yield replace(column, label=f"{column.label} {name}", key=_SAMPLES.sub(f".fake-{name}", column.key))
 
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
@@ -271,7 +284,7 @@ def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
     shown = {
         key.replace("@", f"@{extractor}")
         for layout in LAYOUTS.values()
-        for key in (*(c.key for c in layout.columns), *layout.covers)
+        for key in (*(c.key for c in _with_samplers(layout.columns, frame)), *layout.covers)
     }
     return sorted({*frame["metric"].unique()} - shown)
 
@@ -281,7 +294,8 @@ def layout_of(name: str, frame: pd.DataFrame, extractor: str) -> Layout:
     empty = Layout(OTHER, "", "Further scores, by their keys", (), (*REAL, *NORMAL))
     layout = empty if name == OTHER else LAYOUTS[name]
     further = [key for key in uncovered(frame, extractor) if table_of(key) == name]
-    return replace(layout, columns=(*layout.columns, *(Column(_label(key, further), key) for key in further)))
+    columns = _with_samplers(layout.columns, frame)
+    return replace(layout, columns=(*columns, *(Column(_label(key, further), key) for key in further)))
 
 
 def has_others(frame: pd.DataFrame, extractor: str) -> bool:
