@@ -250,7 +250,7 @@ def beside_published(
     """The cells that have a published number of their latent size, with that number and our distance from it."""
     if against is None:
         return {}
-    sizes = {(run.dataset, run.method): run.settings["latent"] for run in about.runs if run.settings}
+    sizes = {(run.dataset, run.method): run.settings.get("latent", 0) for run in about.runs if run.settings}
     printed = {l: _printed(against, l) for l in {0, *sizes.values()}}  # 0: unknown
     empty = Cell(math.nan, math.nan, 0)
     found = {}
