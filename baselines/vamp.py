@@ -40,11 +40,10 @@ class Vamp(Method):
     def components(self) -> tuple[Float[Tensor, "k l"], Float[Tensor, "k l"]]:
         """(mu, log_var) of the posterior of each pseudo-input."""
         low, high = self.spec.value_range
-        training = self.encoder.training
         # With running statistics, as `prior` has them after training; batch norm must not count pseudo-inputs.
         self.encoder.eval()
         mu, log_var = self.posterior(low + (high - low) * self.pseudo_inputs.clamp(0, 1))
-        self.encoder.train(training)
+        self.encoder.train(self.training)
         return mu, log_var
 
     def log_prior(self, z: Float[Tensor, "b l"]) -> Float[Tensor, " b"]:
