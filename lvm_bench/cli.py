@@ -240,7 +240,9 @@ def _check_one_place(jobs: int, address: str | None) -> None:
 @main.command()
 @click.option("--suite", help="Only this suite [default: every suite with results].")
 @click.option("--tables", multiple=True, help="Only this table, or `bandwidth` for Tables I and II (repeatable).")
-@click.option("--against", help="A published source to set beside each cell: avae-2024.")
+@click.option(
+    "--against", help="A published source to set beside each cell: avae-2024, evae-2025; else the suite's own."
+)
 @click.option(
     "--spread",
     type=click.Choice(["std", "ci95"]),

@@ -31,6 +31,8 @@ _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
 # The file holds equal ones once, and a run gives their places.
 _LISTS = ("settings", "conditions", "architecture", "versions")
 
+_TEXTS = ("suite", "description", "extractor", "protocol", "axis", "published")
+
 
 @dataclass(frozen=True)
 class About:
@@ -41,6 +43,7 @@ class About:
     extractor: str = ""  # "" where no score needs one
     protocol: str = ""
     axis: str = ""  # the setting in which the methods of an ablation differ
+    published: str = ""  # the source of published numbers that stand beside the suite's
     methods: list[str] = field(default_factory=list)  # in the suite's order
     seeds: list[int] = field(default_factory=list)
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # how plug-ins and variants are shown
@@ -96,6 +99,7 @@ class _Format(BaseModel):
     methods: list[Name] = []
     seeds: list[Count] = []
     axis: str = ""
+    published: str = ""
     shown: Shown = Shown()
     datasets: dict[Name, _Dataset | _Unmeasured] = {}
     declined: dict[str, str] = {}  # a file of old has these two in place of its runs
@@ -131,9 +135,7 @@ def read(folder: Path) -> About:
 
 
 def _about(found: dict[str, Any]) -> About:
-    texts: dict[str, Any] = {
-        name: found.get(name) or "" for name in ("suite", "description", "extractor", "protocol", "axis")
-    }
+    texts: dict[str, Any] = {name: found.get(name) or "" for name in _TEXTS}
     known = {name: found[name] for name in ("methods", "seeds", "datasets", "shown") if name in found}
     about = About(**texts, **known, lists_done="runs" in found)
     about.runs.extend(_run(found, entry) for entry in found.get("runs", []))
@@ -183,6 +185,7 @@ def compose(suite: str, runs: list[Run], before: About) -> About:
         extractor=next((run.extractor for run in here if run.extractor), before.extractor),
         protocol=next(filter(None, protocols), before.protocol),
         axis=next((run.plan.get("axis", "") for run in here), before.axis),
+        published=next((run.plan.get("published", "") for run in here), before.published),
         methods=sorted(ranks, key=lambda name: (ranks[name], name)),
         seeds=sorted({seed for facts in datasets.values() for seed in facts["seeds"]}),
         datasets=datasets,
@@ -193,10 +196,7 @@ def compose(suite: str, runs: list[Run], before: About) -> About:
 
 def joined(first: About, second: About) -> About:
     """What two records say of one suite, the first where both say something. The runs are those of the first."""
-    texts = {
-        name: getattr(first, name) or getattr(second, name)
-        for name in ("suite", "description", "extractor", "protocol", "axis")
-    }
+    texts = {name: getattr(first, name) or getattr(second, name) for name in _TEXTS}
     datasets = {}
     for name in sorted({*first.datasets, *second.datasets}):
         seeds = sorted({*first.facts(name).get("seeds", []), *second.facts(name).get("seeds", [])})
@@ -248,7 +248,7 @@ def write(folder: Path, about: About) -> None:
         "datasets": about.datasets,
         "runs": [lists.entry(run) for run in about.runs],
     }
-    record |= {name: value for name in ("axis", "shown") if (value := getattr(about, name))}
+    record |= {name: value for name in ("axis", "published", "shown") if (value := getattr(about, name))}
     if not lists.distinct["versions"]:  # as a rule, and in a file of old
         del lists.distinct["versions"]
     disk.write_record(folder / ABOUT, record | lists.distinct)

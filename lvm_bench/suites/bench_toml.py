@@ -58,6 +58,7 @@ class _SuiteTable(BaseModel):
     datasets: Names = []
     seeds: Seeds = []
     axis: str = ""
+    published: str = ""
     run: dict[str, Any] = {}
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
@@ -98,6 +99,17 @@ def defaults_folder() -> Path:
     """The folder of the packaged bench.toml: inside an installed wheel, or the checkout's root."""
     package = Path(__file__).parents[1]
     return package / "defaults" if (package / "defaults").is_dir() else package.parent
+
+
+def published_folder() -> Path:
+    """The folder of the published numbers: beside the packaged bench.toml, or in the checkout's results."""
+    folder = defaults_folder()
+    return folder / "published" if (folder / "published").is_dir() else folder / "results" / "published"
+
+
+def published_sources() -> dict[str, Path]:
+    """The files of published numbers, by the name of their source."""
+    return {file.stem: file for file in sorted(published_folder().glob("*.csv"))}
 
 
 def packaged() -> Path:

@@ -89,11 +89,12 @@ class Plan(BaseModel):
     order: int = Field(ge=0, lt=SEEDS)  # of the method in the suite
     seeds: list[Seed]  # of the suite on this data set
     axis: str = ""  # the setting or argument that an ablation's methods differ in
+    published: str = ""  # the source of published numbers that stand beside the suite's
     changed: Annotated[list[str], Field(max_length=1000)] = []  # from the suite's own settings: `epochs 60 -> 10`
 
     def record(self) -> dict[str, Any]:
-        """What job.json keeps: `changed` where there is something to say."""
-        return self.model_dump(exclude=None if self.changed else {"changed"})
+        """What job.json keeps: `published` and `changed` where there is something to say."""
+        return self.model_dump(exclude={name for name in ("published", "changed") if not getattr(self, name)})
 
 
 @dataclass(frozen=True)

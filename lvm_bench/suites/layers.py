@@ -10,7 +10,7 @@ from lvm_bench.suites.bench_toml import MOST_ERRORS, check_tables, layered, over
 from lvm_bench.suites.job import SETTINGS
 from lvm_bench.text import shortened
 
-SUITE_KEYS = {"description", "methods", "datasets", "seeds", "axis", "run", "train", "evaluate"}
+SUITE_KEYS = {"description", "methods", "datasets", "seeds", "axis", "published", "run", "train", "evaluate"}
 
 TABLES = {"packages", "run", "train", "evaluate", "datasets", "methods", "suites"}
 

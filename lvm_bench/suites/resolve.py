@@ -12,7 +12,15 @@ from lvm_bench import registry
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.registry import REGISTRIES, Entry
 from lvm_bench.suites import labels
-from lvm_bench.suites.bench_toml import MOST_RUNS, WORDS, misnamed, raise_all, validation_reason, validation_reasons
+from lvm_bench.suites.bench_toml import (
+    MOST_RUNS,
+    WORDS,
+    misnamed,
+    published_sources,
+    raise_all,
+    validation_reason,
+    validation_reasons,
+)
 from lvm_bench.suites.discover import Extensions, extensions, keyword_only, of_plugin
 from lvm_bench.suites.job import (
     SEEDS,
@@ -80,6 +88,7 @@ def resolve(
         if name not in found.known[kind]:
             layers.error(path, f"unknown {WORDS[kind]} {shortened(name)}.{did_you_mean(name, found.known[kind])}")
     _check_axis(layers, found)
+    _check_published(layers)
     jobs = _jobs(layers, plain, entries, found, in_suite, methods, joined, seeds)
     _load_needed(found, entries, jobs)
     running = _model(layers, RunningSettings, layers.merged(layers.running(), RunningSettings.model_fields), "run")
@@ -189,7 +198,7 @@ def _jobs(
             f"{layers.file.name}, suites.{layers.suite}: has {count:,} runs, and at most {MOST_RUNS:,}. Split it."
         )
     facts = labels.facts_of(entries, layers.tables, layers.suite)
-    description, axis = layers.own.get("description", ""), layers.own.get("axis", "")
+    said = {name: layers.own.get(name, "") for name in ("description", "axis", "published")}
     jobs: list[Job] = []
     for dataset, chosen in fewer.items():
         here = []
@@ -202,7 +211,7 @@ def _jobs(
             order = in_suite.index(method) if method in in_suite else len(in_suite)
             shown = labels.to_record(facts, job, _metrics(job, entries))
             changed = _changed(_job(plain, dataset, method, found), job) if plain else []
-            plan = Plan(description=description, order=order, seeds=[*chosen["seeds"]], axis=axis, changed=changed)
+            plan = Plan(order=order, seeds=[*chosen["seeds"]], changed=changed, **said)
             versions = {name: entries["metric"][name].options.get("version", 1) for name in _metrics(job, entries)}
             here.append(replace(job, plan=plan, metrics=versions, shown=shown))
         for seed in dict.fromkeys(seeds or chosen["seeds"]):
@@ -318,6 +327,14 @@ def _check_axis(layers: Layers, found: _Found) -> None:
     if axis and found.parameters["method"] and axis not in known:
         reason = f"{shortened(axis)} is no setting and no argument of its methods.{did_you_mean(axis, known)}"
         layers.error(f"suites.{layers.suite}.axis", reason)
+
+
+def _check_published(layers: Layers) -> None:
+    """Note a source of published numbers that does not exist."""
+    source, known = layers.own.get("published", ""), published_sources()
+    if source and source not in known:
+        reason = f"unknown published source {shortened(source)}.{did_you_mean(source, known)}"
+        layers.error(f"suites.{layers.suite}.published", reason)
 
 
 def _check_bare(layers: Layers, found: _Found) -> None:

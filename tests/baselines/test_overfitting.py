@@ -7,7 +7,7 @@ from lvm_bench.modelling.contract import Epoch
 from lvm_bench.seeding import generator
 
 # The largest error of reconstructions as a share of the variance of images; 1 is the error of the mean image. The KL
-# costs a VAE with beta = 1 most of the detail of digits.
+# costs a VAE with beta = 1 most of the detail of digits, and a VampPrior, whose KL has no weight, all of it.
 METHODS = {
     "ae": ({}, 0.1),
     "vae": ({"beta": 0.1}, 0.2),
@@ -17,6 +17,11 @@ METHODS = {
     "aae": ({"beta": 0.01, "hidden": [64]}, 0.15),
     "wae-mmd": ({"beta": 1.0}, 0.2),
     "avae": ({"m": 100, "k_b": 10, "max_cdf": 0.999}, 0.4),
+    "swae": ({"beta": 0.1}, 0.2),
+    "sinkhorn-ae": ({"beta": 0.1, "epsilon": 10.0, "iterations": 5}, 0.2),
+    "info-vae": ({"alpha": 1.0, "lam": 10.0}, 0.2),
+    "dip-vae": ({"lambda_od": 0.1, "lambda_d": 0.1}, 0.9),
+    "sigma-vae": ({}, 0.4),
 }
 
 

@@ -78,6 +78,19 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_suite_that_names_its_published_source_shows_it_and_its_claims(lvm_bench: Call, tmp_path: Path) -> None:
+    plan = {"description": "made up", "order": 0, "seeds": [0], "published": "evae-2025"}
+    make_run(
+        tmp_path / "small", "fashion-mnist", "vae", 0, {"sharpness.recon": 0.016}, plan=plan, conditions={"latent": 64}
+    )
+    assert "(0.016 ± 3e-4)" in lvm_bench("report", "--results", tmp_path).stdout
+    claims = pd.read_csv(tmp_path / "small" / "claims.csv").set_index("id")
+    assert claims.loc["evae-sharper-than-vae", "why"] == "needs evae"
+    shutil.rmtree(tmp_path / "small" / "runs")  # about.json tells it to a clone
+    assert "(0.016 ± 3e-4)" in lvm_bench("report", "--results", tmp_path).stdout
+
+
 def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) -> None:
     result = lvm_bench("report", "--results", results, "--against", "avae-2024")
     assert result.exit_code == 0

@@ -165,6 +165,13 @@ def test_the_axis_of_a_suite_is_a_setting_or_an_argument(tmp_path: Path) -> None
         resolve(write(tmp_path, 'axis = "betta"\n'), "s")
 
 
+def test_a_suite_names_a_source_of_published_numbers_that_exists(tmp_path: Path) -> None:
+    plan = resolve(write(tmp_path, 'published = "evae-2025"\n'), "s").jobs[0].plan
+    assert plan.record()["published"] == "evae-2025"
+    with pytest.raises(UserError, match=r"suites.s.published: unknown .* 'evae'. Did you mean 'evae-2025'"):
+        resolve(write(tmp_path, 'published = "evae"\n'), "s")
+
+
 def test_the_methods_of_an_ablation_differ_in_its_axis_and_what_goes_with_it() -> None:
     for name in filter(lambda name: name.startswith("ablation-"), bench_toml.suite_names(PACKAGED)):
         suite = resolve(PACKAGED, name)

@@ -48,7 +48,7 @@ def build_table(
     rated = {key: cell for key, cell in cells.items() if (key[0], key[2]) not in repeated}
     marked = marked_cells(rated, columns, names, [row.name for row in rows if not row.control])
     cells |= marked
-    cells |= beside_published(cells, layout, columns, names, rows, against, about.extractor)
+    cells |= beside_published(cells, layout, columns, names, rows, against, about)
     planned = planned_seeds(about, names, cells)
     rows, footnotes = with_footnotes(rows, names, cells, columns, planned, about)
     of_methods = {row.name for row in rows if not row.control}

@@ -228,6 +228,16 @@ def badness(mean: float, better: str) -> float:
     return {"lower": mean, "higher": -mean, "zero": abs(mean), "none": 0.0}[better]
 
 
+def _printed(source: str, l: float) -> dict[CellKey, Cell]:
+    """The published numbers for codes of size l as cells, whatever their feature space."""
+    return {
+        (dataset, method, space_free(metric)): Cell(
+            row["mean"], row["std"], 0 if math.isnan(row["n"]) else int(row["n"]), printed=row["printed"]
+        )
+        for (dataset, method, metric), row in published.scores(source, l).items()
+    }
+
+
 def beside_published(
     cells: dict[CellKey, Cell],
     layout: Layout,
@@ -235,17 +245,13 @@ def beside_published(
     datasets: list[str],
     rows: list[Row],
     against: str | None,
-    extractor: str,
+    about: About,
 ) -> dict[CellKey, Cell]:
-    """The cells that have a published number, with that number and with our distance from it."""
+    """The cells that have a published number of their latent size, with that number and our distance from it."""
     if against is None:
         return {}
-    printed = {
-        (row["dataset"], row["method"], space_free(row["metric"])): Cell(
-            row["mean"], row["std"], 0 if math.isnan(row["n"]) else int(row["n"]), printed=row["printed"]
-        )
-        for row in published.load(against).to_dict("records")
-    }
+    sizes = {(run.dataset, run.method): run.settings.get("latent", 0) for run in about.runs if run.settings}
+    printed = {l: _printed(against, l) for l in {0, *sizes.values()}}  # 0: unknown
     empty = Cell(math.nan, math.nan, 0)
     found = {}
     for row in rows:
@@ -255,11 +261,12 @@ def beside_published(
             for column in columns:
                 key = (row.name, dataset, column.metric)
                 metric = space_free(row.metric(column))
-                theirs = printed.get((dataset, names.get(row.name, row.name), metric))
+                name = names.get(row.name, row.name)
+                theirs = printed[sizes.get((dataset, name), 0)].get((dataset, name, metric))
                 if theirs:
                     ours = cells.get(key, empty)
                     # A distance in another feature space has another scale.
-                    same = "@" not in column.key or extractor == "inception"
+                    same = "@" not in column.key or about.extractor == "inception"
                     found[key] = replace(ours, published=theirs, off=_off(ours, theirs) if same else math.nan)
     return found
 

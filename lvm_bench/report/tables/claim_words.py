@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from lvm_bench.report.tables.paper_claims import (
+    AVAE,
     BANDWIDTH_KINDS,
-    COMPARED,
     Claim,
     Comparison,
     Means,
@@ -28,6 +28,11 @@ STAND_INS = {"dsprites": "sprites", "shapes3d": "scenes3d"}  # rendered data set
 
 Decided = tuple[bool | None, Comparison]  # a verdict, None where it cannot be told, and what decides it
 
+_SHOWN_BY_NO_SCORE = {
+    "figure": "it stands in a picture alone",
+    "argument": "it stands in the text alone, and no score can show it",
+}
+
 VERDICTS = {True: "holds", False: "does not hold", None: "cannot be tested here"}
 
 _TEXTS = ["id", "table", "text", "in_paper", "here", "verdict", "why", "what", "effect", "low", "high", "p"]
@@ -35,14 +40,14 @@ _TEXTS = ["id", "table", "text", "in_paper", "here", "verdict", "why", "what", "
 COLUMNS = [*_TEXTS, "datasets", "methods", "numbers"]
 
 
-def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None) -> pd.DataFrame:
-    """A row per claim: its words, whether it holds in the paper and here, the deciding comparison, and the numbers.
+def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None, paper: str = AVAE) -> pd.DataFrame:
+    """A row per claim of a paper: its words, whether it holds there and here, the deciding comparison, and the numbers.
 
     `here` is None if the suite cannot test the claim, for which `why` says the reason, or if its intervals cannot tell;
     `verdict` says so in words. A suite that has the stand-in of a data set instead of the data set tests the claim on
     the stand-in. Claims about Tables I and II need the file `bandwidths`.
     """
-    listed = claims()
+    listed = claims(paper)
     metrics = {local(name, extractor) for claim in listed for name in (*claim.metrics, *claim.than.get("metrics", ()))}
     means = measured_means(frame[frame["metric"].isin(metrics)])
     places = {*frame[["dataset", "method"]].drop_duplicates().itertuples(index=False, name=None)}
@@ -62,7 +67,7 @@ def verdicts(frame: pd.DataFrame, extractor: str, bandwidths: Path | None = None
         verdict = f"cannot be told from {decided_by.over}" if seen and here is None else VERDICTS[here]
         why = _also(claim, others, places) if seen else _untested(claim, means, extractor, places)
         on: list[str] = [name for name in claim.datasets if name in present] if seen else []
-        compared = [sum((name, method) in places for method in COMPARED) for name in on]
+        compared = [sum((name, method) in places for method in claim.field) for name in on]
         numbers = "; ".join(_numbers(claim, means, extractor)) if seen else ""
         effect = [decided_by.what, decided_by.effect, decided_by.low, decided_by.high, decided_by.p]
         found = [here, verdict, why, *effect, ", ".join(on), min(compared, default=""), numbers]
@@ -126,8 +131,8 @@ def _also(claim: Claim, others: dict[str, Decided], places: set[tuple[str, str]]
 
 def _untested(claim: Claim, means: Means, extractor: str, places: set[tuple[str, str]]) -> str:
     """The reason that a claim cannot be tested."""
-    if claim.kind == "figure":
-        return "it stands in a picture alone"
+    if claim.kind in _SHOWN_BY_NO_SCORE:
+        return _SHOWN_BY_NO_SCORE[claim.kind]
     present = [name for name in claim.datasets if any(name == dataset for dataset, _ in places)]
     if not present:
         return f"needs {' or '.join(dataset_label(name) for name in claim.datasets)}"
@@ -143,7 +148,7 @@ def _untested(claim: Claim, means: Means, extractor: str, places: set[tuple[str,
 
 def _numbers(claim: Claim, means: Means, extractor: str) -> list[str]:
     """The measured means that a claim is about, a text per data set and metric."""
-    names = COMPARED if claim.kind not in ("at_most", "steady") else claim.methods
+    names = claim.field if claim.kind not in ("at_most", "steady") else claim.methods
     metrics = dict.fromkeys([*claim.metrics, *claim.than.get("metrics", ())])
     return [
         f"{dataset} {local(metric, extractor)}: "

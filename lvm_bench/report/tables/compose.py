@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lvm_bench.report.tables import claim_words
+from lvm_bench.report.tables import claim_words, paper_claims
 from lvm_bench.report.tables.aggregate_tables import aggregate_tables, aggregates
 from lvm_bench.report.tables.build import build_table, filled
 from lvm_bench.report.tables.cells import Table
@@ -46,10 +46,12 @@ class Composed:
 
 
 def compose_tables(folder: Path, found: Gathered, against: str | None, spread: str) -> Composed:
-    """The tables of a suite, with the numbers of the source `against` beside ours. Nothing is written.
+    """The tables of a suite, with the numbers of the source `against` beside ours, or of the suite's own source.
 
-    The claims about bandwidths are held against the file that stands beside the suite's folder.
+    The claims are those of that source's paper, else of the AVAE's. Those about bandwidths are held against the file
+    that stands beside the suite's folder. Nothing is written.
     """
+    against = against or found.about.published or None
     further = has_others(found.frame, found.about.extractor)
     tables = [
         build_table(name, found.frame, found.about, against, found.remarks, spread)
@@ -57,7 +59,8 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
         if name != OTHER or further
     ]
     bandwidths = folder.parent / BANDWIDTH / "bandwidth.csv"
-    verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths)
+    paper = against if against in paper_claims.FILES else paper_claims.AVAE
+    verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths, paper)
     words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts)]
     if changed := found.remarks.changed:
         told = {table.name: f"{table.text} {changed}." for table in words if table.name in OF_SCORES}

@@ -1,9 +1,10 @@
-"""The paper's claims about its results (published/claims.toml), judged by scores: verdict, effect, interval, p."""
+"""A paper's claims about its results (published/claims*.toml), judged by scores: verdict, effect, interval, p."""
 
 import math
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as with_default
 from functools import partial
 from typing import Any
 
@@ -11,11 +12,18 @@ import numpy as np
 import pandas as pd
 
 from lvm_bench.errors import UserError
-from lvm_bench.report.tables import published, statistics
+from lvm_bench.report.tables import statistics
+from lvm_bench.suites.bench_toml import published_folder
 from lvm_bench.suites.labels import label
 from lvm_bench.text import counted
 
-COMPARED = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")  # the six methods of the paper
+COMPARED = ("vae", "beta-tcvae", "rae-l2", "aae", "wae-mmd", "avae")  # the six methods of the AVAE paper
+
+AVAE, EVAE = "avae-2024", "evae-2025"  # the papers with claims, by the source of their numbers
+
+FILES = {AVAE: "claims.toml", EVAE: "claims-evae-2025.toml"}
+
+FIELDS = {EVAE: ("vae", "evae", "evae-10", "beta-vae-0.1", "beta-vae-5", "iwae", "wae-mmd", "hvae")}  # its Table 2
 
 CLOSE = 4 / 3  # "close to the best": at most a third worse; our reading of the paper's words
 
@@ -38,7 +46,7 @@ class Mean:
     mean: float
     std: float
     n: float
-    values: dict[int, float] = field(default_factory=dict)
+    values: dict[int, float] = with_default(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,18 @@ class Claim:
     metrics: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     better: str = "lower"
-    than: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    than: dict[str, tuple[str, ...]] = with_default(default_factory=dict)
     value: float = math.nan
     significant: bool = False
     only: bool = False
-    source: str = "avae-2024"
+    source: str = AVAE
     reading: str = ""
     holds_in_paper: bool | None = None
+
+    @property
+    def field(self) -> tuple[str, ...]:
+        """The methods that the paper compares."""
+        return FIELDS.get(self.source, COMPARED)
 
     @property
     def sign(self) -> int:
@@ -83,7 +96,7 @@ class Comparison:
     p: float = math.nan
     what: str = ""  # in words
     over: str = ""  # what the interval is over: `3 seeds`
-    interval: Interval | None = field(default=None, compare=False, repr=False)
+    interval: Interval | None = with_default(default=None, compare=False, repr=False)
 
     @property
     def settled(self) -> bool | None:
@@ -98,9 +111,9 @@ class Comparison:
         return replace(self, low=low, high=high, p=self.p if math.isnan(self.p) else min(1.0, count * self.p))
 
 
-def claims() -> list[Claim]:
-    """Every claim of claims.toml."""
-    file = published.published_folder() / "claims.toml"
+def claims(paper: str = AVAE) -> list[Claim]:
+    """Every claim of a paper of `FILES`."""
+    file = published_folder() / FILES[paper]
     entries = tomllib.loads(file.read_text(encoding="utf-8"))["claim"]
     return [Claim(**{key: _frozen(value) for key, value in entry.items()}) for entry in entries]
 
@@ -159,7 +172,7 @@ def others_that_do(claim: Claim, means: Means, extractor: str) -> list[str]:
 
 def compared_others(claim: Claim, means: Means, extractor: str) -> dict[str, list[Comparison]]:
     """The claim's comparisons of each method that it does not name, where there are some."""
-    others = (name for name in COMPARED if name not in claim.methods)
+    others = (name for name in claim.field if name not in claim.methods)
     seen = {name: list(comparisons(claim, means, extractor, (name,))) for name in others}
     return {name: found for name, found in seen.items() if found}
 
@@ -200,10 +213,12 @@ def _compared(claim: Claim, means: Means, extractor: str, where: tuple[str, str,
         case "steady":
             yield _steady(own)
             return
-    others = {name: means[dataset, name, key] for name in COMPARED if (dataset, name, key) in means and name != method}
+    others = {
+        name: means[dataset, name, key] for name in claim.field if (dataset, name, key) in means and name != method
+    }
     # A NaN ranks last.
     ranked = sorted(others, key=lambda name: _nan_last(sign * others[name].mean))
-    count = len(ranked) + (method in COMPARED)
+    count = len(ranked) + (method in claim.field)
     if count < 2:
         return
     better = sum(_nan_last(sign * other.mean) < _nan_last(sign * own.mean) for other in others.values())
@@ -232,7 +247,7 @@ def _compared(claim: Claim, means: Means, extractor: str, where: tuple[str, str,
             if seen:
                 yield seen
         case _:
-            raise UserError(f"claims.toml, {claim.id}: unknown kind {claim.kind!r}.")
+            raise UserError(f"{claim.source}, claim {claim.id}: unknown kind {claim.kind!r}.")
 
 
 def _steady(own: Mean) -> Comparison:
@@ -297,7 +312,7 @@ def _standard_error(a: Mean, b: Mean) -> float:
 
 def _correlated(claim: Claim, means: Means, dataset: str, one: str, two: str) -> Comparison | None:
     """The rank correlation of two metrics over the methods. It is positive in the direction of the claim."""
-    names = [name for name in COMPARED if (dataset, name, one) in means and (dataset, name, two) in means]
+    names = [name for name in claim.field if (dataset, name, one) in means and (dataset, name, two) in means]
     x, y = (np.array([means[dataset, name, key].mean for name in names]) for key in (one, two))
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], claim.sign * y[known]

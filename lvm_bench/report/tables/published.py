@@ -1,17 +1,11 @@
 """The published numbers of results/published."""
 
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lvm_bench.errors import UserError, did_you_mean
-from lvm_bench.suites import bench_toml
-
-
-def published_folder() -> Path:
-    """The folder of the published numbers: beside the packaged bench.toml, or in the checkout's results."""
-    folder = bench_toml.defaults_folder()
-    return folder / "published" if (folder / "published").is_dir() else folder / "results" / "published"
+from lvm_bench.suites.bench_toml import published_sources
 
 
 def load(source: str) -> pd.DataFrame:
@@ -19,7 +13,7 @@ def load(source: str) -> pd.DataFrame:
 
     UserError for an unknown source.
     """
-    files = {file.stem: file for file in published_folder().glob("*.csv")}
+    files = published_sources()
     if source not in files:
         raise UserError(f"Unknown published source {source!r}.{did_you_mean(source, files)}")
     frame = pd.read_csv(files[source], dtype=str, keep_default_na=False)
@@ -27,3 +21,14 @@ def load(source: str) -> pd.DataFrame:
     frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in ("l", "m", "mean", "std", "n")})
     percent = frame["unit"] == "%"
     return frame.assign(**{name: frame[name].where(~percent, frame[name] / 100) for name in ("mean", "std")})
+
+
+def scores(source: str, l: float) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The published scores by (data set, method, metric): those of latent size l, and those that name no size.
+
+    Where a paper prints a score in several tables, the one over the most runs stands, else the first.
+    """
+    frame = load(source)
+    frame = frame[(frame["method"] != "") & (frame["l"].isna() | (frame["l"] == l))]
+    rows = frame.sort_values("n", ascending=False, kind="stable").to_dict("records")
+    return {(row["dataset"], row["method"], row["metric"]): row for row in reversed(rows)}

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from lvm_bench.report.figures import bandwidths, trade_off
-from lvm_bench.report.tables import published
 from lvm_bench.report.tables.paper_claims import COMPARED
 from lvm_bench.runs.suite_record import About
+from lvm_bench.suites import bench_toml
 
 Scored = Callable[..., pd.DataFrame]
 FD, SSE = "frechet.fake@classifier", "sse.heldout"
@@ -100,7 +100,7 @@ def test_a_correlation_in_words(numbers: tuple[float, float, float, int], words:
 
 
 def test_bandwidths_stand_beside_the_published_points() -> None:
-    file = published.published_folder().parent / "bandwidth" / "bandwidth.csv"
+    file = bench_toml.published_folder().parent / "bandwidth" / "bandwidth.csv"
     rows = pd.read_csv(file)
     rows = rows[rows["metric"] == "bandwidth"]
     against_m, against_l = bandwidths.draw(rows).axes

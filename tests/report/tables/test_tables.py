@@ -13,6 +13,7 @@ from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, layout_of, uncovered
 from lvm_bench.runs import comparable
+from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
 from lvm_bench.suites.job import CONTROLS
@@ -283,6 +284,15 @@ def test_published_numbers_stand_beside_the_same_data_set_only(scored: Scored, a
     text = " ".join(table.caption)
     assert "publishes nothing for digits" in text
     assert "not comparable in scale" in text
+
+
+@pytest.mark.parametrize(("l", "printed"), [(64, "39.1 ± 0.3"), (8, "41.47"), (20, None)])
+def test_published_numbers_are_those_of_our_latent_size(scored: Scored, about: About, l: int, printed: str) -> None:
+    """At d_z = 64 the EVAE paper prints the VAE three times; Table 2 has three runs."""
+    about = replace(about, runs=[Run("fashion-mnist", "vae", 0, "done", settings={"latent": l})])
+    frame = scored({"vae": [1.0]}, "frechet.recon@classifier", "fashion-mnist")
+    beside = build_table("frechet", frame, about, "evae-2025").cells["vae", "fashion-mnist", "frechet.recon@classifier"]
+    assert (beside.published.printed if beside.published else None) == printed
 
 
 def test_the_papers_standard_normal_is_not_the_exact_draws(scored: Scored, about: About) -> None:
