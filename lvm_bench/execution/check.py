@@ -88,7 +88,7 @@ def follows_its_device(case: Case) -> None:
             method.start_step(0)
         losses = [method.losses(x)]
         if method.adversary is not None:
-            losses.append(method.adversary_losses(x))
+            losses.append(method.losses_of_adversary(x))
         with torch.no_grad():
             method.eval()
             method.decode(method.encode(x))

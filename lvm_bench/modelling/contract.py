@@ -17,6 +17,8 @@ __all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "resident", "to_fl
 
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
+_MADE = "made "  # begins the names of attributes that hold what `losses` hands over
+
 
 def method(name: str, *, label: str = "", reference: bool = False) -> Callable[[type["Method"]], type["Method"]]:
     """Register a Method subclass under `name`; UserError for anything else.
@@ -114,9 +116,24 @@ class Method(nn.Module):
         """Scalars of one batch. Every entry is logged; `loss` is minimised over encoder and decoder."""
         raise NotImplementedError(f"{type(self).__name__} must define losses(x)")
 
-    def adversary_losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        """Scalars of one batch for the adversary, called after the model's step. `adversary_loss` is minimised."""
+    # Any arguments, so that a subclass may define either of the two.
+    def adversary_losses(self, *_: Any, **__: Any) -> dict[str, Tensor]:
+        """Scalars of one batch for the adversary, called after the model's step. `adversary_loss` is minimised.
+
+        `adversary_losses(x)`; where `losses` hands tensors over, `adversary_losses(x, made)` with these by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} has an adversary and must define adversary_losses(x)")
+
+    def hand_over(self, **made: Tensor) -> None:
+        """Called in `losses`: keep these tensors of the batch, detached, for the adversary's step that follows."""
+        for name, value in made.items():
+            setattr(self, _MADE + name, value.detach())
+
+    def losses_of_adversary(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """`adversary_losses` of the batch that `losses` was called with last, and of what that handed over."""
+        names = [name for name in vars(self) if name.startswith(_MADE)]
+        made = {name.removeprefix(_MADE): vars(self).pop(name) for name in names}
+        return self.adversary_losses(x, made) if made else self.adversary_losses(x)
 
     def posterior(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
         """(mu, log_var) of q(z|x) = N(mu, diag exp log_var). For `heads = 2` only."""

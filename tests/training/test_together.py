@@ -16,6 +16,7 @@ import torch
 from click.testing import Result
 from made import training_settings
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped
@@ -251,6 +252,41 @@ def test_checkpoints_of_a_group_are_always_of_one_step(tmp_path: Path, monkeypat
     trained(of(folder=tmp_path, seconds=1e-3))
     assert taken["0"]
     assert taken["0"] == taken["1"] == taken["2"]
+
+
+class Judged(Tiny):
+    """Its adversary judges reconstructions that `losses` hands over, and draws too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adversary = nn.Linear(64, 1).double()
+        for p in self.adversary.parameters():
+            nn.init.normal_(p, std=0.3, generator=generator(1, "weights"))
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        recon = self.decode(self.encode(x) + 0.1 * self.noise(len(x), 2))
+        self.hand_over(recon=recon)
+        fooled = softplus(-self.adversary(recon.flatten(1))).mean()
+        return {"loss": (x - recon).square().sum((1, 2, 3)).mean() + fooled, "fooled": fooled}
+
+    def adversary_losses(self, x: Tensor, made: dict[str, Tensor]) -> dict[str, Tensor]:
+        noisy = made["recon"].flatten(1) + 0.1 * self.noise(len(x), 64)
+        return {"adversary_loss": (softplus(-self.adversary(x.flatten(1))) + softplus(self.adversary(noisy))).mean()}
+
+
+@pytest.mark.usefixtures("exact")
+def test_what_is_handed_over_and_flips_are_those_of_each_seed(tmp_path: Path) -> None:
+    """The last of the batches is smaller; the group stops within an epoch and after one."""
+    settings = {"flips": True, "batch_size": 30}
+    whole = trained(of(Judged, **settings))
+    for one, training in zip(whole, of(Judged, **settings), strict=True):
+        check_equal(one, alone(training), 1e-8)
+    for steps in (2, 3):
+        counted = iter([False] * (steps - 1) + [True])
+        with pytest.raises(Stopped):
+            trained(of(Judged, tmp_path, **settings), lambda counted=counted: next(counted))
+    for one, other in zip(trained(of(Judged, tmp_path, **settings)), whole, strict=True):
+        check_equal(one, other)
 
 
 class Global(Tiny):
