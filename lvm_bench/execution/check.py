@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from lvm_bench import registry
-from lvm_bench.errors import Stopped
+from lvm_bench.errors import RunError, Stopped
+from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.execution import check_kinds as kinds
 from lvm_bench.execution.check_case import PACKAGED, Case, case
 from lvm_bench.execution.check_device import Watch
@@ -157,6 +158,14 @@ def shapes_and_ranges(case: Case) -> None:
     require(float(method.target_variance) > 0, f"target_variance is {method.target_variance}, not positive")
 
 
+def draws_its_own_pictures(case: Case) -> None:
+    """`pictures`, which may show something of its own, gives grids of images."""
+    try:
+        own_pictures(case.fresh(), case.batch()[:16], 0)
+    except RunError as error:
+        raise kinds.Broken(f"{case.place('pictures')}: {error}") from error
+
+
 def target_is_that_of_the_prior(case: Case) -> None:
     """Before training, draws of prior() have the variance that target_variance tells."""
     method = case.fresh().eval()
@@ -266,6 +275,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     loss_reaches_encoder_and_decoder,
     encodes_the_mean,
     target_is_that_of_the_prior,
+    draws_its_own_pictures,
     draws_from_its_generator,
     evaluation_changes_nothing,
     training_helps,
@@ -284,6 +294,7 @@ NEEDS: dict[Callable[[Case], None], tuple[Callable[[Case], None], ...]] = {
     loss_reaches_encoder_and_decoder: _RUNS,
     encodes_the_mean: (shapes_and_ranges,),
     target_is_that_of_the_prior: (shapes_and_ranges,),
+    draws_its_own_pictures: (shapes_and_ranges,),
     draws_from_its_generator: _RUNS,
     evaluation_changes_nothing: _RUNS,
     training_helps: (loss_reaches_encoder_and_decoder,),

@@ -190,6 +190,14 @@ class Method(nn.Module):
         """The kernel density estimate of all codes that the loss compares with the prior; None where there is none."""
         return None
 
+    def pictures(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """Grids of images [rows columns c h w] that the report shows of a run, by name; none by default.
+
+        x are the first held-out images, two or more. Images are in the value range, or uint8. Called in eval mode,
+        without gradients.
+        """
+        return {}
+
     def start_epoch(self, epoch: Epoch) -> None:
         """Called before the batches of an epoch are drawn, in train mode, without gradients. It may hold images out.
 

@@ -173,7 +173,7 @@ class Joint:
             training.optimisers[which].step()
 
     def _losses(self, function: str, x: Float[Tensor, "b s c h w"]) -> dict[str, Float[Tensor, " s"]]:
-        """`losses` or `losses_of_adversary` of each seed. The first call compares them with those of each seed alone."""
+        """`losses` or `losses_of_adversary` of each seed. The first call compares them with each seed's alone."""
         is_new = function not in self.compared
         self.compared.add(function)
         alone = [self._alone(i, function, x[:, i]) for i in range(len(self.methods))] if is_new else []

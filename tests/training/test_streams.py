@@ -30,7 +30,7 @@ PIXELS = torch.randint(256, (130, 1, 8, 8), dtype=torch.uint8, generator=generat
 IMAGES, VALIDATION = PIXELS[:100], PIXELS[100:]
 SMALL = (
     "epochs=2", "batch_size=30", "width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]",
-    "methods.factor-vae.hidden=[20]",
+    "methods.factor-vae.hidden=[20]", "methods.gamix-vae.hidden=[4, 4, 4, 4, 4]",
 )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ Call = Callable[..., Result]
 FILE = bench_toml.defaults_folder() / "bench.toml"
 SMALL = (
     "epochs=1", "batch_size=10", "width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]",
-    "methods.factor-vae.hidden=[20]",
+    "methods.factor-vae.hidden=[20]", "methods.gamix-vae.hidden=[4, 4, 4, 4, 4]",
 )  # fmt: skip
 METHODS = sorted(extensions(FILE)["method"])
 PIXELS = torch.randint(256, (130, 1, 8, 8), dtype=torch.uint8, generator=generator(0, "pixels"))
@@ -87,6 +87,18 @@ def test_a_seed_has_the_numbers_of_its_training_alone(name: str) -> None:
             assert torch.equal(one.method.generator.get_state(), expected.method.generator.get_state())
             torch.testing.assert_close(one.method.state_dict(), expected.method.state_dict(), rtol=1e-6, atol=1e-6)
             torch.testing.assert_close(one.best, expected.best, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("exact")
+def test_dropout_of_an_adversary_draws_from_each_seeds_own_stream() -> None:
+    with fixed_numerics(1):
+        jobs = jobs_of("gamix-vae", 'methods.gamix-vae.norm="batch"')[:2]
+        found = train_together([training_of(job, torch.float64) for job in jobs], VALIDATION, lambda: False)
+        for job, one in zip(jobs, found, strict=True):
+            expected = alone(training_of(job, torch.float64))
+            assert isinstance(one, Trained), one
+            assert one.history == [pytest.approx(row, rel=1e-8, abs=1e-8) for row in expected.history]
+            assert torch.equal(one.method.generator.get_state(), expected.method.generator.get_state())
 
 
 @pytest.mark.parametrize("name", METHODS)
