@@ -291,7 +291,7 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
     assert names["extractors"] == {"inception", "classifier"}
     assert names["datasets"] == {
         "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "celeba-hq", "npz", "folder",
-        "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k",
+        "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k", "cifar10-npz",
     }  # fmt: skip
     assert names["suites"] >= {"paper", "quick", "mnist-small", "paper-disentanglement", "disentanglement-small"}
 

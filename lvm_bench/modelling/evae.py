@@ -6,7 +6,8 @@ ours are padded, as the AVAE paper's.
 
 from itertools import pairwise
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from lvm_bench.modelling.networks import Doubling, Pair, Shape, downs, expect_size, network, scaled, ups
 
@@ -47,6 +48,13 @@ def evae_64(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     return encoder, decoder
 
 
+class Mean(nn.Module):
+    """The mean over h and w: adaptive average pooling to 1x1, whose gradient torch can batch over seeds."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+        return x.mean((2, 3))
+
+
 def _normed(kernel: nn.Module, n: int) -> list[nn.Module]:
     """A convolution of n output channels, batch norm and ReLU."""
     return [kernel, nn.BatchNorm2d(n), nn.ReLU(inplace=True)]
@@ -54,4 +62,4 @@ def _normed(kernel: nn.Module, n: int) -> list[nn.Module]:
 
 def _pooled(n: int, outputs: int) -> list[nn.Module]:
     """The mean over the pixels of n channels, and a dense layer."""
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n, outputs)]
+    return [Mean(), nn.Linear(n, outputs)]

@@ -320,12 +320,10 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     Biases: 0. Batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
     """
     layers = list(module.modules())
-    if isinstance(module, Glorot):
-        uniform = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    else:
-        uniform = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
+    last = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
     for layer in layers:
-        if isinstance(layer, nn.Linear) or layer in uniform:
+        is_kernel = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(layer, nn.Linear) or layer in last or (is_kernel and isinstance(module, Glorot)):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             # Keras stores a transposed kernel as (h, w, out, in) and uses its next-to-last axis, the output channels,

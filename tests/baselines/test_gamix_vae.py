@@ -166,12 +166,12 @@ def test_its_figures_are_variants_of_a_draw_and_lines_between_means(x):
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 def test_it_keeps_the_contract_on_digits_of_16_x_16_pixels(norm):
     settings = (
-        "epochs=3", "train_images=240", "validation_images=40", "batch_size=20", "network=conv", "width=0.1", f"norm={norm}", "hidden=[3, 3, 3, 2, 2]", "recon_scale=1.0",
-        "adversarial=0.1", "flips=true", "betas=[0.5, 0.999]",
+        "epochs=3", "train_images=240", "validation_images=40", "batch_size=20", "network=conv", "width=0.1",
+        f"norm={norm}", "hidden=[3, 3, 3, 2, 2]", "recon_scale=1.0", "adversarial=0.1", "flips=true",
+        "betas=[0.5, 0.999]",
     )  # fmt: skip
-    job = resolve(PACKAGED, "quick", methods=("gamix-vae",), datasets=("digits",), seeds=(0,), settings=settings).jobs[
-        0
-    ]
+    suite = resolve(PACKAGED, "quick", methods=("gamix-vae",), datasets=("digits",), seeds=(0,), settings=settings)
+    (job,) = suite.jobs
     data = load_data(job, Path())
     larger = {
         name: replace(split, pixels=split.pixels.repeat(2, axis=2).repeat(2, axis=3))

@@ -138,4 +138,4 @@ def test_check_names_what_is_no_grid(lvm_bench: Callable[..., Result]) -> None:
     told = lvm_bench("check", "mine.py")
     assert told.exit_code == 1
     assert "FAILED  `pictures`, which may show something of its own, gives grids of images" in told.stdout
-    assert "mine.py, line 14: pictures(x)['beside'] has shape (4, 1, 8, 8)" in told.stdout
+    assert "mine.py, line 13: pictures(x)['beside'] has shape (4, 1, 8, 8)" in told.stdout

@@ -69,6 +69,26 @@ def test_resnet_v2_has_a_stage_for_each_halving_down_to_4x4(size, stages):
     assert len(decoder) == 2 * stages + 4
 
 
+@pytest.mark.parametrize("name", ["resnet-v2", "evae-32"])
+def test_networks_of_several_seeds_are_those_of_each(name):
+    pairs = [build(name, Spec((3, 32, 32), (0.0, 1.0), 8, 1000, 100, "sse"), 1, 0.05, generator(i)) for i in range(2)]
+    x = torch.rand(2, 3, 3, 32, 32, generator=generator(0, "x"))
+    for nets in zip(*pairs, strict=True):
+        weights, buffers = torch.func.stack_module_state([net.eval() for net in nets])
+        together = torch.func.vmap(lambda *own: torch.func.functional_call(nets[0], own[:2], own[2:]))(  # noqa: B023
+            weights, buffers, x
+        )
+        alone = torch.stack([net(own) for net, own in zip(nets, x, strict=True)])
+        torch.testing.assert_close(together, alone)
+        together.square().sum().backward()
+        alone.square().sum().backward()
+        for key, stacked in weights.items():
+            torch.testing.assert_close(
+                stacked.grad, torch.stack([net.get_parameter(key).grad for net in nets]), rtol=1e-3, atol=1e-3
+            )
+        x = alone.detach()
+
+
 def test_blocks_are_a_path_and_a_shortcut_of_the_same_input():
     x = torch.randn(2, 6, 8, 8, generator=generator(0, "x"))
     keeps, halves, doubles = (block.eval() for block in (same(6), down(6), up(6, 3)))
