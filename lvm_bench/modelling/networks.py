@@ -321,9 +321,11 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """
     layers = list(module.modules())
     last = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
+    uniform: tuple[type[nn.Linear | nn.Conv2d | nn.ConvTranspose2d], ...] = (nn.Linear,)
+    if isinstance(module, Glorot):
+        uniform = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     for layer in layers:
-        is_kernel = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        if isinstance(layer, nn.Linear) or layer in last or (is_kernel and isinstance(module, Glorot)):
+        if isinstance(layer, uniform) or layer in last:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             # Keras stores a transposed kernel as (h, w, out, in) and uses its next-to-last axis, the output channels,
