@@ -16,12 +16,19 @@ from torch import Tensor, nn
 from lvm_bench.errors import RunError
 from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.modelling.contract import Method, Spec
+from lvm_bench.registry import METHODS
 from lvm_bench.report.figures import grids
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import read_runs
 from lvm_bench.runs.suite_record import About
 
 X = torch.rand(4, 1, 2, 3)
+
+
+@pytest.fixture(autouse=True)
+def _unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods of plug-ins are forgotten after each test."""
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
 
 
 class Drawing(Method):
@@ -80,6 +87,7 @@ def test_a_grid_is_drawn_row_by_row(tmp_path: Path) -> None:
     for seed, arrays in ((0, {"grid-variants": pixels}), (1, {"grid-variants": pixels[::-1]})):
         make_run(tmp_path / "small", method="vae", seed=seed, arrays={"pictures.npz": arrays})
     make_run(tmp_path / "small", method="aae", arrays={"pictures.npz": odd})
+    make_run(tmp_path / "small", method="avae", arrays={"pictures.npz": {"grid-../evil": pixels}})
     said: list[str] = []
     runs, _ = read_runs(tmp_path / "small")
     (picture,) = grids.write(tmp_path / "figures", About("small"), runs, said.append)
@@ -92,8 +100,10 @@ def test_a_grid_is_drawn_row_by_row(tmp_path: Path) -> None:
         corner = drawn.shape[0] - 2 * 68 + 68 * row + 2
         shown = drawn[corner : corner + 64, 130 + 68 * column + 2 :][:, :64]
         assert np.array_equal(shown, pixels[row, column].transpose(1, 2, 0))
-    assert len(said) == 1
+    assert len(said) == 2
     assert "pictures.npz: cannot be drawn (odd is uint8" in said[0]
+    assert "pictures.npz: cannot be drawn (The grid name '../evil' cannot name a folder" in said[1]
+    assert [file.name for file in tmp_path.rglob("*evil*")] == []
 
 
 PLUGIN = """
@@ -134,7 +144,7 @@ def test_the_command_keeps_them_and_the_report_shows_them(lvm_bench: Callable[..
 
 
 def test_check_names_what_is_no_grid(lvm_bench: Callable[..., Result]) -> None:
-    Path("mine.py").write_text(PLUGIN.replace("WRONG", "[0]").replace('"drawing"', '"wrong"'))
+    Path("mine.py").write_text(PLUGIN.replace("WRONG", "[0]"))
     told = lvm_bench("check", "mine.py")
     assert told.exit_code == 1
     assert "FAILED  `pictures`, which may show something of its own, gives grids of images" in told.stdout
