@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from lvm_bench import Method, method
-from lvm_bench.modelling.contract import Spec
+from lvm_bench import Method, Spec, method
 from lvm_bench.networks import Glorot, initialise
 
 HALVINGS, DROPPED = 3, 0.25  # of the discriminator
