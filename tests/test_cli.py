@@ -285,12 +285,13 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
         names[what] = {row[0] for row in rows}
     assert names["methods"] >= {*METHODS, "ae", "factor-vae", "rae-l2-gmm"}
     assert names["networks"] == {
-        "digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal", "conv", "mlp",
+        "digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal", "conv", "mlp", "resnet-v2", "evae-32",
+        "evae-64",
     }  # fmt: skip
     assert names["extractors"] == {"inception", "classifier"}
     assert names["datasets"] == {
-        "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "npz", "folder",
-        "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k",
+        "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "celeba-hq", "npz", "folder",
+        "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k", "cifar10-npz",
     }  # fmt: skip
     assert names["suites"] >= {"paper", "quick", "mnist-small", "paper-disentanglement", "disentanglement-small"}
 

@@ -210,15 +210,20 @@ def opaque(image: "Image", background: str) -> tuple["Image", bool]:
     return PIL.Image.alpha_composite(below, layer).convert("RGB"), True
 
 
-def square(image: "Image", crop: int, size: int, channels: int = 3) -> UInt8[np.ndarray, "c h w"]:
-    """The central `crop` x `crop` pixels, RGB or grey, resized with LANCZOS. ValueError if there are fewer pixels."""
+def square(
+    image: "Image", crop: int, size: int, channels: int = 3, resampling: str = "LANCZOS"
+) -> UInt8[np.ndarray, "c h w"]:
+    """The central `crop` x `crop` pixels, RGB or grey, resized. ValueError if there are fewer pixels.
+
+    `resampling` is a filter by Pillow's name.
+    """
     from PIL.Image import Resampling
 
     if crop > min(image.size):
         raise ValueError(f"{image.width} x {image.height} pixels, smaller than the crop of {crop}")
     left, top = (image.width - crop) // 2, (image.height - crop) // 2
     box = (left, top, left + crop, top + crop)
-    small = image.convert("RGB" if channels == 3 else "L").crop(box).resize((size, size), Resampling.LANCZOS)
+    small = image.convert("RGB" if channels == 3 else "L").crop(box).resize((size, size), Resampling[resampling])
     return np.asarray(small).reshape(size, size, channels).transpose(2, 0, 1)
 
 

@@ -125,7 +125,7 @@ class Outline:
             Images(overlapping(n, self.shape), np.arange(n) % self.classes if self.classes else None)
             for n in (self.train, self.validation, self.test)
         )
-        return Splits(train, test, validation)
+        return Splits(train, test, validation if self.validation else None)
 
 
 def overlapping(n: int, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "n c h w"]:

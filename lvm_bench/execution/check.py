@@ -16,6 +16,7 @@ from torch.nn import Module
 
 from lvm_bench import registry
 from lvm_bench.errors import RunError, Stopped
+from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.execution import check_kinds as kinds
 from lvm_bench.execution.check_case import PACKAGED, Case, case
 from lvm_bench.execution.check_densities import posterior_has_its_density, prior_has_its_density
@@ -89,7 +90,7 @@ def follows_its_device(case: Case) -> None:
             method.start_step(0)
         losses = [method.losses(x)]
         if method.adversary is not None:
-            losses.append(method.adversary_losses(x))
+            losses.append(method.losses_of_adversary(x))
         with torch.no_grad():
             method.eval()
             method.decode(method.encode(x))
@@ -162,6 +163,14 @@ def shapes_and_ranges(case: Case) -> None:
     )
     told = method.target_variance
     require(told is None or float(told) > 0, f"target_variance is {told}, neither positive nor None")
+
+
+def draws_its_own_pictures(case: Case) -> None:
+    """`pictures`, which may show something of its own, gives grids of images."""
+    try:
+        own_pictures(case.fresh(), case.batch()[:16], 0)
+    except RunError as error:
+        raise kinds.Broken(f"{case.place('pictures')}: {error}") from error
 
 
 def target_is_that_of_the_prior(case: Case) -> None:
@@ -277,6 +286,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     target_is_that_of_the_prior,
     prior_has_its_density,
     posterior_has_its_density,
+    draws_its_own_pictures,
     draws_from_its_generator,
     evaluation_changes_nothing,
     training_helps,
@@ -297,6 +307,7 @@ NEEDS: dict[Callable[[Case], None], tuple[Callable[[Case], None], ...]] = {
     target_is_that_of_the_prior: (shapes_and_ranges,),
     prior_has_its_density: (shapes_and_ranges,),
     posterior_has_its_density: (encodes_the_mean,),
+    draws_its_own_pictures: (shapes_and_ranges,),
     draws_from_its_generator: _RUNS,
     evaluation_changes_nothing: _RUNS,
     training_helps: (loss_reaches_encoder_and_decoder,),

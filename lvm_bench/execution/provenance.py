@@ -24,6 +24,8 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fid
 def architecture(method: Method) -> dict[str, list[str]]:
     """The layers of a method's networks, with what its decoder's output goes through, and what it has worked out."""
     squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
+    if type(method).squash is not Method.squash:
+        squashed = "the method's own squash"
     found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
     if method.adversary is not None:
         found["adversary"] = layers(method.adversary)

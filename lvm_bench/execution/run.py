@@ -21,19 +21,21 @@ from lvm_bench.errors import RunError
 from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import TRAVERSAL, ModelEvidence
+from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.evaluation.score import Scores, evaluate, keep_for_later, seconds_before
 from lvm_bench.execution.failure import cause
 from lvm_bench.execution.progress import Listener
 from lvm_bench.execution.provenance import architecture, describe
 from lvm_bench.execution.stopping import breakable
 from lvm_bench.execution.task import Task, facts_of, spec_of
-from lvm_bench.modelling.contract import Method, Spec, resident
+from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.registry import METHODS
 from lvm_bench.runs.layout import (
     CODES,
     HISTORY,
     IMAGES,
     PARTIAL,
+    PICTURES,
     RECORD,
     REDRAWING,
     REDRAWN,
@@ -58,7 +60,7 @@ from lvm_bench.training.loop import train
 from lvm_bench.training.state import Trained
 from lvm_bench.training.tick import Tick
 
-PICTURES = 16  # images of each kind kept for the figures
+SHOWN = 16  # images of each kind kept for the figures
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class RunAtWork:
             self.keep_other_scores()
             evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, device)
             scores = self.scores(evidence)
-            shown = {} if self.is_scored() else {IMAGES: _pictures(evidence), CODES: evidence.aggregate()}
+            shown = {} if self.is_scored() else _shown(evidence)
             made = [name for name, arrays in shown.items() if arrays]
             for name in made:
                 disk.write(self.folder / name, partial(_save, arrays=shown[name]))
@@ -352,10 +354,18 @@ class RunAtWork:
         self.keep(State.TRAINED)
 
 
-def _pictures(evidence: ModelEvidence) -> dict[str, Any]:
+def _shown(evidence: ModelEvidence) -> dict[str, dict[str, Any]]:
+    """The arrays of a model that figures show, by the file that holds them."""
+    method = evidence.method
+    x = to_float(evidence.real("heldout")[:SHOWN].to(evidence.device), method.spec.value_range)
+    own = {f"grid-{name}": grid for name, grid in own_pictures(method, x, evidence.seed).items()}  # no name of savez's
+    return {IMAGES: _images(evidence), CODES: evidence.aggregate(), PICTURES: own}
+
+
+def _images(evidence: ModelEvidence) -> dict[str, Any]:
     """The images of a model that figures show."""
     kinds = ("real", "recon", "interpolated", *(() if evidence.method.cannot_sample else ("fake",)))
-    pictures: dict[str, Any] = {kind: evidence.images(kind)[:PICTURES].numpy() for kind in kinds}
+    pictures: dict[str, Any] = {kind: evidence.images(kind)[:SHOWN].numpy() for kind in kinds}
     pictures["path"] = evidence.path().numpy()
     if evidence.data.grid and not evidence.method.cannot_sample:
         pictures |= {"directions": evidence.directions().numpy(), "traversal": evidence.traversal().numpy()}

@@ -18,6 +18,8 @@ __all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "posterior_of", "r
 
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
+_MADE = "made "  # begins the names of attributes that hold what `losses` hands over
+
 
 def method(
     name: str, *, label: str = "", reference: bool = False, note: str = ""
@@ -118,9 +120,24 @@ class Method(nn.Module):
         """Scalars of one batch. Every entry is logged; `loss` is minimised over encoder and decoder."""
         raise NotImplementedError(f"{type(self).__name__} must define losses(x)")
 
-    def adversary_losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        """Scalars of one batch for the adversary, called after the model's step. `adversary_loss` is minimised."""
+    # Any arguments, so that a subclass may define either of the two.
+    def adversary_losses(self, *_: Any, **__: Any) -> dict[str, Tensor]:
+        """Scalars of one batch for the adversary, called after the model's step. `adversary_loss` is minimised.
+
+        `adversary_losses(x)`; where `losses` hands tensors over, `adversary_losses(x, made)` with these by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} has an adversary and must define adversary_losses(x)")
+
+    def hand_over(self, **made: Tensor) -> None:
+        """Called in `losses`: keep these tensors of the batch, detached, for the adversary's step that follows."""
+        for name, value in made.items():
+            setattr(self, _MADE + name, value.detach())
+
+    def losses_of_adversary(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """`adversary_losses` of the batch that `losses` was called with last, and of what that handed over."""
+        names = [name for name in vars(self) if name.startswith(_MADE)]
+        made = {name.removeprefix(_MADE): vars(self).pop(name) for name in names}
+        return self.adversary_losses(x, made) if made else self.adversary_losses(x)
 
     def posterior(self, x: Float[Tensor, "b c h w"]) -> Posterior | None:
         """q(z|x) of each image, from `lvm_bench.posteriors`; None for a deterministic encoder.
@@ -185,6 +202,14 @@ class Method(nn.Module):
     def kernel_density(self) -> Density | None:
         """The kernel density estimate of all codes that the loss compares with the prior; None where there is none."""
         return None
+
+    def pictures(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+        """Grids of images [rows columns c h w] that the report shows of a run, by name; none by default.
+
+        x are the first held-out images, two or more. Images are in the value range, or uint8. Called in eval mode,
+        without gradients.
+        """
+        return {}
 
     def start_epoch(self, epoch: Epoch) -> None:
         """Called before the batches of an epoch are drawn, in train mode, without gradients. It may hold images out.

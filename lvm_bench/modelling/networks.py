@@ -19,6 +19,7 @@ from lvm_bench.registry import NETWORKS
 __all__ = [
     "Centre",
     "Doubling",
+    "Glorot",
     "Halving",
     "Network",
     "Pair",
@@ -32,6 +33,7 @@ __all__ = [
     "digits",
     "discriminator",
     "downs",
+    "expect_size",
     "initialise",
     "layers",
     "mnist",
@@ -59,6 +61,10 @@ _LARGE = 2**21
 def network(name: str) -> Callable[[Network], Network]:
     """Register `network(shape, latent, heads, width) -> (encoder, decoder)` under `name`."""
     return NETWORKS.register(name)
+
+
+class Glorot(nn.Sequential):
+    """Layers whose kernels all start Glorot-uniform, which is what Keras does unless it is told otherwise."""
 
 
 class Centre(nn.Module):
@@ -152,7 +158,7 @@ def ups(size: int, *channels: int) -> list[nn.Module]:
     return [layer for (a, b), at in steps for layer in (Doubling(a, b, at), nn.BatchNorm2d(b), nn.ReLU(inplace=True))]
 
 
-def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
+def expect_size(name: str, shape: Shape, *sizes: int) -> None:
     """UserError unless images have one of these sizes."""
     if shape[1:] not in {(size, size) for size in sizes}:
         valid = " or ".join(f"{size}x{size}" for size in sizes)
@@ -166,7 +172,7 @@ def _expect_size(name: str, shape: Shape, *sizes: int) -> None:
 @network("mnist")
 def mnist(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, MNIST: 64-128-256-512 down to 2x2 and back to 32x32, inputs in [0, 1]."""
-    _expect_size("mnist", shape, 32)
+    expect_size("mnist", shape, 32)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
     encoder = nn.Sequential(Centre(), *downs(32, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
     decoder = nn.Sequential(
@@ -181,7 +187,7 @@ def mnist(shape: Shape, latent: int, heads: int, width: float) -> Pair:
 @network("celeba")
 def celeba(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, CelebA: 64-128-256-512 down to 4x4, from 8x8 back to 64x64, inputs in [-1, 1]."""
-    _expect_size("celeba", shape, 64)
+    expect_size("celeba", shape, 64)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
     # No Centre: the authors' code maps x to 2x - 1 here too, although CelebA is in [-1, 1] already.
     encoder = nn.Sequential(*downs(64, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 16, heads * latent))
@@ -191,7 +197,7 @@ def celeba(shape: Shape, latent: int, heads: int, width: float) -> Pair:
 @network("cifar10")
 def cifar10(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """Table VIII, CIFAR10: 128-256-512-1024 down to 2x2, from 8x8 back to 32x32, inputs in [0, 1]."""
-    _expect_size("cifar10", shape, 32)
+    expect_size("cifar10", shape, 32)
     c, (a, b, d, e) = shape[0], scaled(width, 128, 256, 512, 1024)
     encoder = nn.Sequential(Centre(), *downs(32, c, a, b, d, e), nn.Flatten(), nn.Linear(e * 4, heads * latent))
     return encoder, _from_8x8(c, latent, e, d, b)
@@ -210,7 +216,7 @@ def _from_8x8(c: int, latent: int, *channels: int) -> nn.Module:
 @network("digits")
 def digits(shape: Shape, latent: int, heads: int, width: float) -> Pair:
     """A small pair for 8x8 images in [0, 1]: 32-64 down to 2x2 and back, 7e4 parameters at latent 8."""
-    _expect_size("digits", shape, 8)
+    expect_size("digits", shape, 8)
     c, (a, b) = shape[0], scaled(width, 32, 64)
     encoder = nn.Sequential(Centre(), *downs(8, c, a, b), nn.Flatten(), nn.Linear(b * 4, heads * latent))
     decoder = nn.Sequential(nn.Linear(latent, b * 4), nn.Unflatten(1, (b, 2, 2)), *ups(2, b, a), Doubling(a, c, 4))
@@ -236,7 +242,7 @@ def table_ix_literal(shape: Shape, latent: int, heads: int, width: float) -> Pai
 def _table_ix(name: str, shape: Shape, latent: int, heads: int, width: float, dense: list[int]) -> Pair:
     """Table IX with hidden dense layers of these sizes next to the code."""
     size = shape[1]
-    _expect_size(name, shape, 64, 32)
+    expect_size(name, shape, 64, 32)
     layers = 4 if size == 64 else 3
     channels = [shape[0], *scaled(width, 32, 32, 64, 64)[-layers:]]
     flat = channels[-1] * 16
@@ -310,13 +316,16 @@ def _words(layer: nn.Module) -> str:
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the first weights of every layer as the AVAE authors' Keras code does.
 
-    Convolutions: HeNormal. Dense layers and the last transposed convolution: Glorot-uniform. Biases: 0.
-    Batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
+    Convolutions: HeNormal. Dense layers, the last transposed convolution and all of `Glorot`: Glorot-uniform.
+    Biases: 0. Batch norm: weight 1, bias 0, momentum .01, eps 1e-3.
     """
     layers = list(module.modules())
-    outputs = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
+    last = [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d)][-1:]
+    uniform: tuple[type[nn.Linear | nn.Conv2d | nn.ConvTranspose2d], ...] = (nn.Linear,)
+    if isinstance(module, Glorot):
+        uniform = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     for layer in layers:
-        if isinstance(layer, nn.Linear) or layer in outputs:
+        if isinstance(layer, uniform) or layer in last:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             # Keras stores a transposed kernel as (h, w, out, in) and uses its next-to-last axis, the output channels,

@@ -19,6 +19,8 @@ PARTIAL = "scores.partial.json"  # the scores of an evaluation that is not finis
 
 IMAGES, SWEEPS, CODES = "images.npz", "sweeps.npz", "codes.npz"
 
+PICTURES = "pictures.npz"  # what a method draws of itself
+
 REDRAWN, REDRAWING = "resampled.json", "resampled.partial.json"  # sealed, and in no record: they belong to no digest
 
 WEIGHTS = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -27,7 +29,7 @@ TRAINED = (HISTORY, *WEIGHTS.values())
 
 SITE = "site"  # the folder of all that `report` renders from what it commits; git need not hold it
 
-MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS)  # what a record may list
+MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS, PICTURES)  # what a record may list
 
 LOCK, LEASE = ".lock", ".lease.json"  # of whoever works on a folder, a run's or a suite's
 

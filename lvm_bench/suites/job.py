@@ -20,6 +20,8 @@ Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 Streams = Literal["single", "paired"]
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class TrainingSettings(BaseModel):
     """The settings that decide a run's weights."""
@@ -43,6 +45,8 @@ class TrainingSettings(BaseModel):
     seeds_per_batch: int = Field(default=1, ge=1, le=1000)  # seeds of a method that are trained together
     entropy_every: int = Field(default=0, ge=0)  # epochs between two entropies of validation codes; 0: none is logged
     streams: Streams = "single"  # of random numbers: "paired" draws alike for all methods of a seed
+    betas: tuple[Beta, Beta] = (0.9, 0.999)  # of the model's Adam
+    flips: bool = False  # whether training images are mirrored left to right at random
 
 
 class EvaluationSettings(BaseModel):

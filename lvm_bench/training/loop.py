@@ -100,11 +100,11 @@ def steps(
 def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
     """One gradient step of the model on a batch, then one of its adversary. Returns the losses of both."""
     method = training.method
-    x = to_float(training.images[chosen], method.spec.value_range).contiguous(memory_format=training.memory_format)
+    x = to_float(training.pixels(chosen), method.spec.value_range).contiguous(memory_format=training.memory_format)
     losses = method.losses(x)
     optimise(training.optimisers[0], losses["loss"])
     if method.adversary is not None:
-        adversary_losses = method.adversary_losses(x)
+        adversary_losses = method.losses_of_adversary(x)
         optimise(training.optimisers[1], adversary_losses["adversary_loss"])
         losses = {**losses, **adversary_losses}
     return losses

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from lvm_bench.modelling.contract import Epoch, Method
@@ -52,13 +52,13 @@ class Training:
         self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # what earlier processes spent
         self.clock: Callable[[], float] = lambda: self.seconds  # what all processes spent, this one included
-        self.optimisers = _optimisers(method, settings.learning_rate)
+        self.optimisers = _optimisers(method, settings)
         self.schedules = [_schedule(optimiser, settings) for optimiser in self.optimisers]
         self.history: list[dict[str, float]] = []
         self.best, self.best_value = _weights(method), float("inf")
         self.step, self.sums = 0, Sums()
         self.updates = self.encoded = 0  # as in Trained
-        self.epoch = self.new_epoch()
+        self.epoch, self.mirrored = self.new_epoch(), torch.zeros(len(images), dtype=torch.bool)
 
     @property
     def index(self) -> int:
@@ -74,6 +74,9 @@ class Training:
     def start_epoch(self) -> None:
         """Give the method the current epoch and seed its noise; a training that resumes in mid-epoch does so again."""
         self.epoch = self.new_epoch()
+        if self.settings.flips:
+            coins = generator(self.seed, "flips", self.index)
+            self.mirrored = (torch.rand(len(self.images), generator=coins) < 0.5).to(self.images.device)
         self.method.generator.manual_seed(derive(self.seed, "noise", self.index))
         self.method.train()
         with torch.no_grad():
@@ -86,6 +89,13 @@ class Training:
         return minibatches(
             len(images), self.epoch.held_out, settings.batch_size, order, images.device, settings.streams
         )
+
+    def pixels(self, chosen: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
+        """The images of a minibatch; with `flips` half of them, drawn anew each epoch, are mirrored left to right."""
+        pixels = self.images[chosen]
+        if not self.settings.flips:
+            return pixels
+        return torch.where(self.mirrored[chosen][:, None, None, None], pixels.flip(3), pixels)
 
     def begin_noise(self, part: int | str) -> None:
         """Begin the noise of a step or of a validation. Paired, it is the same whatever a method drew before."""
@@ -226,13 +236,14 @@ class Training:
             value.copy_(kept)
 
 
-def _optimisers(method: Method, rate: float) -> list[torch.optim.Adam]:
+def _optimisers(method: Method, settings: TrainingSettings) -> list[torch.optim.Adam]:
     """Adam for the model and, if the method has an adversary, Adam for the adversary."""
     adversary = list(method.adversary.parameters()) if method.adversary is not None else []
     adversarial = {id(p) for p in adversary}
     model = [p for p in method.parameters() if p.requires_grad and id(p) not in adversarial]
     # The authors' code uses Keras, whose epsilon is 1e-7.
-    optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
+    rate = settings.learning_rate
+    optimisers = [torch.optim.Adam(model, rate, settings.betas, eps=1e-7, fused=True)]
     if adversary:
         own_rate = rate if method.adversary_learning_rate is None else method.adversary_learning_rate
         optimisers.append(torch.optim.Adam(adversary, own_rate, method.adversary_betas, eps=1e-7, fused=True))

@@ -148,14 +148,14 @@ class Joint:
 
     def _step(self, chosen: list[Int[Tensor, " b"]]) -> dict[str, Float[Tensor, " s"]]:
         first = self.trainings[0]
-        pixels = first.images[torch.stack(chosen, dim=1)]
+        pixels = torch.stack([own.pixels(of) for own, of in zip(self.trainings, chosen, strict=True)], dim=1)
         # torch runs the convolution of all seeds as one convolution over their joined channels: lay x out for that.
         flat = to_float(pixels.flatten(1, 2), first.method.spec.value_range)
         x = flat.contiguous(memory_format=first.memory_format).unflatten(1, pixels.shape[1:3])
         losses = self._losses("losses", x)
         self._descend(0, losses["loss"].sum())
         if first.method.adversary is not None:
-            adversary_losses = self._losses("adversary_losses", x)
+            adversary_losses = self._losses("losses_of_adversary", x)
             self._descend(1, adversary_losses["adversary_loss"].sum())
             losses = {**losses, **adversary_losses}
         return losses
@@ -173,12 +173,12 @@ class Joint:
             training.optimisers[which].step()
 
     def _losses(self, function: str, x: Float[Tensor, "b s c h w"]) -> dict[str, Float[Tensor, " s"]]:
-        """`losses` or `adversary_losses` of each seed. The first call compares them with those of each seed alone."""
+        """`losses` or `losses_of_adversary` of each seed. The first call compares them with each seed's alone."""
         is_new = function not in self.compared
         self.compared.add(function)
         alone = [self._alone(i, function, x[:, i]) for i in range(len(self.methods))] if is_new else []
         first, counted = self.methods[0], self.trainings[0].encoded
-        held = self._held()
+        held, gone = self._held(), set[str]()
 
         def one(
             parameters: dict[str, Tensor], held: dict[str, Tensor], x: Tensor
@@ -187,7 +187,9 @@ class Joint:
                 self._give(0, name, value)
             with _forward_is(first, function, x, [method.generator for method in self.methods]):
                 losses = functional_call(first, parameters, (x,))
-            made = {name: value for name, value in self._own(0).items() if value is not held.get(name)}
+            own = self._own(0)
+            gone.update(held.keys() - own.keys())
+            made = {name: value for name, value in own.items() if value is not held.get(name)}
             return {name: value.reshape(()) for name, value in losses.items()}, made
 
         try:
@@ -197,6 +199,8 @@ class Joint:
                 self._give(0, name, views[0])
         for name, stack in made.items():
             self._share(name, stack)
+        for name in gone:
+            self._forget(name)
         for training in self.trainings[1:]:
             training.encoded += self.trainings[0].encoded - counted
         for i, expected in enumerate(alone):
@@ -253,6 +257,12 @@ class Joint:
         self.stacks[name], self.views[name] = stack, [stack[i] for i in range(len(stack))]
         for i, view in enumerate(self.views[name]):
             self._give(i, name, view)
+
+    def _forget(self, name: str) -> None:
+        """Take from each method an attribute that the first has deleted."""
+        del self.stacks[name], self.views[name]
+        for method in self.methods:
+            delattr(method, name)
 
 
 def _leaf(name: str) -> str:

@@ -98,7 +98,7 @@ def test_sizes_have_two_digits(count: float, text: str) -> None:
     assert size(count) == text
 
 
-@pytest.mark.parametrize("method", sorted(extensions(BENCH)["method"]))
+@pytest.mark.parametrize("method", sorted({*extensions(BENCH)["method"]} - {"gamix-vae"}))  # it declines digits
 def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
     found = suite(*FEW, "train_images=500", "epochs=3", methods=(method,))
     rows = estimated(found, tmp_path, resample=1)
@@ -111,7 +111,7 @@ def test_every_method_can_be_estimated(method: str, tmp_path: Path) -> None:
 
 
 def test_every_data_set_has_an_outline_or_reads_its_files() -> None:
-    assert {*DATA_SETS, "npz", "folder"} == {*extensions(BENCH)["dataset"]}
+    assert {*DATA_SETS, "npz", "folder", "celeba-hq"} == {*extensions(BENCH)["dataset"]}
 
 
 @pytest.mark.parametrize("dataset", DATA_SETS)

@@ -341,6 +341,8 @@ def test_committed_scores_of_unknown_conditions_stay_and_say_so(
         {"precision": "float32"},
         {"seeds_per_batch": 1},
         {"streams": "single"},
+        {"betas": [0.9, 0.999]},
+        {"flips": False},
         {"votes": 17, "sap_samples": 99},
         {"metrics": ["mse"]},
     ],

@@ -11,6 +11,7 @@ from lvm_bench.registry import DATASETS
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Suite
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.text import setting_text
 
 PACKAGED = bench_toml.defaults_folder() / "bench.toml"
 
@@ -301,7 +302,13 @@ def test_a_table_of_a_plugins_method_may_stand_there_without_the_plugin(tmp_path
 
 @pytest.mark.parametrize(
     ("name", "default", "value"),
-    [("precision", "float32", "bf16"), ("seeds_per_batch", 1, 5), ("streams", "single", "paired")],
+    [
+        ("precision", "float32", "bf16"),
+        ("seeds_per_batch", 1, 5),
+        ("streams", "single", "paired"),
+        ("betas", [0.9, 0.999], (0.5, 0.999)),
+        ("flips", "false", True),
+    ],
 )
 def test_a_setting_at_its_default_leaves_the_identity_of_runs_from_before_it(
     name: str, default: object, value: object, tmp_path: Path
@@ -309,11 +316,16 @@ def test_a_setting_at_its_default_leaves_the_identity_of_runs_from_before_it(
     file = write(tmp_path)
     first, told, other = (
         resolve(file, "s", methods=("vae",), settings=settings).jobs[0]
-        for settings in ((), (f"{name}={default}",), (f"{name}={value}",))
+        for settings in ((), (f"{name}={default}",), (f"{name}={setting_text(value)}",))
     )
     assert name not in first.weights_settings()
     assert first.weights_settings() == told.weights_settings()
     assert other.weights_settings() == first.weights_settings() | {name: value}
+
+
+def test_betas_outside_0_to_1_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"betas: \[0.5, 1.0\] is not valid: .*less than 1"):
+        resolve(write(tmp_path), "s", settings=("betas=[0.5, 1.0]",))
 
 
 def test_a_precision_that_is_none_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from made import training_settings
 from threadpoolctl import threadpool_info
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.metrics import gaussian_kl
@@ -308,6 +309,98 @@ def test_the_adversarys_adam_has_betas_of_its_own(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: made.append(adam(*args, **kwargs)) or made[-1])
     run(Adversarial(adversary_betas=(0.5, 0.9)), epochs=1)
     assert [optimiser.param_groups[0]["betas"] for optimiser in made] == [(0.9, 0.999), (0.5, 0.9)]
+
+
+class Judged(Linear):
+    """Its adversary tells images from reconstructions, which `losses` hands over; noise for both."""
+
+    adversary_betas = (0.5, 0.9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adversary = nn.Linear(4, 1)
+        nn.init.constant_(self.adversary.weight, 0.1)
+        nn.init.zeros_(self.adversary.bias)
+        self.hand, self.given = True, []
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        recon = self.decode(self.encode(x) + 0.1 * self.noise(len(x), 2))
+        if self.hand:
+            self.hand_over(recon=recon, x=x)
+        fooled = softplus(-self.adversary(recon.flatten(1))).mean()
+        self.raw = recon.detach()
+        return {"loss": (x - recon).square().mean() + 0.1 * fooled}
+
+    def adversary_losses(self, x: Tensor, made: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        self.given.append((self.raw, x, made))
+        judged = self.adversary((made or {"recon": self.raw})["recon"].flatten(1) + 0.1 * self.noise(len(x), 4))
+        return {"adversary_loss": (softplus(-self.adversary(x.flatten(1))) + softplus(judged)).mean()}
+
+
+def test_what_losses_hand_over_reaches_the_adversary_of_the_same_batch_detached() -> None:
+    method = Judged()
+    run(method)
+    assert len(method.given) == 9
+    for recon, x, made in method.given:
+        assert made.keys() == {"recon", "x"}
+        assert torch.equal(made["recon"], recon)
+        assert torch.equal(made["x"], x)
+        assert not made["recon"].requires_grad
+    method.hand = False
+    method.losses_of_adversary(images(8).float())  # of the last validation
+    method.losses(images(8).float())
+    method.losses_of_adversary(images(8).float())
+    assert [made is None for _, _, made in method.given[-2:]] == [False, True]
+
+
+@pytest.mark.parametrize("stops", [[1], [2, 2, 1], [3, 4]], ids=str)
+def test_an_adversary_on_what_was_handed_over_and_flips_go_on_to_the_same_bits(
+    stops: list[int], tmp_path: Path
+) -> None:
+    settings = {"flips": True, "betas": (0.5, 0.999)}
+    whole = run(Judged(), **settings)
+    for steps in stops:
+        counted = itertools.count(1)
+        with pytest.raises(Stopped):
+            run_kept(Judged(), tmp_path, [], lambda: next(counted) == steps, **settings)  # noqa: B023
+    result = run_kept(Judged(), tmp_path, [], **settings)
+    assert result.history == whole.history
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(result.method.state_dict()[key], value)
+    others = (run(Judged(), **{name: settings[name]}) for name in settings)
+    assert not any(other.history == whole.history for other in others)
+
+
+def test_flips_mirror_another_random_half_of_the_training_images_in_each_epoch() -> None:
+    class Looking(Linear):
+        def losses(self, x: Tensor) -> dict[str, Tensor]:
+            if self.training:
+                sides = (x[:, 0, 0] * 255).round().long()  # one of the two is 0
+                self.shown.append(torch.stack([sides.sum(1), sides.argmax(1)], dim=1))
+            return super().losses(x)
+
+    def of_epochs(n: int, **settings: Any) -> Any:
+        method = Looking()
+        run(method, n, batch_size=50, **settings)
+        rows = [row for row in method.shown if row.ndim == 2]
+        epochs = torch.cat(rows).split(n)
+        return [epoch[epoch[:, 0].argsort()] for epoch in epochs]
+
+    plain, flipped, again = of_epochs(200), of_epochs(200, flips=True), of_epochs(200, flips=True)
+    assert all(torch.equal(epoch[:, 0], torch.arange(200)) for epoch in (*plain, *flipped))
+    assert not any(epoch[:, 1].any() for epoch in plain)
+    shares = [float(epoch[:, 1].float().mean()) for epoch in flipped]
+    assert all(0.4 < share < 0.6 for share in shares)
+    assert all(torch.equal(a, b) for a, b in zip(flipped, again, strict=True))
+    assert not torch.equal(flipped[0], flipped[1])
+
+
+def test_the_models_adam_has_the_betas_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: made.append(adam(*args, **kwargs)) or made[-1])
+    run(Judged(), epochs=1, betas=(0.5, 0.999))
+    assert [optimiser.param_groups[0]["betas"] for optimiser in made] == [(0.5, 0.999), (0.5, 0.9)]
 
 
 class Remembering(Adversarial):

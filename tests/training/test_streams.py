@@ -25,12 +25,12 @@ from lvm_bench.training.state import Trained, Training
 
 FILE = bench_toml.defaults_folder() / "bench.toml"
 METHODS, NETWORKS = (sorted(extensions(FILE)[kind]) for kind in ("method", "network"))
-SHAPES = {"celeba": (1, 64, 64), "digits": (1, 8, 8), "conv": (2, 11, 6)}
+SHAPES = {"celeba": (1, 64, 64), "evae-64": (1, 64, 64), "digits": (1, 8, 8), "conv": (2, 11, 6)}
 PIXELS = torch.randint(256, (130, 1, 8, 8), dtype=torch.uint8, generator=generator(0, "pixels"))
 IMAGES, VALIDATION = PIXELS[:100], PIXELS[100:]
 SMALL = (
     "epochs=2", "batch_size=30", "width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]",
-    "methods.factor-vae.hidden=[20]",
+    "methods.factor-vae.hidden=[20]", "methods.gamix-vae.hidden=[4, 4, 4, 4, 4]",
 )  # fmt: skip
 
 

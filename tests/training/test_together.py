@@ -16,6 +16,7 @@ import torch
 from click.testing import Result
 from made import training_settings
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped
@@ -38,7 +39,7 @@ Call = Callable[..., Result]
 FILE = bench_toml.defaults_folder() / "bench.toml"
 SMALL = (
     "epochs=1", "batch_size=10", "width=0.2", "methods.avae.m=30", "methods.aae.hidden=[20]",
-    "methods.factor-vae.hidden=[20]",
+    "methods.factor-vae.hidden=[20]", "methods.gamix-vae.hidden=[4, 4, 4, 4, 4]",
 )  # fmt: skip
 METHODS = sorted(extensions(FILE)["method"])
 PIXELS = torch.randint(256, (130, 1, 8, 8), dtype=torch.uint8, generator=generator(0, "pixels"))
@@ -86,6 +87,18 @@ def test_a_seed_has_the_numbers_of_its_training_alone(name: str) -> None:
             assert torch.equal(one.method.generator.get_state(), expected.method.generator.get_state())
             torch.testing.assert_close(one.method.state_dict(), expected.method.state_dict(), rtol=1e-6, atol=1e-6)
             torch.testing.assert_close(one.best, expected.best, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("exact")
+def test_dropout_of_an_adversary_draws_from_each_seeds_own_stream() -> None:
+    with fixed_numerics(1):
+        jobs = jobs_of("gamix-vae", 'methods.gamix-vae.norm="batch"')[:2]
+        found = train_together([training_of(job, torch.float64) for job in jobs], VALIDATION, lambda: False)
+        for job, one in zip(jobs, found, strict=True):
+            expected = alone(training_of(job, torch.float64))
+            assert isinstance(one, Trained), one
+            assert one.history == [pytest.approx(row, rel=1e-8, abs=1e-8) for row in expected.history]
+            assert torch.equal(one.method.generator.get_state(), expected.method.generator.get_state())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -251,6 +264,41 @@ def test_checkpoints_of_a_group_are_always_of_one_step(tmp_path: Path, monkeypat
     trained(of(folder=tmp_path, seconds=1e-3))
     assert taken["0"]
     assert taken["0"] == taken["1"] == taken["2"]
+
+
+class Judged(Tiny):
+    """Its adversary judges reconstructions that `losses` hands over, and draws too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adversary = nn.Linear(64, 1).double()
+        for p in self.adversary.parameters():
+            nn.init.normal_(p, std=0.3, generator=generator(1, "weights"))
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        recon = self.decode(self.encode(x) + 0.1 * self.noise(len(x), 2))
+        self.hand_over(recon=recon)
+        fooled = softplus(-self.adversary(recon.flatten(1))).mean()
+        return {"loss": (x - recon).square().sum((1, 2, 3)).mean() + fooled, "fooled": fooled}
+
+    def adversary_losses(self, x: Tensor, made: dict[str, Tensor]) -> dict[str, Tensor]:
+        noisy = made["recon"].flatten(1) + 0.1 * self.noise(len(x), 64)
+        return {"adversary_loss": (softplus(-self.adversary(x.flatten(1))) + softplus(self.adversary(noisy))).mean()}
+
+
+@pytest.mark.usefixtures("exact")
+def test_what_is_handed_over_and_flips_are_those_of_each_seed(tmp_path: Path) -> None:
+    """The last of the batches is smaller; the group stops within an epoch and after one."""
+    settings = {"flips": True, "batch_size": 30}
+    whole = trained(of(Judged, **settings))
+    for one, training in zip(whole, of(Judged, **settings), strict=True):
+        check_equal(one, alone(training), 1e-8)
+    for steps in (2, 3):
+        counted = iter([False] * (steps - 1) + [True])
+        with pytest.raises(Stopped):
+            trained(of(Judged, tmp_path, **settings), lambda counted=counted: next(counted))
+    for one, other in zip(trained(of(Judged, tmp_path, **settings)), whole, strict=True):
+        check_equal(one, other)
 
 
 class Global(Tiny):

@@ -14,6 +14,7 @@ from lvm_bench.report.figures import (
     curves,
     equilibrium,
     factors,
+    grids,
     ranks,
     strips,
     trade_off,
@@ -64,6 +65,7 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
         if caption.dataset in torn and not caption.method and f"figures/{name}" in listed
     }
     pictures = strips.write(place, about, drawn, standing, complain)
+    pictures += grids.write(place, about, drawn, complain)
     pictures += factors.write(place, about, drawn, frame, complain)
     pictures += ablation.write(place, about, [run for run in found.runs if run.key in found.shown], frame)
     pictures += tuning.write(place, about, choice.read(folder))

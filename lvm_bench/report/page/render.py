@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lvm_bench import disk
+from lvm_bench.report.figures.grids import is_own
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page.budget import Budget, size
 from lvm_bench.report.page.curves import curves
@@ -73,7 +74,7 @@ def render(
         fitting = [group for group in groups if group.name in bare]
         extras = _extras(part, [run for group in fitting for run in group.runs], budget)
         bare = {group.name: part.group(group, extras) for group in fitting}
-    kept = [picture for picture in pictures if not picture.method]
+    kept = [picture for picture in pictures if not picture.method or is_own(picture)]
     figures = budget.fit_most(
         {picture.file.name: part.figure(picture, data_uri(picture.file.read_bytes())) for picture in kept}
     )
