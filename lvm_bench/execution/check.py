@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from lvm_bench import registry
-from lvm_bench.errors import Stopped
+from lvm_bench.errors import Stopped, UserError
 from lvm_bench.execution import check_kinds as kinds
-from lvm_bench.execution.check_case import PACKAGED, Case, case
+from lvm_bench.execution.check_case import DIGITS, PACKAGED, Case, cases
 from lvm_bench.execution.check_device import Watch
 from lvm_bench.execution.check_kinds import require
 from lvm_bench.modelling.contract import Epoch, Method
@@ -298,28 +298,35 @@ def verdict(check: Callable[[Case], None], case: Case) -> str | None:
     return kinds.problem(lambda: check(case), case.file)
 
 
-def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
+def check_files(
+    files: tuple[Path, ...], say: Callable[[str], None], data: str = DIGITS, settings: tuple[str, ...] = ()
+) -> int:
     """Check every extension of these files; the exit code: 0 when all keep their contracts, else 1.
 
-    UserError for a file that registers nothing, or that cannot be loaded.
+    Methods are checked on images like those of `data`, with these `settings`, see `check_case.cases`. UserError for a
+    file that registers nothing, or that cannot be loaded, and where `data` or `settings` are given for no method.
     """
     packaged = {entry.file.resolve() for own in extensions(PACKAGED).values() for entry in own.values()}
+    found = {file: of_plugin(file) for file in files}
+    plugins = tuple(file for file in files if file.resolve() not in packaged)
+    extensions(PACKAGED, plugins)  # refuses names that are taken
+    methods = {file: tuple(entry.name for entry in own if entry.kind == "method") for file, own in found.items()}
+    if (settings or data != DIGITS) and not any(methods.values()):
+        raise UserError("--set, --network and --data: they are for methods, and none of these files has one.")
     failures = 0
-    for file in files:
-        entries = of_plugin(file)
-        plugins = () if file.resolve() in packaged else (file,)
-        extensions(PACKAGED, plugins)  # refuses names that are taken
-        for entry in entries:
-            failures += _check_method(entry.name, plugins, say) if entry.kind == "method" else kinds.check(entry, say)
+    for file, entries in found.items():
+        if methods[file]:
+            failures += sum(_check_method(each, say) for each in cases(methods[file], plugins, data, settings))
+        failures += sum(kinds.check(entry, say) for entry in entries if entry.kind != "method")
     say(f"{counted(failures, 'check')} failed." if failures else "The contract holds.")
     return 1 if failures else 0
 
 
-def _check_method(name: str, plugins: tuple[Path, ...], say: Callable[[str], None]) -> int:
+def _check_method(made: Case, say: Callable[[str], None]) -> int:
     """The number of checks that a method fails."""
-    made = case(name, plugins)
+    name = made.job.method
     reason = made.cls.declines(made.spec)
     if reason:
-        say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
+        say(f"{name}: declines images like those of {made.job.dataset!r} ({reason}), so it cannot be checked on them.")
         return 0
     return kinds.tell(name, CHECKS, lambda each: verdict(each, made), say, NEEDS)
