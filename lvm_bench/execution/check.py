@@ -67,6 +67,8 @@ def _forgets_super(case: Case, error: Exception) -> bool:
 
 def losses_are_finite_scalars(case: Case) -> None:
     """`losses` returns named finite scalars, `loss` and what `monitor` names among them."""
+    if not case.learns:
+        return
     at = case.place("losses")
     require(case.cls.losses is not Method.losses, f"{at}: {case.cls.__name__} must define losses(x)")
     losses = case.fresh().losses(case.batch())
@@ -86,7 +88,7 @@ def follows_its_device(case: Case) -> None:
         with torch.no_grad():
             method.start_epoch(epoch)
             method.start_step(0)
-        losses = [method.losses(x)]
+        losses = [method.losses(x)] if case.learns else []
         if method.adversary is not None:
             losses.append(method.adversary_losses(x))
         with torch.no_grad():
@@ -99,6 +101,8 @@ def follows_its_device(case: Case) -> None:
 
 def loss_reaches_encoder_and_decoder(case: Case) -> None:
     """The gradient of `loss` reaches the encoder, all of its outputs, and the decoder; it is finite."""
+    if not case.learns:
+        return
     method, at = case.fresh(), case.place("losses")
     outputs: list[Tensor] = []
 
@@ -179,7 +183,7 @@ def draws_from_its_generator(case: Case) -> None:
             method.generator.manual_seed(0)
             with torch.no_grad():
                 method.eval()
-                seen.append((method.losses(case.batch())["loss"], method.prior(5)))
+                seen.append((*([method.losses(case.batch())["loss"]] if case.learns else []), method.prior(5)))
             require(bool((torch.get_rng_state() == before).all()), "losses or prior drew from torch's global generator")
             require(_numpy_state() == numpy_before, "losses or prior drew from numpy's global generator")
     same = all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
@@ -196,7 +200,8 @@ def evaluation_changes_nothing(case: Case) -> None:
     method = case.fresh().eval()
     before = {key: value.clone() for key, value in method.state_dict().items()}
     with torch.no_grad():
-        method.losses(case.batch())
+        if case.learns:
+            method.losses(case.batch())
         method.decode(method.encode(case.batch()))
     changed = [key for key, value in method.state_dict().items() if not torch.equal(value, before[key])]
     require(not changed, f"evaluation changed {', '.join(changed)}")
@@ -204,6 +209,8 @@ def evaluation_changes_nothing(case: Case) -> None:
 
 def training_helps(case: Case) -> None:
     """Three epochs bring the reconstruction nearer to the images."""
+    if not case.learns:
+        return
     x = case.batch()
     before, after = case.fresh().eval(), case.whole.method.eval()
     with torch.no_grad():

@@ -55,6 +55,11 @@ class Case:
     def batch(self) -> Tensor:
         return to_float(self.images()[: self.spec.batch_size], self.spec.value_range)
 
+    @cached_property
+    def learns(self) -> bool:
+        """Whether there is anything to train. A given model needs no losses, and is checked without them."""
+        return any(p.requires_grad for p in self.built().parameters())
+
     @property
     def file(self) -> Path:
         """Where the method is written."""
@@ -85,6 +90,8 @@ class Case:
     def trained(self, checkpoints: Checkpoints | None = None, stop: Callable[[], bool] = lambda: False) -> Trained:
         """The method after the real loop's training of a few epochs."""
         method, settings = self.built(), self.job.training
+        if not self.learns:
+            settings = settings.model_copy(update={"epochs": 0})
         validation = resident(self.data.validation.pixels)
         result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
         method.finish(encode(method, self.images()))

@@ -126,6 +126,8 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
     of = (settings.network, settings.width, job.seed, device, settings.precision)
     method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
     images, networks = torch.from_numpy(data.train.pixels).to(device), (method.encoder, method.decoder)
+    if not settings.epochs:
+        return given(row, method, images, settings.latent, device)
     work, steps = state.Training(method, settings, images, 0), list[float]()
     encoder, decoder = StandIn(method.heads * settings.latent), StandIn(*spec.shape)
     with work.at_work():
@@ -148,6 +150,15 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
     epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + len(order) * median(steps)
     whole = v * validate + settings.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
     return method, row._replace(training=whole, step=median(steps), steps=settings.epochs * len(order))
+
+
+def given(row: Estimate, method: Method, images: torch.Tensor, latent: int, device: str) -> tuple[Method, Estimate]:
+    """`trained` for a method that is not trained: all of its images are encoded twice."""
+    few, encoder, decoder = images[:MANY], StandIn(method.heads * latent), StandIn(*method.spec.shape)
+    encoder.price = timed(partial(batches.encode, method, few), device) / len(few)
+    decoder.price = timed(partial(method.decode, batches.encode(method, few)), device) / len(few)
+    method.encoder, method.decoder = encoder, decoder
+    return method, row._replace(training=2 * len(images) * encoder.price)
 
 
 def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device: str, kept: dict[Any, Any]) -> Estimate:

@@ -23,8 +23,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fid
 
 def architecture(method: Method) -> dict[str, list[str]]:
     """The layers of a method's networks, with what its decoder's output goes through, and what it has worked out."""
-    squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
-    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
+    own = type(method)
+    squashed = ["sigmoid" if method.spec.value_range[0] == 0 else "tanh"]
+    if (own.decode, own.squash) != (Method.decode, Method.squash):  # then its decoder's output may stay as it is
+        squashed = []
+    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), *squashed]}
     if method.adversary is not None:
         found["adversary"] = layers(method.adversary)
     return {**{name: [text[:LONGEST_LAYER]] for name, text in method.worked_out.items()}, **found}

@@ -1,7 +1,8 @@
 """The contract of a method. It holds the mathematics of one model; the trainer owns device, batches and seeds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -109,6 +110,15 @@ class Method(nn.Module):
     def declines(cls, spec: Spec) -> str | None:
         """The reason why this method cannot do a task, or None if it can."""
         return None
+
+    @classmethod
+    def files(cls, arguments: dict[str, Any]) -> Sequence[Path]:
+        """The files that the weights of a given model come from; `arguments` are the hyper-parameters.
+
+        Their checksums are part of a run's identity. A method without a trainable parameter needs `epochs = 0`, no
+        `losses`, and hands its own modules to `super().__init__(encoder, decoder, spec)` in place of the suite's.
+        """
+        return ()
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Scalars of one batch. Every entry is logged; `loss` is minimised over encoder and decoder."""

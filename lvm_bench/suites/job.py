@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     likelihood: Literal["bernoulli", "sse", "gaussian_unit"]
     train_images: Count
     validation_images: Count
-    epochs: int = Field(ge=1, le=MOST)
+    epochs: int = Field(ge=0, le=MOST)  # 0: the weights stay as they are
     batch_size: int = Field(ge=2, le=MOST)
     learning_rate: float = Field(gt=0)
     patience: int = Field(ge=1)
@@ -115,6 +115,7 @@ class Job:
     metrics: dict[str, int] = field(default_factory=dict)  # those that it is scored with, and the version of each
     shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
     ranges: dict[str, tuple[str, Any]] = field(default_factory=dict)  # what `tune` draws from, with its path
+    files: list[str] = field(default_factory=list)  # that a given model's weights come from: `given.checksums`
 
     @property
     def name(self) -> str:
@@ -127,7 +128,7 @@ class Job:
 
     def control(self, name: str) -> "Job":
         """The control of that name for this job's data set and seed."""
-        return replace(self, method=name, method_base=name, arguments={})
+        return replace(self, method=name, method_base=name, arguments={}, files=[])
 
     def weights_settings(self) -> dict[str, Any]:
         """The settings that change the weights, as plain JSON. Their digest is half of the run's identity."""
@@ -137,6 +138,7 @@ class Job:
             "method": self.method_base,
             "arguments": self.arguments,
             "seed": self.seed,
+            **({"files": self.files} if self.files else {}),
             # A setting that came later is left out at its default: runs from before it keep their identity.
             **self.training.model_dump(exclude_defaults=True),
         }

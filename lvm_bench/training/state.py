@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from lvm_bench.errors import RunError
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import TrainingSettings
@@ -52,7 +53,7 @@ class Training:
         self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # what earlier processes spent
         self.clock: Callable[[], float] = lambda: self.seconds  # what all processes spent, this one included
-        self.optimisers = _optimisers(method, settings.learning_rate)
+        self.optimisers = _optimisers(method, settings.learning_rate) if settings.epochs else []
         self.schedules = [_schedule(optimiser, settings) for optimiser in self.optimisers]
         self.history: list[dict[str, float]] = []
         self.best, self.best_value = _weights(method), float("inf")
@@ -227,10 +228,15 @@ class Training:
 
 
 def _optimisers(method: Method, rate: float) -> list[torch.optim.Adam]:
-    """Adam for the model and, if the method has an adversary, Adam for the adversary."""
+    """Adam for the model and, if the method has an adversary, Adam for the adversary.
+
+    RunError for a method without a trainable parameter.
+    """
     adversary = list(method.adversary.parameters()) if method.adversary is not None else []
     adversarial = {id(p) for p in adversary}
     model = [p for p in method.parameters() if p.requires_grad and id(p) not in adversarial]
+    if not model:
+        raise RunError(f"{type(method).__name__} has no trainable parameter. Give it epochs = 0, which trains nothing.")
     # The authors' code uses Keras, whose epsilon is 1e-7.
     optimisers = [torch.optim.Adam(model, lr=rate, eps=1e-7, fused=True)]
     if adversary:

@@ -1,6 +1,6 @@
 """`lvm-bench check --set --network --data`: what a method is checked with, and what is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,12 @@ class Mine(Method):
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for names in (METHODS, NETWORKS):
-        monkeypatch.setattr(names, "_entries", dict(names._entries))
+def mine(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
-    return file
+    yield file
+    METHODS._entries.pop("mine", None)
+    NETWORKS._entries.pop("flat", None)
 
 
 def test_pixels_are_those_of_the_nearest_place_alike_in_every_channel() -> None:
