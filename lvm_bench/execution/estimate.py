@@ -26,7 +26,7 @@ from lvm_bench.modelling.contract import Method, resident
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.standing import Left, Standing, State
 from lvm_bench.seeding import generator
-from lvm_bench.suites.job import Job, Suite
+from lvm_bench.suites.job import NORMAL, Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
 
@@ -173,7 +173,7 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
         begun = time.perf_counter() + sum(each.count * each.price for each in networks)
         for name, variant in score.wanted(job.evaluation.metrics):
             if (inputs := score.inputs_of(found, name, variant)) is not None:
-                keys.append(key := (job.method == "standard-normal", job.training.latent, name))
+                keys.append(key := (job.method_base == NORMAL, job.training.latent, name))
                 if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
                     action = partial(METRICS[name], **inputs)
                     first = timed(action, device)

@@ -124,7 +124,7 @@ class Job:
     @property
     def is_control(self) -> bool:
         """Whether it measures the floor of a metric, without a model."""
-        return self.method in CONTROLS
+        return is_control(self.method)
 
     def control(self, name: str) -> "Job":
         """The control of that name for this job's data set and seed."""
@@ -170,9 +170,21 @@ class Suite:
 
     @property
     def controls(self) -> list[Job]:
-        """The controls of every data set and seed, each once."""
-        firsts = {(job.dataset, job.seed): job for job in reversed(self.jobs)}
-        return [job.control(name) for job in reversed(firsts.values()) for name in CONTROLS]
+        """The controls of every data set and seed, each once: prior draws of each latent size that its methods have."""
+        firsts: dict[tuple[str, int], dict[int, Job]] = {}  # by data set and seed, then by latent size
+        for job in self.jobs:
+            firsts.setdefault((job.dataset, job.seed), {}).setdefault(job.training.latent, job)
+        found = []
+        for first, *others in (tuple(sizes.values()) for sizes in firsts.values()):
+            found += [first.control(name) for name in CONTROLS]
+            found += [replace(job.control(NORMAL), method=f"{NORMAL}-{job.training.latent}") for job in others]
+        return found
 
 
-CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
+NORMAL = "standard-normal"
+CONTROLS = ("real-images", NORMAL)  # held-out images as samples, exact prior draws as codes
+
+
+def is_control(method: str) -> bool:
+    """Whether a method's name is that of a control; `standard-normal-64` has another latent size than the first one."""
+    return method in CONTROLS or method.startswith(f"{NORMAL}-")
