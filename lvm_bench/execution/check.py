@@ -71,13 +71,21 @@ def losses_are_finite_scalars(case: Case) -> None:
         return
     at = case.place("losses")
     require(case.cls.losses is not Method.losses, f"{at}: {case.cls.__name__} must define losses(x)")
-    losses = case.fresh().losses(case.batch())
-    require(isinstance(losses, dict), f"{at}: losses(x) returned {type(losses).__name__}, not a dict")
-    for name in ("loss", case.cls.monitor):
-        require(name in losses, f"{at}: losses(x) has no entry {name!r}; it has {', '.join(map(str, losses))}")
+    method = case.fresh()
+    _are_scalars(f"{at}: losses(x)", method.losses(case.batch()), ("loss", case.cls.monitor))
+    for stage in case.cls.stages[1:]:
+        function = f"{stage}_losses"
+        _are_scalars(f"{case.place(function)}: {function}(x)", getattr(method, function)(case.batch()), ("loss",))
+
+
+def _are_scalars(what: str, losses: Any, needed: tuple[str, ...]) -> None:
+    """Broken unless these are named finite scalars with the needed names."""
+    require(isinstance(losses, dict), f"{what} returned {type(losses).__name__}, not a dict")
+    for name in needed:
+        require(name in losses, f"{what} has no entry {name!r}; it has {', '.join(map(str, losses))}")
     for name, value in losses.items():
-        require(isinstance(value, Tensor) and value.numel() == 1, f"{at}: losses(x)[{name!r}] is not a scalar tensor")
-        require(bool(torch.isfinite(value)), f"{at}: losses(x)[{name!r}] is {float(value.detach())} on the first batch")
+        require(isinstance(value, Tensor) and value.numel() == 1, f"{what}[{name!r}] is not a scalar tensor")
+        require(bool(torch.isfinite(value)), f"{what}[{name!r}] is {float(value.detach())} on the first batch")
 
 
 def follows_its_device(case: Case) -> None:
@@ -236,7 +244,9 @@ def goes_on_bit_for_bit(case: Case) -> None:
             checkpoints = Checkpoints(Path(folder), case.job.name, math.inf, lambda text: None)
             return case.trained(checkpoints, lambda: next(calls) == at)
 
-        for at in (4, 16):  # steps in all; an epoch has 12, or 9 without the images that AVAE holds out
+        within_the_last_stage = [whole.updates - 1] if len(case.cls.stages) > 1 else []
+        # Steps in all; an epoch has 12, or 9 without the images that AVAE holds out.
+        for at in (4, 16, *within_the_last_stage):
             with suppress(Stopped):
                 gone_on(at)
         result = gone_on(0)

@@ -26,6 +26,7 @@ from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
 from lvm_bench.training.checkpoint import Checkpoints
 from lvm_bench.training.loop import train
+from lvm_bench.training.stages import of_model
 from lvm_bench.training.state import Trained
 
 PACKAGED = bench_toml.defaults_folder() / "bench.toml"
@@ -58,7 +59,7 @@ class Case:
     @cached_property
     def learns(self) -> bool:
         """Whether there is anything to train. A given model needs no losses, and is checked without them."""
-        return any(p.requires_grad for p in self.built().parameters())
+        return bool(of_model(self.built()))
 
     @property
     def file(self) -> Path:

@@ -148,8 +148,8 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
             steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
     method.encoder, method.decoder = encoder, decoder
     epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + len(order) * median(steps)
-    whole = v * validate + settings.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
-    return method, row._replace(training=whole, step=median(steps), steps=settings.epochs * len(order))
+    whole = v * validate + work.stages.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
+    return method, row._replace(training=whole, step=median(steps), steps=work.stages.epochs * len(order))
 
 
 def given(row: Estimate, method: Method, images: torch.Tensor, latent: int, device: str) -> tuple[Method, Estimate]:

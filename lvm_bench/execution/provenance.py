@@ -15,7 +15,7 @@ from lvm_bench import __version__, disk
 from lvm_bench.modelling.contract import Method
 from lvm_bench.modelling.networks import layers
 from lvm_bench.registry import METHODS, source_file, without_keywords
-from lvm_bench.runs.record import COSTS, LONGEST_LAYER
+from lvm_bench.runs.record import COSTS, LONGEST_LAYER, STAGE
 from lvm_bench.suites.job import Job
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
@@ -30,6 +30,7 @@ def architecture(method: Method) -> dict[str, list[str]]:
     found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), *squashed]}
     if method.adversary is not None:
         found["adversary"] = layers(method.adversary)
+    found |= {f"{STAGE}{name}": layers(getattr(method, name)) for name in method.stages[1:]}
     return {**{name: [text[:LONGEST_LAYER]] for name, text in method.worked_out.items()}, **found}
 
 

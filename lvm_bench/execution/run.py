@@ -343,7 +343,7 @@ class RunAtWork:
         recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
         self.note(*TRAINED)
         self.record |= {"updates": result.updates, "images_encoded": result.encoded}
-        if self.job.training.epochs:
+        if result.updates:
             self.record["seconds_training"] = round(result.seconds, 3)
             self.record["seconds_checkpoints"] = round(result.seconds_checkpoints, 3)
         peak = memory.peak(self.context.device)

@@ -62,7 +62,8 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
         if run.status in ("failed", "declined"):
             reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
         if run.status == "done":
-            for what, reason in (("no samples", run.reason), ("not trained here", _untrained(run))):
+            untrained = "only a later stage was trained here" if run.updates else "not trained here"
+            for what, reason in (("no samples", run.reason), (untrained, _untrained(run))):
                 if reason:
                     reasons.setdefault(run.place, {}).setdefault((what, reason), []).append(run.seed)
     return {
@@ -75,7 +76,7 @@ def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
 
 
 def _untrained(run: Run) -> str:
-    """Where the weights of a run come from that had no epoch of training; "" for other runs."""
+    """Where the weights of a run come from whose model had no epoch of training; "" for other runs."""
     settings = run.settings or {}
     if settings.get("epochs") != 0:
         return ""

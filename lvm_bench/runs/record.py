@@ -115,6 +115,8 @@ class Fingerprint(_Checked):
 
 LONGEST_LAYER = 100  # characters
 
+STAGE = "stage "  # begins the name of a part that a later stage of the training optimises
+
 Layer = Annotated[str, Field(max_length=LONGEST_LAYER)]
 
 Architecture = dict[Annotated[str, Field(max_length=LONGEST_LAYER)], Annotated[list[Layer], Field(max_length=1000)]]
