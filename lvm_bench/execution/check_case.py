@@ -152,12 +152,12 @@ def _images(job: Job) -> Data:
         return data if job.dataset_base == DIGITS else replace(data, train=data.train.take(slice(MOST)))
     shape, training = info.outline(**job.options).shape, job.training
     data = load(DIGITS, Path(), options={})
-    limits = {"train": training.train_images, "validation": training.validation_images, "test": "all"}
-    parts = {
-        name: Images(enlarged(getattr(data, name).pixels, shape)).take(slice(None if limit == "all" else int(limit)))
-        for name, limit in limits.items()
-    }
-    return replace(data, name=job.dataset, value_range=info.value_range, **parts)
+
+    def few(images: Images, limit: int | str = "all") -> Images:
+        return Images(enlarged(images.pixels, shape)).take(slice(None if limit == "all" else int(limit)))
+
+    train, validation = few(data.train, training.train_images), few(data.validation, training.validation_images)
+    return Data(job.dataset, train, validation, few(data.test), info.value_range, data.fingerprint)
 
 
 def enlarged(pixels: UInt8[np.ndarray, "n 1 u v"], shape: tuple[int, int, int]) -> UInt8[np.ndarray, "n c h w"]:
