@@ -26,7 +26,7 @@ from lvm_bench.runs.record import (
     Versions,
     reason_of,
 )
-from lvm_bench.suites.job import is_control
+from lvm_bench.suites.job import MOST_LATENT, is_control
 
 _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
 
@@ -58,7 +58,7 @@ class About:
     def latents(self) -> dict[tuple[str, str], int]:
         """The latent size of each method and control on each data set, as far as runs record it."""
         sizes = {run.place: (run.settings or {}).get("latent") for run in self.runs}
-        return {place: size for place, size in sizes.items() if isinstance(size, int)}
+        return {place: size for place, size in sizes.items() if type(size) is int and 0 < size <= MOST_LATENT}
 
     def latent(self, dataset: str, method: str) -> int:
         """The latent size of a method on a data set: that of the data set where no run tells it; 0 if it is unknown.
@@ -66,7 +66,7 @@ class About:
         Of a control that is named by its size, that size.
         """
         size = method.rpartition("-")[2]
-        if is_control(method) and size.isdecimal():
+        if is_control(method) and size.isdecimal() and len(size) <= len(str(MOST_LATENT)):
             return int(size)
         return int(self.latents.get((dataset, method)) or self.facts(dataset).get("latent") or 0)
 

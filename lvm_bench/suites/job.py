@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 # Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
 MOST = 10_000_000  # images, draws or epochs
 MOST_CODES = 1000  # held-out codes that a run leaves for figures
+MOST_LATENT = 16_384  # more than the numbers of a 64 x 64 colour image
 MOST_SECONDS = 1e12  # of a training or an evaluation
 
 SEEDS = 2**63  # seeds are below: TOML's own limit
@@ -28,7 +29,7 @@ class TrainingSettings(BaseModel):
 
     network: str
     width: float = Field(gt=0, le=64)
-    latent: int = Field(ge=2, le=16_384)  # more than the numbers of a 64 x 64 colour image
+    latent: int = Field(ge=2, le=MOST_LATENT)
     likelihood: Literal["bernoulli", "sse", "gaussian_unit"]
     train_images: Count
     validation_images: Count
@@ -130,6 +131,12 @@ class Job:
         """The control of that name for this job's data set and seed."""
         return replace(self, method=name, method_base=name, arguments={}, files=[])
 
+    def normal(self) -> "Job":
+        """Exact prior draws of this job's latent size, which their name tells unless it is that of the suite."""
+        l = self.training.latent
+        name = NORMAL if l == self.conditions.get("latent", l) else f"{NORMAL}-{l}"
+        return replace(self.control(NORMAL), method=name)
+
     def weights_settings(self) -> dict[str, Any]:
         """The settings that change the weights, as plain JSON. Their digest is half of the run's identity."""
         return {
@@ -170,14 +177,20 @@ class Suite:
 
     @property
     def controls(self) -> list[Job]:
-        """The controls of every data set and seed, each once: prior draws of each latent size that its methods have."""
+        """The controls of every data set and seed, each once: prior draws of each latent size that its methods have.
+
+        An ablation of the latent size has one size of them, which no table shows.
+        """
         firsts: dict[tuple[str, int], dict[int, Job]] = {}  # by data set and seed, then by latent size
         for job in self.jobs:
             firsts.setdefault((job.dataset, job.seed), {}).setdefault(job.training.latent, job)
         found = []
         for first, *others in (tuple(sizes.values()) for sizes in firsts.values()):
-            found += [first.control(name) for name in CONTROLS]
-            found += [replace(job.control(NORMAL), method=f"{NORMAL}-{job.training.latent}") for job in others]
+            found.append(first.control("real-images"))
+            if first.plan.axis == "latent":
+                found.append(first.control(NORMAL))
+            else:
+                found += [job.normal() for job in (first, *others)]
         return found
 
 
@@ -186,5 +199,5 @@ CONTROLS = ("real-images", NORMAL)  # held-out images as samples, exact prior dr
 
 
 def is_control(method: str) -> bool:
-    """Whether a method's name is that of a control; `standard-normal-64` has another latent size than the first one."""
+    """Whether a method's name is that of a control; `standard-normal-64` has another latent size than the suite."""
     return method in CONTROLS or method.startswith(f"{NORMAL}-")

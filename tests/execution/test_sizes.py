@@ -36,6 +36,10 @@ def test_there_is_a_control_of_each_latent_size(tmp_path: Path) -> None:
         ("standard-normal-400", "standard-normal", 400),
     ]
     assert all(job.is_control for job in controls)
+    alone = resolve(tmp_path / "bench.toml", "sizes", methods=("vae-400",)).controls
+    assert [job.method for job in alone] == ["real-images", "standard-normal-400"], "whichever methods are chosen"
+    ablation = resolve(packaged(), "ablation-latent").controls
+    assert [(job.method, job.training.latent) for job in ablation] == [("real-images", 4), ("standard-normal", 4)]
     assert [job.method for job in resolve(packaged(), "quick", seeds=(0,)).controls] == [
         "real-images",
         "standard-normal",
