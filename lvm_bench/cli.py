@@ -479,16 +479,30 @@ def init() -> None:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A method's argument, or a setting of `run`."
+)
+@click.option("--network", metavar="NAME", help="Check methods with this network, of FILES or registered.")
+@click.option(
+    "--data", "dataset", default="digits", show_default=True, metavar="NAME",
+    help="Check methods at the shape and value range of this data set: with the digits enlarged to it, without a file; "
+    "where only files tell the shape, with the data set's first images.",
+)  # fmt: skip
+def check(files: tuple[Path, ...], settings: tuple[str, ...], network: str | None, dataset: str) -> None:
     """Check that what a file registers keeps its contract: a minute of tests on small data for a method.
+
+    A method has the settings that `lvm-bench run --suite quick` would give it on the data set, and is trained for
+    three epochs. Large networks take long: give --set width=0.25.
 
     \b
     Example:
       lvm-bench check my_method.py
+      lvm-bench check my_method.py --set pull=0.5 --network conv --data cifar10
     """
     from lvm_bench.execution.check import check_files
 
-    sys.exit(check_files(files, lambda told: click.echo(printable(told))))
+    given = (*settings, *([f"network={network}"] if network else []))
+    sys.exit(check_files(files, lambda told: click.echo(printable(told)), dataset, given))
 
 
 def _shown(file: Path) -> str:

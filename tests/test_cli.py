@@ -321,8 +321,8 @@ def test_commands_that_need_no_torch_do_not_import_it(tmp_path: Path) -> None:
         (["run", "--suite", "quick", "--datasets", "mnits"], "unknown data set 'mnits'. Did you mean 'mnist'?"),
         (["run", "--suite", "quick", "--set", "batch_size=ten"], "'ten' is not valid: input should be a valid integer"),
         (
-            ["run", "--suite", "quick", "--set", "epochs=0"],
-            "0 is not valid: input should be greater than or equal to 1",
+            ["run", "--suite", "quick", "--set", "epochs=-1"],
+            "-1 is not valid: input should be greater than or equal to 0",
         ),
         (["run", "--suite", "quick", "--plugin", "none.py"], "none.py: cannot be read"),
         (["run", "--suite", "quick", "--config", "none.toml"], "none.toml: there is no such configuration file"),

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import Module
 
 from lvm_bench import registry
-from lvm_bench.errors import RunError, Stopped
+from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.execution import check_kinds as kinds
-from lvm_bench.execution.check_case import PACKAGED, Case, case
+from lvm_bench.execution.check_case import DIGITS, PACKAGED, Case, cases
 from lvm_bench.execution.check_densities import posterior_has_its_density, prior_has_its_density
 from lvm_bench.execution.check_device import Watch
 from lvm_bench.execution.check_kinds import Broken, require
@@ -69,15 +69,25 @@ def _forgets_super(case: Case, error: Exception) -> bool:
 
 def losses_are_finite_scalars(case: Case) -> None:
     """`losses` returns named finite scalars, `loss` and what `monitor` names among them."""
+    if not case.learns:
+        return
     at = case.place("losses")
     require(case.cls.losses is not Method.losses, f"{at}: {case.cls.__name__} must define losses(x)")
-    losses = case.fresh().losses(case.batch())
-    require(isinstance(losses, dict), f"{at}: losses(x) returned {type(losses).__name__}, not a dict")
-    for name in ("loss", case.cls.monitor):
-        require(name in losses, f"{at}: losses(x) has no entry {name!r}; it has {', '.join(map(str, losses))}")
+    method = case.fresh()
+    _are_scalars(f"{at}: losses(x)", method.losses(case.batch()), ("loss", case.cls.monitor))
+    for stage in case.cls.stages[1:]:
+        function = f"{stage}_losses"
+        _are_scalars(f"{case.place(function)}: {function}(x)", getattr(method, function)(case.batch()), ("loss",))
+
+
+def _are_scalars(what: str, losses: Any, needed: tuple[str, ...]) -> None:
+    """Broken unless these are named finite scalars with the needed names."""
+    require(isinstance(losses, dict), f"{what} returned {type(losses).__name__}, not a dict")
+    for name in needed:
+        require(name in losses, f"{what} has no entry {name!r}; it has {', '.join(map(str, losses))}")
     for name, value in losses.items():
-        require(isinstance(value, Tensor) and value.numel() == 1, f"{at}: losses(x)[{name!r}] is not a scalar tensor")
-        require(bool(torch.isfinite(value)), f"{at}: losses(x)[{name!r}] is {float(value.detach())} on the first batch")
+        require(isinstance(value, Tensor) and value.numel() == 1, f"{what}[{name!r}] is not a scalar tensor")
+        require(bool(torch.isfinite(value)), f"{what}[{name!r}] is {float(value.detach())} on the first batch")
 
 
 def follows_its_device(case: Case) -> None:
@@ -88,7 +98,7 @@ def follows_its_device(case: Case) -> None:
         with torch.no_grad():
             method.start_epoch(epoch)
             method.start_step(0)
-        losses = [method.losses(x)]
+        losses = [method.losses(x)] if case.learns else []
         if method.adversary is not None:
             losses.append(method.losses_of_adversary(x))
         with torch.no_grad():
@@ -101,6 +111,8 @@ def follows_its_device(case: Case) -> None:
 
 def loss_reaches_encoder_and_decoder(case: Case) -> None:
     """The gradient of `loss` reaches the encoder, all of its outputs, and the decoder; it is finite."""
+    if not case.learns:
+        return
     method, at = case.fresh(), case.place("losses")
     outputs: list[Tensor] = []
 
@@ -197,7 +209,7 @@ def draws_from_its_generator(case: Case) -> None:
             method.generator.manual_seed(0)
             with torch.no_grad():
                 method.eval()
-                seen.append((method.losses(case.batch())["loss"], method.prior(5)))
+                seen.append((*([method.losses(case.batch())["loss"]] if case.learns else []), method.prior(5)))
             require(bool((torch.get_rng_state() == before).all()), "losses or prior drew from torch's global generator")
             require(_numpy_state() == numpy_before, "losses or prior drew from numpy's global generator")
     same = all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
@@ -214,7 +226,8 @@ def evaluation_changes_nothing(case: Case) -> None:
     method = case.fresh().eval()
     before = {key: value.clone() for key, value in method.state_dict().items()}
     with torch.no_grad():
-        method.losses(case.batch())
+        if case.learns:
+            method.losses(case.batch())
         method.decode(method.encode(case.batch()))
     changed = [key for key, value in method.state_dict().items() if not torch.equal(value, before[key])]
     require(not changed, f"evaluation changed {', '.join(changed)}")
@@ -222,6 +235,8 @@ def evaluation_changes_nothing(case: Case) -> None:
 
 def training_helps(case: Case) -> None:
     """Three epochs bring the reconstruction nearer to the images."""
+    if not case.learns:
+        return
     x = case.batch()
     before, after = case.fresh().eval(), case.whole.method.eval()
     with torch.no_grad():
@@ -247,7 +262,9 @@ def goes_on_bit_for_bit(case: Case) -> None:
             checkpoints = Checkpoints(Path(folder), case.job.name, math.inf, lambda text: None)
             return case.trained(checkpoints, lambda: next(calls) == at)
 
-        for at in (4, 16):  # steps in all; an epoch has 12, or 9 without the images that AVAE holds out
+        within_the_last_stage = [whole.updates - 1] if len(case.cls.stages) > 1 else []
+        # Steps in all; an epoch has 12, or 9 without the images that AVAE holds out.
+        for at in (4, 16, *within_the_last_stage):
             with suppress(Stopped):
                 gone_on(at)
         result = gone_on(0)
@@ -322,28 +339,35 @@ def verdict(check: Callable[[Case], None], case: Case) -> str | None:
     return kinds.problem(lambda: check(case), case.file)
 
 
-def check_files(files: tuple[Path, ...], say: Callable[[str], None]) -> int:
+def check_files(
+    files: tuple[Path, ...], say: Callable[[str], None], data: str = DIGITS, settings: tuple[str, ...] = ()
+) -> int:
     """Check every extension of these files; the exit code: 0 when all keep their contracts, else 1.
 
-    UserError for a file that registers nothing, or that cannot be loaded.
+    Methods are checked on images like those of `data`, with these `settings`, see `check_case.cases`. UserError for a
+    file that registers nothing, or that cannot be loaded, and where `data` or `settings` are given for no method.
     """
     packaged = {entry.file.resolve() for own in extensions(PACKAGED).values() for entry in own.values()}
+    found = {file: of_plugin(file) for file in files}
+    plugins = tuple(file for file in files if file.resolve() not in packaged)
+    extensions(PACKAGED, plugins)  # refuses names that are taken
+    methods = {file: tuple(entry.name for entry in own if entry.kind == "method") for file, own in found.items()}
+    if (settings or data != DIGITS) and not any(methods.values()):
+        raise UserError("--set, --network and --data: they are for methods, and none of these files has one.")
     failures = 0
-    for file in files:
-        entries = of_plugin(file)
-        plugins = () if file.resolve() in packaged else (file,)
-        extensions(PACKAGED, plugins)  # refuses names that are taken
-        for entry in entries:
-            failures += _check_method(entry.name, plugins, say) if entry.kind == "method" else kinds.check(entry, say)
+    for file, entries in found.items():
+        if methods[file]:
+            failures += sum(_check_method(each, say) for each in cases(methods[file], plugins, data, settings))
+        failures += sum(kinds.check(entry, say) for entry in entries if entry.kind != "method")
     say(f"{counted(failures, 'check')} failed." if failures else "The contract holds.")
     return 1 if failures else 0
 
 
-def _check_method(name: str, plugins: tuple[Path, ...], say: Callable[[str], None]) -> int:
+def _check_method(made: Case, say: Callable[[str], None]) -> int:
     """The number of checks that a method fails."""
-    made = case(name, plugins)
+    name = made.job.method
     reason = made.cls.declines(made.spec)
     if reason:
-        say(f"{name}: declines scikit-learn's digits ({reason}), so it cannot be checked on them.")
+        say(f"{name}: declines images like those of {made.job.dataset!r} ({reason}), so it cannot be checked on them.")
         return 0
     return kinds.tell(name, CHECKS, lambda each: verdict(each, made), say, NEEDS)

@@ -26,7 +26,7 @@ from lvm_bench.modelling.contract import Method, resident
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.standing import Left, Standing, State
 from lvm_bench.seeding import generator
-from lvm_bench.suites.job import Job, Suite
+from lvm_bench.suites.job import NORMAL, Job, Suite
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
 
@@ -126,6 +126,8 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
     of = (settings.network, settings.width, job.seed, device, settings.precision)
     method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
     images, networks = torch.from_numpy(data.train.pixels).to(device), (method.encoder, method.decoder)
+    if not settings.epochs:
+        return given(row, method, images, settings.latent, device)
     work, steps = state.Training(method, settings, images, 0), list[float]()
     encoder, decoder = StandIn(method.heads * settings.latent), StandIn(*spec.shape)
     with work.at_work():
@@ -146,8 +148,17 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
             steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
     method.encoder, method.decoder = encoder, decoder
     epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + len(order) * median(steps)
-    whole = v * validate + settings.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
-    return method, row._replace(training=whole, step=median(steps), steps=settings.epochs * len(order))
+    whole = v * validate + work.stages.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
+    return method, row._replace(training=whole, step=median(steps), steps=work.stages.epochs * len(order))
+
+
+def given(row: Estimate, method: Method, images: torch.Tensor, latent: int, device: str) -> tuple[Method, Estimate]:
+    """`trained` for a method that is not trained: all of its images are encoded twice."""
+    few, encoder, decoder = images[:MANY], StandIn(method.heads * latent), StandIn(*method.spec.shape)
+    encoder.price = timed(partial(batches.encode, method, few), device) / len(few)
+    decoder.price = timed(partial(method.decode, batches.encode(method, few)), device) / len(few)
+    method.encoder, method.decoder = encoder, decoder
+    return method, row._replace(training=2 * len(images) * encoder.price)
 
 
 def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device: str, kept: dict[Any, Any]) -> Estimate:
@@ -162,7 +173,7 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
         begun = time.perf_counter() + sum(each.count * each.price for each in networks)
         for name, variant in score.wanted(job.evaluation.metrics):
             if (inputs := score.inputs_of(found, name, variant)) is not None:
-                keys.append(key := (job.method == "standard-normal", job.training.latent, name))
+                keys.append(key := (job.method_base == NORMAL, job.training.latent, name))
                 if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
                     action = partial(METRICS[name], **inputs)
                     first = timed(action, device)

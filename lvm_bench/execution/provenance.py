@@ -15,7 +15,7 @@ from lvm_bench import __version__, disk
 from lvm_bench.modelling.contract import Method
 from lvm_bench.modelling.networks import layers
 from lvm_bench.registry import METHODS, source_file, without_keywords
-from lvm_bench.runs.record import COSTS, LONGEST_LAYER
+from lvm_bench.runs.record import COSTS, LONGEST_LAYER, STAGE
 from lvm_bench.suites.job import Job
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fidelity")
@@ -23,12 +23,16 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torch-fid
 
 def architecture(method: Method) -> dict[str, list[str]]:
     """The layers of a method's networks, with what its decoder's output goes through, and what it has worked out."""
-    squashed = "sigmoid" if method.spec.value_range[0] == 0 else "tanh"
-    if type(method).squash is not Method.squash:
-        squashed = "the method's own squash"
-    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), squashed]}
+    own = type(method)
+    squashed = ["sigmoid" if method.spec.value_range[0] == 0 else "tanh"]
+    if own.decode is not Method.decode:  # then its decoder's output may stay as it is
+        squashed = []
+    elif own.squash is not Method.squash:
+        squashed = ["the method's own squash"]
+    found = {"encoder": layers(method.encoder), "decoder": [*layers(method.decoder), *squashed]}
     if method.adversary is not None:
         found["adversary"] = layers(method.adversary)
+    found |= {f"{STAGE}{name}": layers(getattr(method, name)) for name in method.stages[1:]}
     return {**{name: [text[:LONGEST_LAYER]] for name, text in method.worked_out.items()}, **found}
 
 

@@ -51,6 +51,7 @@ from lvm_bench.runs.redraws import Redraw, redraws_of, store_redraws
 from lvm_bench.runs.score_files import scores_of
 from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
+from lvm_bench.suites.given import checksums
 from lvm_bench.suites.job import Job, RunningSettings
 from lvm_bench.training import memory
 from lvm_bench.training.batches import encode
@@ -288,8 +289,10 @@ class RunAtWork:
         return method
 
     def built(self, spec: Spec) -> Method:
-        """The method before its training."""
+        """The method before its training. RunError where a file of its weights is not that of the command's begin."""
         job, settings = self.job, self.job.training
+        if (now := checksums(job.method_base, job.arguments)) != job.files:
+            raise RunError(f"A file of its weights was exchanged meanwhile: {job.files} then, {now} now. Run it again.")
         method = build(
             METHODS[job.method_base],
             job.arguments,
@@ -342,8 +345,9 @@ class RunAtWork:
         recorded = {name: known for name, known in self.record["files"].items() if name in TRAINED}
         self.note(*TRAINED)
         self.record |= {"updates": result.updates, "images_encoded": result.encoded}
-        self.record["seconds_training"] = round(result.seconds, 3)
-        self.record["seconds_checkpoints"] = round(result.seconds_checkpoints, 3)
+        if result.updates:
+            self.record["seconds_training"] = round(result.seconds, 3)
+            self.record["seconds_checkpoints"] = round(result.seconds_checkpoints, 3)
         peak = memory.peak(self.context.device)
         if peak is not None:
             self.record["peak_memory"] = max(peak, self.record.get("peak_memory", 0))

@@ -1,13 +1,14 @@
 """How close are codes to their prior? Gaussian KL, entropy, collapsed axes, MMD."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lvm_bench.distances import exact_squared_distances
+from lvm_bench.distances import exact_squared_distances, squared_distances
 from lvm_bench.errors import UserError
 from lvm_bench.metrics.arrays import (
     Array,
@@ -31,6 +32,7 @@ from lvm_bench.seeding import generator
 
 _COLLAPSED = 0.01  # variance of a collapsed axis at most
 _PAPER_LEVEL = 1 - 5e-4  # c of the density floor in the authors' code
+_WIDE = 512  # axes from which on distances from differences take seconds
 
 
 # Gaussian fit
@@ -193,13 +195,12 @@ def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
 def entropy(codes: Float[Array, "n l"]) -> dict[str, float]:
     """KDE entropy of whitened codes, nats: raw, gap to N(0, I), the paper's form, its cap; higher is better.
 
-    With fewer than l + 2 codes raw and gap are -inf, so that a run of few images still ends.
+    With fewer than l + 2 codes raw, gap and paper are -inf, so that a run of few images still ends; there is no cap.
     """
     rows = matrix(codes, "codes", "entropy")
     if len(rows) >= rows.shape[1] + 2:
         return whitened_entropy(rows)
-    paper, cap = _paper_entropy(rows)
-    return {"raw": -math.inf, "gap": -math.inf, "paper": paper, "cap": cap}
+    return dict.fromkeys(("raw", "gap", "paper"), -math.inf)
 
 
 # Collapse
@@ -225,7 +226,17 @@ def mmd(codes: Float[Array, "n l"], variance: float = 1.0, seed: int = 0) -> flo
     stream = generator(seed, "mmd")
     rows = rows[torch.randperm(len(rows), generator=stream)[:2000].to(rows.device)]
     draws = torch.randn(rows.shape, generator=stream, dtype=torch.float64).to(rows.device)
-    return float(imq_mmd(rows, draws * math.sqrt(variance), variance, exact_squared_distances))
+    return float(imq_mmd(rows, draws * math.sqrt(variance), variance, _distances_of(rows, variance)))
+
+
+def _distances_of(rows: Float64[Tensor, "n l"], variance: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Squared distances for the kernels. Of very many axes they come from a Gram matrix, in a tenth of the time.
+
+    Its rounding, 1e-16 of the largest squared norm, is then at most 1e-8 l variance; the narrowest kernel has .2 of it.
+    """
+    l = rows.shape[1]
+    wide = l > _WIDE and bool(rows.square().sum(1).max() < 1e8 * l * variance)
+    return squared_distances if wide else exact_squared_distances
 
 
 @metric("mmd", better="lower", of=("mean", "sampled"), version=2)

@@ -20,7 +20,16 @@ Sets = tuple[Float64[Tensor, "a l"], Float64[Tensor, "b l"]]  # codes, draws
 
 
 def _mahalanobis(fit: Float64[Tensor, "a l"], at: Float64[Tensor, "n l"], least: float) -> Float64[Tensor, " n"]:
-    """Squared Mahalanobis distance to a Gaussian fit. Its variances are clamped to `least` or more."""
+    """Squared Mahalanobis distance to a Gaussian fit. Its variances are clamped to `least` or more.
+
+    With no more rows than axes most variances are 0: what lies outside of the rows' own directions is divided by least.
+    """
+    if len(fit) <= fit.shape[1]:
+        _, singular, along = torch.linalg.svd(fit - fit.mean(0), full_matrices=False)
+        inside = (at - fit.mean(0)) @ along.T
+        outside = at - fit.mean(0) - inside @ along
+        variances = (singular.square() / (len(fit) - 1)).clamp(min=least)
+        return (inside.square() / variances).sum(1) + outside.square().sum(1) / least
     spectrum, axes = torch.linalg.eigh(torch.atleast_2d(fit.T.cov()))
     return (((at - fit.mean(0)) @ axes).square() / spectrum.clamp(min=least)).sum(1)
 

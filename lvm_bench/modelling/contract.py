@@ -1,7 +1,8 @@
 """The contract of a method. It holds the mathematics of one model; the trainer owns device, batches and seeds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -93,6 +94,8 @@ class Method(nn.Module):
 
     The keyword-only arguments of `__init__` are the hyper-parameters. All random numbers come from `self.generator`,
     which the trainer sets; draw them with `noise` and `draw`, so that several seeds can be trained together.
+    A later stage begins when the one before has ended. It optimises one module on the "loss" of its own losses; all
+    else is in eval mode meanwhile. Hooks, `monitor` and the adversary belong to the first stage.
     Everything learned is a parameter or a buffer. Everything else that outlasts a step is a buffer with
     `persistent=False`; otherwise an interrupted training would resume without it.
     """
@@ -100,6 +103,7 @@ class Method(nn.Module):
     heads: ClassVar[int] = 1  # encoder outputs per axis of a code: 1 for z, 2 for mu and log_var
     samplers: ClassVar[tuple[str, ...]] = ("prior",)  # its functions n -> codes; samples of each are scored apart
     monitor: ClassVar[str] = "loss"  # the validation loss that decides the schedule and the best epoch
+    stages: ClassVar[tuple[str, ...]] = ("train",)  # a later one, NAME, trains `self.NAME` on `NAME_losses(x)`
     adversary: nn.Module | None  # a second network, trained on `adversary_losses` by its own Adam
     adversary_learning_rate: float | None = None  # its first learning rate; None: the rate of the model
     adversary_betas: tuple[float, float] = (0.9, 0.999)  # the betas of its Adam
@@ -109,12 +113,22 @@ class Method(nn.Module):
         self.encoder, self.decoder, self.spec = encoder, decoder, spec
         self.adversary = None  # not a class attribute, which would hide the module that a subclass sets
         self.generator = torch.Generator()
+        self.stage_epochs: dict[str, int] = {}  # of later stages by name, set from arguments; else as many as `epochs`
         self.worked_out: dict[str, str] = {}  # of arguments that name a rule: what follows from it, as tables show it
 
     @classmethod
     def declines(cls, spec: Spec) -> str | None:
         """The reason why this method cannot do a task, or None if it can."""
         return None
+
+    @classmethod
+    def files(cls, arguments: dict[str, Any]) -> Sequence[Path]:
+        """The files that the weights of a given model come from; `arguments` are the hyper-parameters.
+
+        Their checksums are part of a run's identity. A method without a trainable parameter needs `epochs = 0`, no
+        `losses`, and hands its own modules to `super().__init__(encoder, decoder, spec)` in place of the suite's.
+        """
+        return ()
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Scalars of one batch. Every entry is logged; `loss` is minimised over encoder and decoder."""

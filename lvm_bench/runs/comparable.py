@@ -27,7 +27,7 @@ from lvm_bench.text import counted, listed, one_line
 class Remarks:
     """Remarks on a suite's runs that readers of its scores need."""
 
-    outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing
+    outcomes: dict[Place, str] = field(default_factory=dict)  # why runs are missing, or were not trained here
     left_out: dict[Place, str] = field(default_factory=dict)  # why committed scores are not shown, or some of them
     here: frozenset[Place] = frozenset()  # where a shown run was made here
     away: frozenset[Place] = frozenset()  # where a shown run was not made here
@@ -56,20 +56,33 @@ def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:
-    """The reasons that runs or samples are missing, by data set and method."""
+    """The reasons that runs or samples are missing, and that runs were not trained here, by data set and method."""
     reasons: dict[Place, dict[tuple[str, str], list[int]]] = {}
     for run in runs:
-        if run.status in ("failed", "declined") or (run.status == "done" and run.reason):
+        if run.status in ("failed", "declined"):
             reasons.setdefault(run.place, {}).setdefault((run.status, run.reason), []).append(run.seed)
+        if run.status == "done":
+            untrained = "only a later stage was trained here" if run.updates else "not trained here"
+            for what, reason in (("no samples", run.reason), (untrained, _untrained(run))):
+                if reason:
+                    reasons.setdefault(run.place, {}).setdefault((what, reason), []).append(run.seed)
     return {
         place: "; ".join(
-            f"seed {numbered(seeds)} failed: {reason}"
-            if status == "failed"
-            else f"{'no samples' if status == 'done' else status}: {reason}"
+            f"{f'seed {numbered(seeds)} ' if status == 'failed' else ''}{status}: {reason}"
             for (status, reason), seeds in sorted(found.items())
         )
         for place, found in reasons.items()
     }
+
+
+def _untrained(run: Run) -> str:
+    """Where the weights of a run come from whose model had no epoch of training; "" for other runs."""
+    settings = run.settings or {}
+    if settings.get("epochs") != 0:
+        return ""
+    files = settings.get("files")
+    whose = f"of {listed(map(one_line, map(str, files)), 3)}" if isinstance(files, list) else "that it began with"
+    return f"its weights are those {whose}"
 
 
 def _stale_seeds(runs: Iterable[Run], suite: str) -> dict[Place, str]:

@@ -13,7 +13,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.registry import check_label
 from lvm_bench.runs.layout import MADE, RECORD, SEEDS, WEIGHTS, Key, is_empty, run_folders
 from lvm_bench.runs.measured import later_versions
-from lvm_bench.suites.job import CONTROLS, MOST_SECONDS, Plan
+from lvm_bench.suites.job import MOST_SECONDS, Plan, is_control
 from lvm_bench.text import check_name, one_line
 
 AGAIN = "Delete it, if it is there, and give its `lvm-bench run` again: it is made again."
@@ -116,6 +116,8 @@ class Fingerprint(_Checked):
 
 LONGEST_LAYER = 100  # characters
 
+STAGE = "stage "  # begins the name of a part that a later stage of the training optimises
+
 Layer = Annotated[str, Field(max_length=LONGEST_LAYER)]
 
 Architecture = dict[Annotated[str, Field(max_length=LONGEST_LAYER)], Annotated[list[Layer], Field(max_length=1000)]]
@@ -208,7 +210,7 @@ class Run:
     @property
     def is_control(self) -> bool:
         """Whether it measures the floor of a metric, without a model."""
-        return self.method in CONTROLS
+        return is_control(self.method)
 
     @property
     def place(self) -> tuple[str, str]:

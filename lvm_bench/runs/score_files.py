@@ -54,7 +54,8 @@ def collect_history(runs: Iterable[Run], complain: Complain) -> History:
         if HISTORY not in run.files:
             continue
         try:
-            found[run.key] = epochs_of(run.content(HISTORY))
+            if (epochs := epochs_of(run.content(HISTORY)))[1]:
+                found[run.key] = epochs
         except RunError as error:
             complain(str(error))
         except (ValueError, csv.Error) as error:

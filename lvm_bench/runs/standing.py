@@ -14,7 +14,7 @@ from lvm_bench.runs.lease import is_alive
 from lvm_bench.runs.measured import effective, lacking, measured
 from lvm_bench.runs.record import checked_record
 from lvm_bench.runs.redraws import redraws_of
-from lvm_bench.suites.job import CONTROLS, Job, Suite
+from lvm_bench.suites.job import Job, Suite, is_control
 
 
 class State(StrEnum):
@@ -53,7 +53,7 @@ class Standing:
     @property
     def is_control(self) -> bool:
         """Whether it measures the floor of a metric, without a model."""
-        return self.key[1] in CONTROLS
+        return is_control(self.key[1])
 
     @property
     def notices(self) -> list[str]:
@@ -112,8 +112,8 @@ def faults_of(
     folder: Path, record: dict[str, Any], whole: Callable[[str], bool], but: Container[str] = ()
 ) -> dict[str, str]:
     """A sentence on each bad file of a run, by name. Where not `whole(name)` a file is judged by its size alone."""
-    known, status, is_control = record["files"], record["status"], record["method"] in CONTROLS
-    needed = [*TRAINED] if status in (State.TRAINED, State.DONE) and not is_control else []
+    known, status, control = record["files"], record["status"], is_control(record["method"])
+    needed = [*TRAINED] if status in (State.TRAINED, State.DONE) and not control else []
     needed += [SCORES] if status == State.DONE else []
     missing = (name for name in needed if name not in known)
     found = {name: f"{folder / name}: is not in the record of a run that is {status}." for name in missing}

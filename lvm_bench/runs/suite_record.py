@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lvm_bench.runs.record import (
     Versions,
     reason_of,
 )
+from lvm_bench.suites.job import MOST_LATENT, is_control
 
 _KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
 
@@ -54,6 +56,27 @@ class About:
     def facts(self, dataset: str) -> dict[str, Any]:
         """The facts of a data set; {} where none are known."""
         return self.datasets.get(dataset, {})
+
+    @cached_property
+    def latents(self) -> dict[tuple[str, str], int]:
+        """The latent size of each method and control on each data set, as far as runs record it."""
+        sizes = {run.place: (run.settings or {}).get("latent") for run in self.runs}
+        return {place: size for place, size in sizes.items() if type(size) is int and 0 < size <= MOST_LATENT}
+
+    def latent(self, dataset: str, method: str) -> int:
+        """The latent size of a method on a data set: that of the data set where no run tells it; 0 if it is unknown.
+
+        Of a control that is named by its size, that size.
+        """
+        size = method.rpartition("-")[2]
+        if is_control(method) and size.isdecimal() and len(size) <= len(str(MOST_LATENT)):
+            return int(size)
+        return int(self.latents.get((dataset, method)) or self.facts(dataset).get("latent") or 0)
+
+    def sizes(self, dataset: str) -> list[int]:
+        """The latent sizes that methods have on a data set; [] in an ablation of it, where their labels tell them."""
+        found = {size for (name, method), size in self.latents.items() if name == dataset and not is_control(method)}
+        return [] if self.axis == "latent" else sorted(found)
 
     def seeds_of(self, dataset: str) -> list[int]:
         """The seeds over which a data set is run."""

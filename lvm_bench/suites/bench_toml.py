@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from lvm_bench import text
 from lvm_bench.errors import UserError
 from lvm_bench.registry import check_label
-from lvm_bench.suites.job import CONTROLS, SEEDS, Seed
+from lvm_bench.suites.job import SEEDS, Seed, is_control
 from lvm_bench.text import check_name, shortened
 
 MOST_RUNS = 100_000  # of one suite
@@ -79,7 +79,7 @@ class _File(BaseModel):
 
 
 # Folders of results/ that are no suites, and a table of a method that is no data set's.
-_TAKEN = {"method": CONTROLS, "suite": ("published", "bandwidth", "site"), "dataset": ("tune",)}
+_TAKEN = {"suite": ("published", "bandwidth", "site"), "dataset": ("tune",)}
 
 SEARCH, TUNED = "-search", "-tuned"  # the ends of the names of the suites that `tune` makes
 
@@ -242,7 +242,7 @@ def misnamed(kind: str, names: Iterable[str]) -> Iterator[str]:
         except UserError as error:
             yield str(error)
             continue
-        if name.lower() in _TAKEN.get(kind, ()):
+        if name.lower() in _TAKEN.get(kind, ()) or (kind == "method" and is_control(name.lower())):
             yield f"the name {name!r} is the benchmark's own. Choose another for a {WORDS[kind]}."
         if kind == "suite" and name.endswith((SEARCH, TUNED)):
             yield f"the name {name!r} is one that `lvm-bench tune` gives. Choose another end than {SEARCH} and {TUNED}."

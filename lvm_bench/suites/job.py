@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 # Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
 MOST = 10_000_000  # images, draws or epochs
 MOST_CODES = 1000  # held-out codes that a run leaves for figures
+MOST_LATENT = 16_384  # more than the numbers of a 64 x 64 colour image
 MOST_SECONDS = 1e12  # of a training or an evaluation
 
 SEEDS = 2**63  # seeds are below: TOML's own limit
@@ -30,11 +31,11 @@ class TrainingSettings(BaseModel):
 
     network: str
     width: float = Field(gt=0, le=64)
-    latent: int = Field(ge=2, le=16_384)  # more than the numbers of a 64 x 64 colour image
+    latent: int = Field(ge=2, le=MOST_LATENT)
     likelihood: Literal["bernoulli", "sse", "gaussian_unit"]
     train_images: Count
     validation_images: Count
-    epochs: int = Field(ge=1, le=MOST)
+    epochs: int = Field(ge=0, le=MOST)  # 0: the weights stay as they are
     batch_size: int = Field(ge=2, le=MOST)
     learning_rate: float = Field(gt=0)
     patience: int = Field(ge=1)
@@ -120,6 +121,7 @@ class Job:
     metrics: dict[str, int] = field(default_factory=dict)  # those that it is scored with, and the version of each
     shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
     ranges: dict[str, tuple[str, Any]] = field(default_factory=dict)  # what `tune` draws from, with its path
+    files: list[str] = field(default_factory=list)  # that a given model's weights come from: `given.checksums`
 
     @property
     def name(self) -> str:
@@ -128,11 +130,17 @@ class Job:
     @property
     def is_control(self) -> bool:
         """Whether it measures the floor of a metric, without a model."""
-        return self.method in CONTROLS
+        return is_control(self.method)
 
     def control(self, name: str) -> "Job":
         """The control of that name for this job's data set and seed."""
-        return replace(self, method=name, method_base=name, arguments={})
+        return replace(self, method=name, method_base=name, arguments={}, files=[])
+
+    def normal(self) -> "Job":
+        """Exact prior draws of this job's latent size, which their name tells unless it is that of the suite."""
+        l = self.training.latent
+        name = NORMAL if l == self.conditions.get("latent", l) else f"{NORMAL}-{l}"
+        return replace(self.control(NORMAL), method=name)
 
     def weights_settings(self) -> dict[str, Any]:
         """The settings that change the weights, as plain JSON. Their digest is half of the run's identity."""
@@ -142,6 +150,7 @@ class Job:
             "method": self.method_base,
             "arguments": self.arguments,
             "seed": self.seed,
+            **({"files": self.files} if self.files else {}),
             # A setting that came later is left out at its default: runs from before it keep their identity.
             **self.training.model_dump(exclude_defaults=True),
         }
@@ -173,9 +182,27 @@ class Suite:
 
     @property
     def controls(self) -> list[Job]:
-        """The controls of every data set and seed, each once."""
-        firsts = {(job.dataset, job.seed): job for job in reversed(self.jobs)}
-        return [job.control(name) for job in reversed(firsts.values()) for name in CONTROLS]
+        """The controls of every data set and seed, each once: prior draws of each latent size that its methods have.
+
+        An ablation of the latent size has one size of them, which no table shows.
+        """
+        firsts: dict[tuple[str, int], dict[int, Job]] = {}  # by data set and seed, then by latent size
+        for job in self.jobs:
+            firsts.setdefault((job.dataset, job.seed), {}).setdefault(job.training.latent, job)
+        found = []
+        for first, *others in (tuple(sizes.values()) for sizes in firsts.values()):
+            found.append(first.control("real-images"))
+            if first.plan.axis == "latent":
+                found.append(first.control(NORMAL))
+            else:
+                found += [job.normal() for job in (first, *others)]
+        return found
 
 
-CONTROLS = ("real-images", "standard-normal")  # held-out images as samples, exact prior draws as codes
+NORMAL = "standard-normal"
+CONTROLS = ("real-images", NORMAL)  # held-out images as samples, exact prior draws as codes
+
+
+def is_control(method: str) -> bool:
+    """Whether a method's name is that of a control; `standard-normal-64` has another latent size than the suite."""
+    return method in CONTROLS or method.startswith(f"{NORMAL}-")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lvm_bench import registry
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.registry import REGISTRIES, Entry
-from lvm_bench.suites import labels
+from lvm_bench.suites import given, labels
 from lvm_bench.suites.bench_toml import (
     MOST_RUNS,
     WORDS,
@@ -233,13 +233,19 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
     evaluation = _model(layers, EvaluationSettings, values, f"datasets.{dataset}")
     if len(layers.errors) > count or training is None or evaluation is None:  # the same error is noted once
         return None
+    method_base = layers.chain("method", method)[0]
+    try:
+        files = given.checksums(method_base, given_arguments)
+    except UserError as error:
+        layers.error(f"methods.{method}", str(error))
+        return None
     return Job(
         layers.suite,
         dataset,
         method,
         0,
         layers.chain("dataset", dataset)[0],
-        layers.chain("method", method)[0],
+        method_base,
         given_options,
         given_arguments,
         training=training,
@@ -247,6 +253,7 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
         conditions=layers.conditions(dataset),
         plan=Plan(description="", order=0, seeds=[]),
         ranges=layers.ranges(dataset, method),
+        files=files,
     )
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.registry import METHODS
 from lvm_bench.seeding import derive
-from lvm_bench.suites import labels
+from lvm_bench.suites import given, labels
 from lvm_bench.suites.bench_toml import SEARCH, TUNED, raise_all
 from lvm_bench.suites.discover import keyword_only
 from lvm_bench.suites.job import Job, Plan, Suite, TrainingSettings
@@ -156,10 +156,12 @@ def _with(job: Job, settings: dict[str, Any], name: str, told: str) -> Job:
     label = str(said.get("label") or labels.label(job.method))
     shown = {**said, "label": f"{label[:40]}, {told}"}
     shared = {key: value for key, value in settings.items() if key not in job.arguments}
+    arguments = job.arguments | {key: value for key, value in settings.items() if key in job.arguments}
     return replace(
         job,
         method=name,
-        arguments=job.arguments | {key: value for key, value in settings.items() if key in job.arguments},
+        arguments=arguments,
+        files=given.checksums(job.method_base, arguments),
         training=job.training.model_copy(update=shared),
         shown={**job.shown, "methods": {name: {key: value for key, value in shown.items() if value}}},
     )

@@ -37,13 +37,15 @@ def minibatches(
 
 
 @torch.no_grad()
-def validate(method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, epoch: int = 0) -> dict[str, float]:
-    """The mean of every loss over the validation images. Puts the method into eval mode."""
+def validate(
+    method: Method, images: UInt8[Tensor, "v c h w"], batch_size: int, epoch: int = 0, function: str = "losses"
+) -> dict[str, float]:
+    """The mean of every loss that a function of the method gives of validation images. Puts it into eval mode."""
     method.eval()
     sums = Sums()
     chunks = images.split(batch_size)
     for chunk in chunks if len(chunks) == 1 or len(chunks[-1]) > 1 else chunks[:-1]:
-        sums.add(method.losses(to_float(chunk, method.spec.value_range)), len(chunk))
+        sums.add(getattr(method, function)(to_float(chunk, method.spec.value_range)), len(chunk))
     sums.check(epoch, "validation")
     return sums.means()
 

@@ -57,19 +57,21 @@ def steps(
 
     `due` is `Checkpoints.due`. Raises RunError and Stopped as `train` does.
     """
-    method, settings = training.method, training.settings
-    while training.index < settings.epochs:
+    method = training.method
+    epochs = training.stages.epochs
+    while training.index < epochs:
         started, seen, since = time.perf_counter(), 0, time.monotonic()
         if training.step == 0:
             training.start_epoch()
-            if training.index == 0:
+            if training.index == 0 and training.stage == 0:
                 method.validated(training.validate(validation, 0))
                 method.train()
         batches = training.batches()
         while training.step < len(batches):
             chosen = batches[training.step]
-            with torch.no_grad():
-                method.start_step(training.step)
+            if training.stage == 0:
+                with torch.no_grad():
+                    method.start_step(training.step)
             training.begin_noise(training.step)
             losses = yield chosen
             training.sums.add(losses, len(chosen))
@@ -77,9 +79,9 @@ def steps(
             training.updates += 1
             seen += len(chosen)
             if training.step % 20 == 0 or training.step == len(batches):
-                share = (training.index + training.step / len(batches)) / settings.epochs
+                share = (training.index + training.step / len(batches)) / epochs
                 pace = seen / (time.perf_counter() - started)
-                training.tick(Tick(training.index + 1, settings.epochs, share, pace, _shown(training.history, method)))
+                training.tick(Tick(training.index + 1, epochs, share, pace, _shown(training.history, method)))
             if stop():
                 training.save()
                 raise Stopped
@@ -87,10 +89,10 @@ def steps(
                 training.save()
         training.sums.check(training.index + 1, "training")
         means = training.validate(validation, training.index + 1)
-        if method.monitor not in means:
-            raise RunError(f"monitor = {method.monitor!r} names none of the losses: {', '.join(means)}.")
+        if training.monitor not in means:
+            raise RunError(f"monitor = {training.monitor!r} names none of the losses: {', '.join(means)}.")
         training.end_epoch(means, training.aggregate(validation))
-        if training.index < settings.epochs and due():
+        if training.index < epochs and due():
             training.save()
     method.eval()
     cost = training.checkpoints.cost if training.checkpoints else 0.0
@@ -101,9 +103,9 @@ def step(training: Training, chosen: Int[Tensor, " b"]) -> dict[str, Tensor]:
     """One gradient step of the model on a batch, then one of its adversary. Returns the losses of both."""
     method = training.method
     x = to_float(training.pixels(chosen), method.spec.value_range).contiguous(memory_format=training.memory_format)
-    losses = method.losses(x)
+    losses = getattr(method, training.function)(x)
     optimise(training.optimisers[0], losses["loss"])
-    if method.adversary is not None:
+    if method.adversary is not None and training.stage == 0:
         adversary_losses = method.losses_of_adversary(x)
         optimise(training.optimisers[1], adversary_losses["adversary_loss"])
         losses = {**losses, **adversary_losses}

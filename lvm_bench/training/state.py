@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
+from lvm_bench.errors import RunError
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import TrainingSettings
@@ -16,6 +17,7 @@ from lvm_bench.training.aggregate import of_codes
 from lvm_bench.training.batches import Sums, aggregate, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 from lvm_bench.training.numerics import memory_format, precision
+from lvm_bench.training.stages import Stages
 from lvm_bench.training.tick import Tick
 
 
@@ -52,10 +54,9 @@ class Training:
         self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # what earlier processes spent
         self.clock: Callable[[], float] = lambda: self.seconds  # what all processes spent, this one included
-        self.optimisers = _optimisers(method, settings)
-        self.schedules = [_schedule(optimiser, settings) for optimiser in self.optimisers]
         self.history: list[dict[str, float]] = []
-        self.best, self.best_value = _weights(method), float("inf")
+        self.stages = Stages(method, settings.epochs)
+        self.begin_stage()
         self.step, self.sums = 0, Sums()
         self.updates = self.encoded = 0  # as in Trained
         self.epoch, self.mirrored = self.new_epoch(), torch.zeros(len(images), dtype=torch.bool)
@@ -65,6 +66,18 @@ class Training:
         """The number of the current epoch, counted from 0."""
         return len(self.history)
 
+    @property
+    def function(self) -> str:
+        """The name of the method's function that gives the losses of the current stage."""
+        return self.stages.function(self.stage)
+
+    def begin_stage(self) -> None:
+        """Begin the stage of the current epoch, with optimisers, schedules and a best epoch of its own."""
+        self.stage = self.stages.at(self.index)
+        self.optimisers = _optimisers(self.stages, self.stage, self.settings) if self.stages.epochs else []
+        self.schedules = [_schedule(optimiser, self.settings) for optimiser in self.optimisers]
+        self.best, self.best_value = _weights(self.method), float("inf")
+
     def new_epoch(self) -> Epoch:
         """The current epoch, before its batches are drawn."""
         return Epoch(
@@ -72,15 +85,19 @@ class Training:
         )
 
     def start_epoch(self) -> None:
-        """Give the method the current epoch and seed its noise; a training that resumes in mid-epoch does so again."""
+        """Give the method the current epoch and seed its noise; a training that resumes in mid-epoch does so again.
+
+        In a later stage it is given none: no image is held out.
+        """
         self.epoch = self.new_epoch()
         if self.settings.flips:
             coins = generator(self.seed, "flips", self.index)
             self.mirrored = (torch.rand(len(self.images), generator=coins) < 0.5).to(self.images.device)
         self.method.generator.manual_seed(derive(self.seed, "noise", self.index))
-        self.method.train()
-        with torch.no_grad():
-            self.method.start_epoch(self.epoch)
+        self.stages.train_mode(self.stage)
+        if self.stage == 0:
+            with torch.no_grad():
+                self.method.start_epoch(self.epoch)
 
     def batches(self) -> list[Tensor]:
         """The indices of the images in each minibatch of the current epoch."""
@@ -103,17 +120,27 @@ class Training:
             self.method.generator.manual_seed(derive(self.seed, "noise", self.index, part))
 
     def end_epoch(self, means: dict[str, float], aggregate: dict[str, float]) -> None:
-        """Add a row to the history, step the schedules, and keep the weights if this epoch is the best."""
+        """Add a row to the history, step the schedules, and keep the weights if this epoch is the best of its stage."""
         now = {"updates": self.updates, "learning_rate": self.optimisers[0].param_groups[0]["lr"]}
-        row = {"epoch": self.index + 1, **now, **_under("train", self.sums.means()), **_under("val", means)}
+        place = {"stage": self.stage + 1} if len(self.stages.names) > 1 else {}
+        train, val = (self.stages.logged(self.stage, each) for each in (self.sums.means(), means))
+        row = {"epoch": self.index + 1, **place, **now, **_under("train", train), **_under("val", val)}
         self.history.append(row | aggregate)
-        monitored = means[self.method.monitor]
+        monitored = means[self.monitor]
         for schedule in self.schedules:
             schedule.step(monitored)
         if monitored < self.best_value:
             self.best, self.best_value = _weights(self.method), monitored
-        self.method.validated(means)
+        if self.stage == 0:
+            self.method.validated(means)
         self.step, self.sums = 0, Sums()
+        if self.stages.at(self.index) != self.stage:
+            self.begin_stage()
+
+    @property
+    def monitor(self) -> str:
+        """The validation loss that decides the schedule and the best epoch of the current stage."""
+        return "loss" if self.stage else self.method.monitor
 
     def count(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
         """Count the images that the encoder saw. torch calls this hook after each forward pass of the encoder."""
@@ -148,10 +175,12 @@ class Training:
         """The mean of every loss over the validation images."""
         self.begin_noise("validation")
         with self.uncounted():
-            return validate(self.method, images, self.settings.batch_size, epoch)
+            return validate(self.method, images, self.settings.batch_size, epoch, self.function)
 
     def aggregate(self, images: UInt8[Tensor, "v c h w"]) -> dict[str, float]:
-        """What the history tells of the aggregate posterior of the validation images."""
+        """What the history tells of the aggregate posterior of the validation images; {} in a later stage."""
+        if self.stage:
+            return {}
         every = self.settings.entropy_every
         with self.uncounted():
             codes, variances = aggregate(self.method, images)
@@ -200,6 +229,8 @@ class Training:
         tensors, facts = state
         self.history, self.step, self.best_value = facts["history"], facts["step"], facts["best_value"]
         self.updates, self.encoded, self.seconds = facts["updates"], facts["encoded"], facts["seconds"]
+        if self.stages.at(self.index) != self.stage:
+            self.begin_stage()
         self._copy_into_method(tensors)
         if self.step:
             self.start_epoch()
@@ -236,11 +267,15 @@ class Training:
             value.copy_(kept)
 
 
-def _optimisers(method: Method, settings: TrainingSettings) -> list[torch.optim.Adam]:
-    """Adam for the model and, if the method has an adversary, Adam for the adversary."""
-    adversary = list(method.adversary.parameters()) if method.adversary is not None else []
-    adversarial = {id(p) for p in adversary}
-    model = [p for p in method.parameters() if p.requires_grad and id(p) not in adversarial]
+def _optimisers(stages: Stages, stage: int, settings: TrainingSettings) -> list[torch.optim.Adam]:
+    """Adam for what a stage optimises and, if the method has an adversary, in the first stage Adam for the adversary.
+
+    RunError for a method without a trainable parameter.
+    """
+    method, model = stages.method, stages.parameters(stage)
+    adversary = list(method.adversary.parameters()) if method.adversary is not None and stage == 0 else []
+    if not model:
+        raise RunError(f"{type(method).__name__} has no trainable parameter. Give it epochs = 0, which trains nothing.")
     # The authors' code uses Keras, whose epsilon is 1e-7.
     rate = settings.learning_rate
     optimisers = [torch.optim.Adam(model, rate, settings.betas, eps=1e-7, fused=True)]

@@ -152,9 +152,9 @@ class Joint:
         # torch runs the convolution of all seeds as one convolution over their joined channels: lay x out for that.
         flat = to_float(pixels.flatten(1, 2), first.method.spec.value_range)
         x = flat.contiguous(memory_format=first.memory_format).unflatten(1, pixels.shape[1:3])
-        losses = self._losses("losses", x)
+        losses = self._losses(first.function, x)
         self._descend(0, losses["loss"].sum())
-        if first.method.adversary is not None:
+        if first.method.adversary is not None and first.stage == 0:
             adversary_losses = self._losses("losses_of_adversary", x)
             self._descend(1, adversary_losses["adversary_loss"].sum())
             losses = {**losses, **adversary_losses}
@@ -173,7 +173,7 @@ class Joint:
             training.optimisers[which].step()
 
     def _losses(self, function: str, x: Float[Tensor, "b s c h w"]) -> dict[str, Float[Tensor, " s"]]:
-        """`losses` or `losses_of_adversary` of each seed. The first call compares them with each seed's alone."""
+        """Each seed's losses in a stage, or of its adversary. The first call compares them with those it has alone."""
         is_new = function not in self.compared
         self.compared.add(function)
         alone = [self._alone(i, function, x[:, i]) for i in range(len(self.methods))] if is_new else []

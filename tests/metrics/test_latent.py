@@ -118,9 +118,19 @@ def test_the_entropy_of_fewer_codes_than_two_beyond_the_dimensions_is_a_sentence
         UserError, match=rf"^whitened_entropy: codes has {n} samples in {l} dimensions, .* give {l + 2}"
     ):
         whitened_entropy(normal(n, l))
-    scores = latent.entropy(normal(n, l))
-    assert scores["raw"] == scores["gap"] == -math.inf  # in a run
-    assert scores["paper"] <= scores["cap"] < math.inf
+    assert latent.entropy(normal(n, l)) == dict.fromkeys(("raw", "gap", "paper"), -math.inf)  # in a run
+
+
+def test_the_mmd_of_very_many_axes_is_that_of_distances_from_differences(monkeypatch):
+    codes = normal(30, 600) + 3
+    wide = latent.mmd(codes)
+    monkeypatch.setattr(latent, "_WIDE", 600)
+    assert wide == pytest.approx(latent.mmd(codes), rel=1e-9)
+    assert wide != latent.mmd(codes)
+    far = 1e6 * codes  # too large for the norms to keep the digits
+    exact = latent.mmd(far)
+    monkeypatch.undo()
+    assert latent.mmd(far) == exact
 
 
 def test_entropy_of_a_standard_normal_in_sixteen_dimensions(monkeypatch):

@@ -108,3 +108,13 @@ def test_mistakes_of_a_two_sample_test_are_sentences() -> None:
     with pytest.raises(UserError, match=r"^two_sample_test: codes and draws are the same constant"):
         two_sample_test(torch.ones(20, 2), torch.ones(20, 2))
     assert two_sample_test(torch.ones(20, 2), torch.zeros(20, 2))[""] == 1
+
+
+def test_fewer_rows_than_axes_have_the_distances_of_their_covariance() -> None:
+    from lvm_bench.metrics.two_sample import _mahalanobis
+
+    stream = torch.Generator().manual_seed(0)
+    fit, at = (torch.randn(n, 9, generator=stream, dtype=torch.float64) for n in (5, 7))
+    spectrum, axes = torch.linalg.eigh(fit.T.cov())
+    expected = (((at - fit.mean(0)) @ axes).square() / spectrum.clamp(min=1e-3)).sum(1)
+    torch.testing.assert_close(_mahalanobis(fit, at, 1e-3), expected)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from functools import partial
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from lvm_bench.runs.layout import IMAGES, SWEEPS
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.job import is_control
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,7 +182,7 @@ def paired(scores: pd.DataFrame) -> Points:
     """The scores along axes and along latent directions of the runs that have both."""
     found: Points = {}
     for axis, pca, words, scale in PAIRS:
-        for method in sorted({*scores["method"].unique()} - {*CONTROLS}):
+        for method in sorted(filterfalse(is_control, scores["method"].unique())):
             both = pd.concat([_of(scores, method, axis), _of(scores, method, pca)], axis=1, join="inner").dropna()
             if len(both):
                 found.setdefault(words, {})[method] = both.to_numpy() * scale

@@ -26,7 +26,7 @@ from lvm_bench.report.figures.style import (
 from lvm_bench.report.tables import published
 from lvm_bench.report.tables.statistics import spearman
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.job import is_control
 from lvm_bench.suites.labels import references
 from lvm_bench.text import counted
 
@@ -102,7 +102,7 @@ def pairs(scores: pd.DataFrame, x: str, y: str) -> Points:
     columns = [scores[scores["metric"] == key].set_index(["method", "seed"])["value"] for key in (x, y)]
     both = pd.concat(columns, axis=1, join="inner").sort_index()
     methods = both.index.get_level_values("method")
-    return {str(m): both[methods == m].to_numpy() for m in methods.unique() if m not in CONTROLS}
+    return {str(m): both[methods == m].to_numpy() for m in methods.unique() if not is_control(m)}
 
 
 def finite(points: Float64[np.ndarray, "n 2"]) -> bool:
@@ -169,7 +169,7 @@ def theirs(dataset: str) -> list[Relation]:
 def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
     """A relation for each cause that stands in `means` beside the distance."""
     found = []
-    means = means[~means.index.isin(CONTROLS)]
+    means = means[[not is_control(name) for name in means.index]]
     for cause in CAUSES:
         if not {cause, samples} <= {*means.columns}:
             continue

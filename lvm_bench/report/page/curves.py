@@ -38,7 +38,7 @@ def curves(epochs: Epochs | None) -> list[Curve]:
         title, line = (after, before) if before in ("train", "val") else (before, after)
         if before == "codes":  # of different units
             title, line = after, ""
-        if name not in ("epoch", "updates"):
+        if name not in ("epoch", "stage", "updates"):
             panels.setdefault(title, {})[line] = [_float(rows[row][place]) for row in chosen]
     return [_curve(title, lines, len(rows)) for title, lines in panels.items()]
 

@@ -12,7 +12,7 @@ from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.record import COSTS, Run
 from lvm_bench.runs.score_files import Epochs
 from lvm_bench.suites.bench_toml import SEARCH, TUNED
-from lvm_bench.suites.job import CONTROLS
+from lvm_bench.suites.job import is_control
 from lvm_bench.suites.labels import dataset_label, label
 
 
@@ -55,7 +55,7 @@ def run_groups(suite: str, found: Gathered) -> list[RunGroup]:
     def order(place: tuple[str, str]) -> tuple[Any, ...]:
         dataset, method = place
         first = ranks["datasets"].get(dataset, len(places)), dataset
-        return *first, method in CONTROLS, ranks["methods"].get(method, len(places)), method
+        return *first, is_control(method), ranks["methods"].get(method, len(places)), method
 
     return [_group(suite, found, *place, places[place]) for place in sorted(places, key=order)]
 

@@ -116,11 +116,17 @@ def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: l
     infinite = [name for name, cell in means.items() if cell and math.isinf(cell.mean)]
     if not infinite:
         return ""
-    n, l = about.facts(dataset).get("samples"), _shared_latent(dataset, about)
-    why = "the codes of a seed do not vary in some direction"
-    if n and l and n < l + 2:
+    if too_few(row, dataset, about):
+        n, l = about.facts(dataset)["samples"], about.latent(dataset, row)
         why = f"{n:,} codes are too few for {l:,} dimensions, so encode {l + 2:,} images or more"
-    return f"infinite ({listed(infinite, 4)}): {why}"
+        return f"no number ({listed(infinite, 4)}): {why}"
+    return f"infinite ({listed(infinite, 4)}): the codes of a seed do not vary in some direction"
+
+
+def too_few(row: str, dataset: str, about: About) -> bool:
+    """Whether a row has fewer codes than a Gaussian fit of them needs, so that its infinite scores tell nothing."""
+    n, l = about.facts(dataset).get("samples"), about.latent(dataset, row)
+    return bool(n and l and n < l + 2)
 
 
 def _is_of_fit(key: str) -> bool:
@@ -146,7 +152,8 @@ def heading_of(dataset: str, about: About) -> str:
 
 def _shared_latent(dataset: str, about: About) -> int:
     """The latent size of a data set; 0 if it is unknown or methods have several."""
-    return 0 if about.axis == "latent" else int(about.facts(dataset).get("latent") or 0)
+    several = about.axis == "latent" or len(about.sizes(dataset)) > 1
+    return 0 if several else int(about.facts(dataset).get("latent") or 0)
 
 
 def caption_of(

@@ -36,6 +36,7 @@ class Cell:
     tied: bool = False  # whether the test cannot tell it from the best
     published: "Cell | None" = None
     printed: str = ""  # a published number as it was printed
+    meaningless: bool = False  # infinite for want of codes: shown as a dash, with a footnote
     off: float = math.nan  # the difference from the published number, in standard errors of that difference
     seeds: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
     values: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
@@ -162,16 +163,22 @@ def floor_cells(layout: Layout, scores: pd.DataFrame, about: About) -> dict[Cell
     """The cells of the rows that are formulas: the noise floor of the KL and the entropy l/2 of N(0, I)."""
     found: dict[CellKey, Cell] = {}
     rows = {row for row, _ in layout.controls}
-    if "noise-floor" in rows:
-        for (dataset, _), (_, values) in _values(scores, Column("", "gaussian_kl_floor.mean")).items():
+    for (dataset, method), (_, values) in _values(scores, Column("", "gaussian_kl_floor.mean")).items():
+        for row in {"noise-floor", of_size("noise-floor", about.latent(dataset, method))} & rows:
             for key in ("gaussian_kl.mean", "gaussian_kl_target.mean"):
-                found.setdefault(("noise-floor", dataset, key), Cell(float(values[0]), 0.0, 1))
-    if "half-l" in rows:
-        measured = {name: facts for name, facts in about.datasets.items() if "latent" in facts}
-        for dataset, facts in measured.items():
-            for key in ("entropy_raw.mean", "entropy_paper.mean"):
-                found["half-l", dataset, key] = Cell(facts["latent"] / 2, 0.0, 1)
+                found.setdefault((row, dataset, key), Cell(float(values[0]), 0.0, 1))
+    measured = {name: facts["latent"] for name, facts in about.datasets.items() if "latent" in facts}
+    for dataset, latent in measured.items():
+        for l in about.sizes(dataset) or [latent]:
+            for row in {"half-l", of_size("half-l", l)} & rows:
+                for key in ("entropy_raw.mean", "entropy_paper.mean"):
+                    found[row, dataset, key] = Cell(l / 2, 0.0, 1)
     return found
+
+
+def of_size(row: str, l: int) -> str:
+    """The name of a floor's row where methods have several latent sizes."""
+    return f"{row}-{l}"
 
 
 def marked_cells(

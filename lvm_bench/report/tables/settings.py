@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lvm_bench.report.tables.word_table import WordTable
-from lvm_bench.runs.record import Run
+from lvm_bench.runs.record import STAGE, Run
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import dataset_label, label
 
@@ -55,7 +55,12 @@ def flat(settings: dict[str, Any]) -> dict[str, str]:
 
 def worked_out(run: Run) -> dict[str, str]:
     """What a run's method worked out where an argument names a rule, in the place of that argument."""
-    return {name: ", ".join(lines) for name, lines in (run.architecture or {}).items() if name not in PARTS}
+    return {name: ", ".join(lines) for name, lines in (run.architecture or {}).items() if not _is_part(name)}
+
+
+def _is_part(name: str) -> bool:
+    """Whether an entry of an architecture is a network, and not an argument."""
+    return name in PARTS or name.startswith(STAGE)
 
 
 def _text(value: Any) -> str:
@@ -68,9 +73,9 @@ def architectures(runs: list[Run]) -> WordTable:
     """The layers of each data set's networks, from input to output, with the methods that use them."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for run in runs:
-        for part in PARTS:
-            layers = (run.architecture or {}).get(part)
-            if layers:
+        own = run.architecture or {}
+        for part in (*PARTS, *(name for name in own if name.startswith(STAGE))):
+            if layers := own.get(part):
                 found.setdefault((run.dataset, part, " → ".join(layers)), []).append(label(run.method))
     rows = [
         [dataset_label(dataset), part, ", ".join(names), layers] for (dataset, part, layers), names in found.items()

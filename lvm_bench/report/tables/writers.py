@@ -64,7 +64,7 @@ def _plain(value: float, digits: int) -> str:
 
 def cell_text(cell: Cell | None, column: Column, spread: str = "std") -> str:
     """Our own number in a cell; a dash if there is none."""
-    if cell is None or cell.n == 0:
+    if cell is None or cell.n == 0 or cell.meaningless:
         return DASH
     if spread == "ci95":
         return interval(*(value * column.scale for value in (cell.mean, cell.low, cell.high)))

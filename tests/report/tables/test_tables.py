@@ -12,6 +12,7 @@ from made import FACTS
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, layout_of, uncovered
+from lvm_bench.report.tables.writers import cell_text
 from lvm_bench.runs import comparable
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
@@ -214,20 +215,23 @@ def test_a_control_of_fewer_seeds_has_a_footnote_and_a_formula_has_none(scored: 
 @pytest.mark.parametrize(
     ("samples", "why"),
     [
-        (7, "7 codes are too few for 6 dimensions, so encode 8 images or more"),
-        (8, "the codes of a seed do not vary in some direction"),
+        (7, ("no number", "–", "7 codes are too few for 6 dimensions, so encode 8 images or more")),
+        (8, ("infinite", "∞", "the codes of a seed do not vary in some direction")),
     ],
 )
 def test_infinite_means_have_a_footnote_that_gives_the_reason(
-    scored: Scored, about: About, monkeypatch: pytest.MonkeyPatch, samples: int, why: str
+    scored: Scored, about: About, monkeypatch: pytest.MonkeyPatch, samples: int, why: tuple[str, str, str]
 ) -> None:
+    what, shown, reason = why
     monkeypatch.setitem(about.datasets, "mnist", about.datasets["mnist"] | {"samples": samples, "latent": 6})
     scores = {"vae": [math.inf, 0.5], "avae": [0.25, 0.5]}
     frame = pd.concat([scored(scores, "gaussian_kl.mean"), scored({"vae": [1.0, 1.0]}, "gaussian_kl_target.mean")])
     table = build_table("kl", frame, about)
-    assert table.footnotes["a"] == f"VAE on MNIST: infinite (to N(0, I)): {why}"
+    assert table.footnotes["a"] == f"VAE on MNIST: {what} (to N(0, I)): {reason}"
+    assert cell_text(table.cells["vae", "mnist", "gaussian_kl.mean"], table.columns[0]) == shown
+    assert cell_text(table.cells["avae", "mnist", "gaussian_kl.mean"], table.columns[0]) == "0.38 ± 0.12"
     few = build_table("entropy", scored({"vae": [-math.inf] * 2}, "entropy_gap.mean"), about).footnotes
-    assert few["a"] == f"VAE on MNIST: infinite (gap): {why}"
+    assert few["a"] == f"VAE on MNIST: {what} (gap): {reason}"
 
 
 def test_a_caption_tells_the_seeds_that_were_run_on_each_data_set(scored: Scored, about: About) -> None:
