@@ -25,7 +25,8 @@ def prior_has_its_density(case: Case) -> None:
         for name in method.samplers if not method.cannot_sample else ():
             require(callable(getattr(method, name, None)), f"{case.place()}: samplers names {name!r}, no function")
             shape = tuple(getattr(method, name)(7).shape)
-            require(shape == (7, spec.latent), f"{name}(7) has shape {shape}, not {(7, spec.latent)}")
+            words = f"{case.place(name)}: {name}(7) has shape {shape}, not {(7, spec.latent)}"
+            require(shape == (7, spec.latent), words)
         z = method.prior(_DRAWS)
         told = method.log_prior(z)
         if told is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data, Grid, Images, load, random_order
-from lvm_bench.errors import Stopped, UserError
+from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.evaluation.evidence import PROVIDED, Absent, Evidence
 from lvm_bench.evaluation.features import Extractor
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
@@ -29,7 +29,7 @@ from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.modelling.kde import Density
-from lvm_bench.modelling.posteriors import Gaussian
+from lvm_bench.modelling.posteriors import Gaussian, standard_normal_log_prob
 from lvm_bench.registry import METRICS
 from lvm_bench.suites.job import EvaluationSettings
 
@@ -457,3 +457,78 @@ def test_a_metric_that_asks_for_the_unknown_is_refused() -> None:
         check_asked("x", lambda cods: 0.0, ("mean",))
     with pytest.raises(UserError, match=r"the metric 'x' is of 'fake', and 'real' has no such variant"):
         check_asked("x", lambda real, fake: 0.0, ("fake",))
+
+
+class Undense(NamedTuple):
+    """A posterior whose density nobody knows."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def sample(self, draw: Callable[..., Tensor]) -> Tensor:
+        return self.mean + self.variance.sqrt() * draw(lambda own: torch.randn(self.mean.shape, generator=own))
+
+
+class Several(WithPosterior):
+    """Codes from three samplers, of which the last gives codes of another size."""
+
+    samplers = ("prior", "narrow", "short")
+
+    def posterior(self, x: Tensor) -> Undense:
+        return Undense(x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0))
+
+    def narrow(self, n: int) -> Tensor:
+        return 0.1 * self.noise(n, 64)
+
+    def short(self, n: int) -> Tensor:
+        return self.noise(n, 3)
+
+
+def test_samples_of_each_sampler_are_scored_apart(tmp_path: Path) -> None:
+    class Two(Several):
+        samplers = ("prior", "narrow")
+
+    settings = Settings(metrics=["frechet", "memorisation", "gaussian_kl", "mutual_information", "dimension_wise_kl"])
+    scores = evaluate(ModelEvidence(Two(), digits(), EXTRACTOR, settings, 0, "cpu"), tmp_path / "two.json", "it")  # type: ignore[arg-type]
+    alone = evaluate(
+        ModelEvidence(WithPosterior(), digits(), EXTRACTOR, settings, 0, "cpu"), tmp_path / "one.json", "it"  # type: ignore[arg-type]
+    )  # fmt: skip
+    further = {key for key in scores if "fake-narrow" in key}
+    assert {key.replace("fake-narrow", "fake") for key in further} == {key for key in alone if ".fake" in key}
+    assert all(scores[key.replace("fake-narrow", "fake")] != scores[key] for key in further)
+    assert scores["gaussian_kl.sampled"] == alone["gaussian_kl.sampled"]
+    # Without its density these measures do not apply; with it, they do.
+    assert not {"mutual_information.posterior", "dimension_wise_kl.posterior"} & {*scores}
+    assert {"mutual_information.posterior", "dimension_wise_kl.posterior"} <= {*alone}
+
+
+def test_a_sampler_that_gives_codes_of_another_shape_is_a_sentence() -> None:
+    made = ModelEvidence(Several(), digits(), EXTRACTOR, Settings(), 0, "cpu")
+    with pytest.raises(RunError, match=r"^Several: short\(100\) gave codes of shape \(100, 3\); give \(100, 64\)\."):
+        made.images("fake-short")
+
+
+def test_the_dimension_wise_kl_is_to_the_methods_own_prior(tmp_path: Path) -> None:
+    settings = Settings(metrics=["dimension_wise_kl"])
+
+    class Standard(WithPosterior):
+        def log_prior(self, z: Tensor) -> Tensor:
+            return standard_normal_log_prob(z)
+
+    class Unknown(WithPosterior):
+        def prior(self, n: int) -> Tensor:
+            return self.noise(n, 64)
+
+        log_prior = Method.log_prior
+
+    class Default(WithPosterior):
+        log_prior = Method.log_prior
+
+    found = []
+    for i, cls in enumerate((WithPosterior, Standard, Default, Unknown)):
+        made = ModelEvidence(cls(), digits(), EXTRACTOR, settings, 0, "cpu")  # type: ignore[arg-type]
+        found.append(evaluate(made, tmp_path / f"{i}.json", "it"))
+    own, standard, default = (scores["dimension_wise_kl.posterior"] for scores in found[:3])
+    assert standard == pytest.approx(default, rel=1e-5)
+    assert own != pytest.approx(default, rel=0.05)
+    assert found[3] == {}
