@@ -124,15 +124,22 @@ LAYOUTS = {
             "reconstruction",
             "",
             "Reconstruction error in [0, 1], MSE per value and SSE per image, of training and held-out "
-            "images and their difference, which shows over-fitting; lower is better",
-            tuple(
-                column
-                for name, of in (("MSE", "mse"), ("SSE", "sse"))
-                for column in (
-                    Column(f"{name} train", f"{of}.train"),
-                    Column(f"{name} held-out", f"{of}.heldout"),
-                    Column(f"{name} difference", f"{of}.heldout", better="none", minus=f"{of}.train"),
-                )
+            "images and their difference, which shows over-fitting; lower is better. {distance} of reconstructions "
+            "(lower is better) and their sharpness (higher is better) beside that of real images, as EVAE's tables "
+            "have them",
+            (
+                *(
+                    column
+                    for name, of in (("MSE", "mse"), ("SSE", "sse"))
+                    for column in (
+                        Column(f"{name} train", f"{of}.train"),
+                        Column(f"{name} held-out", f"{of}.heldout"),
+                        Column(f"{name} difference", f"{of}.heldout", better="none", minus=f"{of}.train"),
+                    )
+                ),
+                Column("FD REC", "frechet.recon@"),
+                Column("sharpness REC", "sharpness.recon"),
+                Column("sharpness real", "sharpness.real", "none"),
             ),
         ),
         Layout(
