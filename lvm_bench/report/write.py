@@ -138,11 +138,11 @@ def emit(
         written = gather.write(folder, found, listed)
         plain = composed = compose_tables(folder, found, None, SPREADS[0])
         if stem_end := _stem_end(against, spread):
-            composed = compose_tables(folder, found, against, spread)
+            composed = compose_tables(folder, found, against, spread, plain)
         written += _write_tables(folder, plain, names, "")
         if stem_end:
             _write_tables(folder, composed, names, stem_end)
-        pictures = draw.write_all(folder, found, listed, complain)
+        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
         page = render.write(site, composed.filled, found, pictures, composed.words)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64
 
 from lvm_bench.report.figures.style import Picture, legend, looks, name, panels, save
-from lvm_bench.report.tables.aggregate_tables import MOST, Aggregates, aggregates
+from lvm_bench.report.tables.aggregate_tables import MOST, Aggregates
 from lvm_bench.runs.suite_record import About
 
 if TYPE_CHECKING:
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = -1.0, 2.0  # scaled scores: a run far away would take the room of the others
 
 
-def write(place: Path, about: About, frame: pd.DataFrame) -> list[Picture]:
+def write(place: Path, about: About, found: Aggregates | None) -> list[Picture]:
     """Write aggregates.png and aggregates.pdf if at least two methods can be compared by at least two scores."""
-    found = aggregates(frame, about)
     if found is None or len(found.methods) > MOST:
         return []
     text = (

@@ -21,6 +21,7 @@ from lvm_bench.report.figures import (
     tuning,
 )
 from lvm_bench.report.figures.style import Picture
+from lvm_bench.report.tables.aggregate_tables import Aggregates
 from lvm_bench.runs import choice
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import site_folder
@@ -48,7 +49,9 @@ class Caption(BaseModel):
 _FORMAT = TypeAdapter(dict[str, Caption])
 
 
-def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: Complain) -> list[Picture]:
+def write_all(
+    folder: Path, found: Gathered, listed: dict[str, Any], complain: Complain, aggregated: Aggregates | None
+) -> list[Picture]:
     """Draw every figure that the suite's runs, scores and histories allow, into its part of the site.
 
     Figures of what the runs alone hold are copied into the suite's own figures/, to be committed. Such a figure stays,
@@ -76,7 +79,7 @@ def write_all(folder: Path, found: Gathered, listed: dict[str, Any], complain: C
         pictures += equilibrium.write(place, about, found.runs, history)
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
-        pictures += aggregates.write(place, about, frame)
+        pictures += aggregates.write(place, about, aggregated)
     for picture in pictures:
         if picture.from_runs:
             _copy(picture.file, committed)

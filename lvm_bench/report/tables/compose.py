@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lvm_bench.report.tables import claim_words, paper_claims
-from lvm_bench.report.tables.aggregate_tables import aggregate_tables, aggregates
+from lvm_bench.report.tables.aggregate_tables import Aggregates, aggregate_tables, aggregates
 from lvm_bench.report.tables.build import build_table, filled
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, has_others
@@ -38,6 +38,7 @@ class Composed:
     tables: list[Table]
     verdicts: pd.DataFrame
     words: list[WordTable]
+    aggregated: Aggregates | None  # with its bootstrap, which takes seconds
 
     @property
     def filled(self) -> list[Table]:
@@ -45,11 +46,13 @@ class Composed:
         return list(filter(filled, self.tables)) or self.tables
 
 
-def compose_tables(folder: Path, found: Gathered, against: str | None, spread: str) -> Composed:
+def compose_tables(
+    folder: Path, found: Gathered, against: str | None, spread: str, earlier: Composed | None = None
+) -> Composed:
     """The tables of a suite, with the numbers of the source `against` beside ours, or of the suite's own source.
 
     The claims are those of that source's paper, else of the AVAE's. Those about bandwidths are held against the file
-    that stands beside the suite's folder. Nothing is written.
+    that stands beside the suite's folder. `earlier` is what was composed of the same scores. Nothing is written.
     """
     against = against or found.about.published or None
     further = has_others(found.frame, found.about.extractor)
@@ -61,16 +64,16 @@ def compose_tables(folder: Path, found: Gathered, against: str | None, spread: s
     bandwidths = folder.parent / BANDWIDTH / "bandwidth.csv"
     paper = against if against in paper_claims.FILES else paper_claims.AVAE
     verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths, paper)
-    words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts)]
+    aggregated = earlier.aggregated if earlier else aggregates(found.frame, found.about)
+    words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts, aggregated)]
     if changed := found.remarks.changed:
         told = {table.name: f"{table.text} {changed}." for table in words if table.name in OF_SCORES}
         words = [replace(table, text=told.get(table.name, table.text)) for table in words]
-    return Composed(tables, verdicts, words)
+    return Composed(tables, verdicts, words, aggregated)
 
 
-def _word_tables(found: Gathered, verdicts: pd.DataFrame) -> list[WordTable]:
+def _word_tables(found: Gathered, verdicts: pd.DataFrame, aggregated: Aggregates | None) -> list[WordTable]:
     ranked = ranking(found.frame, found.about)
-    aggregated = aggregates(found.frame, found.about)
     noise = measured_noise(found.shown, found.redraws)
     return [
         *([ranks_table(ranked)] if ranked else []),

@@ -215,4 +215,4 @@ def test_above_so_many_runs_figures_are_left_out_with_a_sentence(
 
 def test_nothing_has_no_figures(tmp_path: Path) -> None:
     empty = gather.Gathered([Run("mnist", "vae", 0, "failed")], {}, {}, {}, About(), {}, Remarks())
-    assert draw.write_all(tmp_path, empty, {}, pytest.fail) == []
+    assert draw.write_all(tmp_path, empty, {}, pytest.fail, None) == []
