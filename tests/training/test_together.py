@@ -6,6 +6,7 @@ number of threads; the running means follow them, and so does the validation.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,42 @@ def test_in_float32_the_first_steps_have_the_same_losses_to_rounding(name: str) 
                 expected = {name: value.item() for name, value in step(other, other.batches()[k]).items()}
                 losses = {name: value.item() for name, value in found[one].items()}
                 assert losses == pytest.approx(expected, rel=0, abs=1e-5 * max(map(abs, expected.values())))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_seeds_in_bfloat16_take_the_steps_that_each_takes_alone(name: str) -> None:
+    with fixed_numerics(1):
+        jobs = jobs_of(name, "precision=bf16")[:2]
+        found = train_together([training_of(job, torch.float32) for job in jobs], VALIDATION, lambda: False)
+        for one in found:
+            assert isinstance(one, Trained), one
+            assert all(math.isfinite(value) for row in one.history for value in row.values())
+            assert {value.dtype for value in one.method.parameters()} == {torch.float32}
+
+
+class Spatial(Method):
+    """Codes [2 2 2] of a convolution, flat for whoever measures them."""
+
+    heads = 2
+
+    def __init__(self) -> None:
+        encoder = nn.Sequential(nn.Conv2d(1, 2 * 2, 4, 4), nn.Flatten())
+        decoder = nn.Sequential(nn.Unflatten(1, (2, 2, 2)), nn.ConvTranspose2d(2, 1, 4, 4))
+        super().__init__(encoder, decoder, Spec((1, 8, 8), (0, 1), 8, 100, 20, "sse"))
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        mu, log_var = self.posterior(x)
+        recon = (x - self.decode(self.sampled(mu, log_var))).square().sum()
+        return {"loss": recon}
+
+
+def test_a_spatial_code_is_flat_outside_its_networks() -> None:
+    method, x = Spatial(), torch.rand(3, 1, 8, 8, generator=generator(0, "x"))
+    maps = method.encoder[0](x)
+    posterior = method.posterior(x)
+    assert torch.equal(method.encode(x).unflatten(1, (2, 2, 2)), maps[:, :2])
+    assert torch.equal(posterior.log_var.unflatten(1, (2, 2, 2)), maps[:, 2:].clamp(-20, 20))
+    assert method.decode(method.prior(5)).shape == (5, 1, 8, 8)
 
 
 SPEC = Spec((1, 8, 8), (0, 1), 2, 100, 20, "sse")
