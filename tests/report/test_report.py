@@ -86,7 +86,7 @@ def test_a_suite_that_names_its_published_source_shows_it_and_its_claims(lvm_ben
     )
     assert "(0.016 ± 3e-4)" in lvm_bench("report", "--results", tmp_path).stdout
     claims = pd.read_csv(tmp_path / "small" / "claims.csv").set_index("id")
-    assert claims.loc["evae-sharper-than-vae", "why"] == "needs evae"
+    assert claims.loc["evae-sharper-than-vae", "why"] == "needs EVAE"
     shutil.rmtree(tmp_path / "small" / "runs")  # about.json tells it to a clone
     assert "(0.016 ± 3e-4)" in lvm_bench("report", "--results", tmp_path).stdout
 
