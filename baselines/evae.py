@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from lvm_bench import Method, method
+from lvm_bench.errors import UserError
 from lvm_bench.losses import nll
 from lvm_bench.posteriors import Epanechnikov, SmoothedEpanechnikov
 
@@ -33,6 +34,8 @@ class EVAE(Method):
         step: float = 100 ** (-2 / 9),  # b(n) of the paper at n = 100, the same for all its data sets
     ):
         super().__init__(*nets)
+        if support <= 0 or step <= 0:
+            raise UserError(f"evae: support = {support} and step = {step}. Choose numbers above 0.")
         self.kind, self.support, self.step = prior, support, step
 
     def posterior(self, x: Float[Tensor, "b c h w"]) -> Epanechnikov | SmoothedEpanechnikov:
@@ -65,6 +68,6 @@ class EVAE(Method):
         return density.log().sum(1)
 
     @property
-    def target_variance(self) -> float:
-        """The variance of the prior."""
-        return self.support**2 / (12 if self.kind == "uniform" else 1)
+    def target_variance(self) -> float | None:
+        """The variance of the Gaussian prior. The uniform prior is no N(0, v I)."""
+        return self.support**2 if self.kind == "gaussian" else None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lvm_bench import Method, method
 from lvm_bench.distances import squared_distances
+from lvm_bench.errors import UserError
 from lvm_bench.losses import gaussian_kl_to_standard, nll
 
 
@@ -25,6 +26,8 @@ class InfoVAE(Method):
 
     def __init__(self, *nets: Any, alpha: float, lam: float):
         super().__init__(*nets)
+        if alpha > 1 or alpha + lam < 1:
+            raise UserError(f"info-vae: alpha = {alpha}, lam = {lam}. Choose alpha <= 1 <= alpha + lam.")
         self.alpha, self.lam = alpha, lam
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lvm_bench import Method, method
+from lvm_bench.errors import UserError
 from lvm_bench.losses import gaussian_kl_to_standard, nll
 from lvm_bench.posteriors import Gaussian, standard_normal_log_prob
 
@@ -23,6 +24,8 @@ class IWAE(Method):
 
     def __init__(self, *nets: Any, k: int = 5):
         super().__init__(*nets)
+        if k < 1:
+            raise UserError(f"iwae: k = {k} codes of an image. Choose 1 or more.")
         self.k = k
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

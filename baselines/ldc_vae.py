@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lvm_bench import Method, method
+from lvm_bench.errors import UserError
 from lvm_bench.kde import log_density, optimal_bandwidth
 from lvm_bench.losses import nll
 
@@ -26,8 +27,9 @@ from lvm_bench.losses import nll
 class LDCVAE(Method):
     """LDC-VAE, reconstructed from the abstract of arXiv:2109.10640: SVGD to Gibbs posteriors, and a sampler network.
 
-    The Gibbs posterior has the energy |z|^2 / 2 + `weight` times the reconstruction error. `k` particles approximate
-    it; the sampler network draws from the aggregate of all posteriors, as a buffer of `m` particles shows it.
+    The Gibbs posterior has the energy |z|^2 / 2 + `weight` times the reconstruction error: 1/2 of squared errors is the
+    posterior of a Gaussian decoder of variance 1. `k` particles approximate it; the sampler network draws from the
+    aggregate of all posteriors, as a buffer of `m` particles shows it.
     """
 
     heads = 2
@@ -37,6 +39,8 @@ class LDCVAE(Method):
 
     def __init__(self, *nets: Any, weight: float = 0.5, k: int = 8, m: int = 1000, hidden: int = 256):
         super().__init__(*nets)
+        if min(k, m, hidden) < 1 or weight <= 0:
+            raise UserError(f"ldc-vae: weight = {weight}, k = {k}, m = {m}, hidden = {hidden}. Choose numbers above 0.")
         self.weight, self.k, l = weight, k, self.spec.latent
         self.sampler = nn.Sequential(
             nn.Linear(l, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, l)
@@ -64,7 +68,9 @@ class LDCVAE(Method):
             "loss": model + sampler / len(x),
             "recon": error.mean(),
             "energy": energy.mean(),
-            "particle_variance": particles.detach().var(dim=1).mean(),  # 0 tells that the particles collapsed
+            "particle_variance": particles.detach()
+            .var(dim=1, correction=0)
+            .mean(),  # 0 tells that the particles collapsed
         }
 
     def sampled_codes(self, n: int) -> Float[Tensor, "n l"]:

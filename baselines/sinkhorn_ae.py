@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lvm_bench import Method, method
 from lvm_bench.distances import squared_distances
+from lvm_bench.errors import UserError
 from lvm_bench.losses import nll
 
 
@@ -25,6 +26,8 @@ class SinkhornAE(Method):
 
     def __init__(self, *nets: Any, beta: float, epsilon: float, iterations: int):
         super().__init__(*nets)
+        if epsilon <= 0 or iterations < 1:
+            raise UserError(f"sinkhorn-ae: epsilon = {epsilon}, iterations = {iterations}. Choose numbers above 0.")
         self.beta, self.epsilon, self.iterations = beta, epsilon, iterations
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lvm_bench import Method, method
+from lvm_bench.errors import UserError
 from lvm_bench.losses import nll
 
 
@@ -22,6 +23,8 @@ class SWAE(Method):
 
     def __init__(self, *nets: Any, beta: float, projections: int = 50):
         super().__init__(*nets)
+        if projections < 1:
+            raise UserError(f"swae: projections = {projections}. Choose 1 or more.")
         self.beta, self.projections = beta, projections
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

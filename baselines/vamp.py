@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lvm_bench import Method, method
+from lvm_bench.errors import UserError
 from lvm_bench.losses import nll, pairwise_log_density
 
 
@@ -26,6 +27,8 @@ class Vamp(Method):
 
     def __init__(self, *nets: Any, components: int = 500, pseudo_mean: float = 0.05, pseudo_std: float = 0.01):
         super().__init__(*nets)
+        if components < 1:
+            raise UserError(f"vamp: components = {components} pseudo-inputs. Choose 1 or more.")
         self.pseudo_inputs = nn.Parameter(pseudo_mean + pseudo_std * torch.randn(components, *self.spec.shape))
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:

@@ -27,6 +27,8 @@ def own_pictures(
         return {}
     method.eval().generator.manual_seed(derive(seed, "pictures"))
     found = method.pictures(x)
+    if not isinstance(found, dict):
+        raise RunError(f"pictures(x) returned a {type(found).__name__}, not a dict: {_GRID}, by name.")
     if len(found) > MOST:
         raise RunError(f"pictures(x) has {len(found)} grids; at most {MOST} are shown.")
     return {name: _pixels(method, name, grid).cpu().numpy() for name, grid in found.items()}
@@ -35,6 +37,8 @@ def own_pictures(
 def _pixels(method: Method, name: str, grid: Tensor) -> UInt8[Tensor, "rows columns c h w"]:
     if not is_name(name):
         raise RunError(f"pictures(x) has a grid named {shortened(name)}. Use letters, digits, '.', '_' and '-'.")
+    if not isinstance(grid, Tensor):
+        raise RunError(f"pictures(x)[{name!r}] is a {type(grid).__name__}, not a tensor: {_GRID}.")
     rows, columns, *shape = grid.shape if grid.ndim == 5 else (0, 0)
     if not (0 < rows <= MOST and 0 < columns <= MOST) or tuple(shape) != method.spec.shape:
         raise RunError(

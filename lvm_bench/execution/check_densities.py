@@ -1,5 +1,6 @@
 """Checks of the densities that a method tells: do its draws follow them?"""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,7 @@ from lvm_bench.modelling.posteriors import each, is_dense
 _DRAWS = 1000  # of the prior
 _NODES = 257  # of a density along an axis
 _CLOSE = 0.08  # largest Kolmogorov-Smirnov distance; 1,000 draws of the right density exceed it once in 10^5 times
+_OFF = 0.4  # nats per axis: 1/2 log(2 pi), which is forgotten most often, is 0.92
 _NORMALISED = 0.02  # largest difference of an integral to 1
 
 
@@ -23,7 +25,6 @@ def prior_has_its_density(case: Case) -> None:
     at = case.place("log_prior" if "log_prior" in vars(case.cls) else "prior")
     with torch.no_grad():
         for name in method.samplers if not method.cannot_sample else ():
-            require(callable(getattr(method, name, None)), f"{case.place()}: samplers names {name!r}, no function")
             shape = tuple(getattr(method, name)(7).shape)
             words = f"{case.place(name)}: {name}(7) has shape {shape}, not {(7, spec.latent)}"
             require(shape == (7, spec.latent), words)
@@ -32,6 +33,12 @@ def prior_has_its_density(case: Case) -> None:
         if told is None:
             return
         require(told.shape == (len(z),), f"{at}: log_prior(z) has shape {tuple(told.shape)}, not {(len(z),)}: [b]")
+        off = _normalisation(z, told)
+        require(
+            off < _OFF * spec.latent,
+            f"{at}: exp log_prior does not integrate to 1: log_prior is off by about {off:.2g} nats. Has it a constant "
+            "too few or too many?",
+        )
         for axis in range(spec.latent):
             distance = _distance(z, axis, lambda moved: method.log_prior(moved))
             require(
@@ -64,6 +71,14 @@ def posterior_has_its_density(case: Case) -> None:
         f"{at}: draws of the posterior do not follow its log_prob: their distribution functions differ by "
         f"{distance:.2f}. Change sample or log_prob",
     )
+
+
+def _normalisation(z: Tensor, log_p: Tensor) -> float:
+    """|log of the mean of r / p| over draws of p, 0 for a normalised p; r is the normal of half their variance."""
+    z, log_p = z.double(), log_p.double()
+    variance = z.var(0) / 2
+    log_r = -0.5 * ((z - z.mean(0)).square() / variance + (2 * math.pi * variance).log()).sum(1)
+    return abs(float(torch.logsumexp(log_r - log_p, dim=0)) - math.log(len(z)))
 
 
 def _distance(z: Tensor, axis: int, log_density: Callable[[Tensor], Tensor | None]) -> float:

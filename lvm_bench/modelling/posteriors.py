@@ -54,6 +54,8 @@ class Dense(Posterior, Protocol):
         """The log density of each axis at z in nats: elementwise, so that z and the fields may broadcast."""
 
 
+_NARROW = 0.02  # a radius, as a share of the Gaussian that a kernel is convolved with
+
 _P = TypeVar("_P", bound=Posterior)
 
 
@@ -132,7 +134,8 @@ class Epanechnikov(NamedTuple):
         # (F(a) - F(b)) / width, F the distribution function of k, with its polynomial divided by a - b.
         t = z - self.mu
         a, b = (((t + half) / self.radius).clamp(-1, 1) for half in (self.width / 2, -self.width / 2))
-        slope = torch.where(self.width > 0, (a - b) / self.width, 1 / self.radius)
+        wide = self.width > 0
+        slope = torch.where(wide, (a - b) / torch.where(wide, self.width, 1), 1 / self.radius)
         return (slope * (3 - a.square() - a * b - b.square()) / 4).log()
 
 
@@ -155,8 +158,14 @@ class SmoothedEpanechnikov(NamedTuple):
         return self.mu + self.radius * _kernel(draw, self.mu) + self.sigma * _normal(draw, self.mu)
 
     def log_prob(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        # Of a narrow kernel the differences below have no digits; its convolution is then a normal but for 1e-9.
+        narrow = self.radius < _NARROW * self.sigma
+        normal = Gaussian(self.mu, self.variance.log()).log_prob(z)
+        return torch.where(narrow, normal, self._convolved(z, torch.where(narrow, self.sigma, self.radius)))
+
+    def _convolved(self, z: Float[Tensor, "..."], r: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         # The density is symmetric. At t >= 0 both limits of v = (s - t) / sigma lie where the differences keep digits.
-        t, s, r = (z - self.mu).abs(), self.sigma, self.radius
+        t, s = (z - self.mu).abs(), self.sigma
         low, high = (-r - t) / s, (r - t) / s
         log_mass = _log_difference(torch.special.log_ndtr(high), torch.special.log_ndtr(low))
         phi_low, phi_high = ((-0.5 * v.square() - log_mass).exp() / math.sqrt(2 * math.pi) for v in (low, high))

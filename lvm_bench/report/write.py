@@ -127,6 +127,7 @@ def emit(
     if lease is None:
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
     with lease, labels.using(labels.current()):
+        disk.sweep(site)  # as the lease does with the folder
         for name in checksums.FOLDERS:
             disk.sweep(folder / name)
             disk.sweep(site / name)

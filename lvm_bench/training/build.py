@@ -9,6 +9,7 @@ from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import Streams
 from lvm_bench.training.numerics import memory_format
+from lvm_bench.training.stages import check_declared
 
 
 def build(
@@ -25,7 +26,7 @@ def build(
     """A method with fresh weights. Those of its networks depend on seed, spec and heads, not on `arguments`.
 
     With `streams` "paired" they do not depend on heads either, see `paired`. `precision` is the precision of its
-    training, which decides the memory format of the weights.
+    training, which decides the memory format of the weights. RunError where what the class declares is not there.
     """
     if streams == "paired":
         encoder, decoder = paired(network, spec, cls.heads, width, seed)
@@ -38,6 +39,7 @@ def build(
     method = method.to(device)
     networks.set_memory_format(method, memory_format(method, device, precision))
     method.generator = generator(seed, "noise", device=device)
+    check_declared(method)
     return method
 
 

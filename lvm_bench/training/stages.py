@@ -14,14 +14,7 @@ class Stages:
     """The stages of one method, which are numbered from 0. The first trains the model, a later one its own module."""
 
     def __init__(self, method: Method, epochs: int):
-        """RunError for a later stage without a module, a parameter or losses."""
         self.method, self.names = method, method.stages
-        for name in self.names[1:]:
-            if not trainable(getattr(method, name, None)) or not callable(getattr(method, f"{name}_losses", None)):
-                raise RunError(
-                    f"{type(method).__name__}.stages names {name!r}: set a module with a trainable parameter as "
-                    f"self.{name}, and define {name}_losses(x), or leave the stage out."
-                )
         self.lengths = [epochs, *(method.stage_epochs.get(name, epochs) for name in self.names[1:])]
 
     @property
@@ -54,6 +47,30 @@ class Stages:
     def logged(self, stage: int, means: dict[str, float]) -> dict[str, float]:
         """Losses under the names that the history has: those of a later stage begin with its name."""
         return {f"{self.names[stage]}_{name}": mean for name, mean in means.items()} if stage else means
+
+
+def check_declared(method: Method) -> None:
+    """RunError where what a method declares is not there: samplers, later stages, the parameters of an adversary."""
+    who = type(method).__name__
+    if not isinstance(method.samplers, tuple) or not method.samplers:
+        raise RunError(f"{who}.samplers is {method.samplers!r}. Name at least one function, as in ('prior',).")
+    for name in method.samplers:
+        if not callable(getattr(method, name, None)):
+            raise RunError(f"{who}.samplers names {name!r}, which is no function of it. Define {name}(n).")
+    if method.adversary is not None and not trainable(method.adversary):
+        raise RunError(f"{who}.adversary has no trainable parameter. Give it some, or leave it None.")
+    for name in method.stages[1:]:
+        if not trainable(getattr(method, name, None)) or not callable(getattr(method, f"{name}_losses", None)):
+            raise RunError(
+                f"{who}.stages names {name!r}: set a module with a trainable parameter as self.{name}, and define "
+                f"{name}_losses(x), or leave the stage out."
+            )
+    for name, epochs in method.stage_epochs.items():
+        if name not in method.stages[1:] or type(epochs) is not int or epochs < 0:
+            raise RunError(
+                f"{who}.stage_epochs has {name!r}: {epochs!r}. Valid: whole numbers from 0 of the later stages "
+                f"({', '.join(method.stages[1:]) or 'there are none'})."
+            )
 
 
 def of_model(method: Method) -> list[nn.Parameter]:

@@ -36,6 +36,6 @@ def test_the_code_is_the_mean_whose_size_nothing_in_the_loss_holds(linear, x):
 def test_draws_of_the_prior_have_the_variance_that_it_tells(linear, prior, variance):
     method = linear("evae", prior=prior, support=0.3).float()
     z = method.prior(20_000).float()
-    assert method.target_variance == pytest.approx(variance)
+    assert method.target_variance == (pytest.approx(variance) if prior == "gaussian" else None)
     torch.testing.assert_close(z.var(0), torch.full((3,), variance), rtol=0.05, atol=0)
     assert torch.isfinite(method.log_prior(z)).all()

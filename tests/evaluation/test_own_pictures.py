@@ -71,11 +71,14 @@ def test_draws_come_from_the_seed_and_there_are_none_by_default_or_of_one_image(
         ("a", X[None].expand(21, -1, -1, -1, -1), "1 to 20 rows and columns"),
         ("a", X[None] * float("nan"), "may not be finite"),
         ("a", X[None].long(), "is torch.int64"),
+        ("a", X[None].numpy(), r"\['a'\] is a ndarray, not a tensor"),
     ],
 )
 def test_what_is_no_grid_of_images_is_a_sentence(name: str, grid: Tensor, told: str) -> None:
     with pytest.raises(RunError, match=told):
         own_pictures(Drawing(lambda *_: {name: grid}), X, 0)
+    with pytest.raises(RunError, match=r"pictures\(x\) returned a NoneType, not a dict"):
+        own_pictures(Drawing(lambda *_: None), X, 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(RunError, match="has 21 grids"):
         own_pictures(Drawing(lambda *_: {f"a{i}": X[None] for i in range(21)}), X, 0)
 

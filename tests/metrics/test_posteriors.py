@@ -166,7 +166,7 @@ def test_the_density_of_an_epanechnikov_posterior_is_its_convolution_with_a_unif
         assert density(z) == pytest.approx(mean / (2 * half), rel=1e-6)
 
 
-@pytest.mark.parametrize(("radius", "sigma"), [(1.7, 0.4), (0.05, 1.0), (3.0, 0.01)])
+@pytest.mark.parametrize(("radius", "sigma"), [(1.7, 0.4), (0.05, 1.0), (3.0, 0.01), (1e-3, 1.0)])
 def test_the_density_of_a_smoothed_epanechnikov_posterior_is_its_convolution_with_a_gaussian(radius, sigma):
     made = SmoothedEpanechnikov(*(torch.full((1, 1), value, dtype=torch.float64) for value in (0.0, radius, sigma)))
     for z in (0.0, 0.7 * radius, radius, radius + 2 * sigma):
@@ -224,3 +224,11 @@ def test_fields_of_a_posterior_that_do_not_fit_are_a_sentence():
         mutual_information(Epanechnikov(torch.zeros(9, 2), torch.full((9, 2), math.nan), torch.zeros(9, 2)))
     with pytest.raises(UserError, match=r"^mutual_information: .*log_var"):
         mutual_information(AsOther(torch.zeros(9, 2), torch.zeros(9, 3)))
+
+
+@pytest.mark.parametrize("width", [0.0, 0.3])
+def test_the_density_of_an_epanechnikov_posterior_has_gradients(width):
+    mu, radius = torch.zeros(2, 1, requires_grad=True), torch.ones(2, 1, requires_grad=True)
+    Epanechnikov(mu, radius, torch.full((2, 1), width)).log_prob(torch.full((2, 1), 0.4)).sum().backward()
+    assert torch.isfinite(mu.grad).all()
+    assert torch.isfinite(radius.grad).all()

@@ -237,6 +237,7 @@ def test_two_reports_do_not_write_at_once(suite: Path, report: Callable[[], Resu
 def test_reports_leave_no_half_written_files(suite: Path, report: Callable[[], Result]) -> None:
     for place in (suite, site_folder(suite)):
         (place / "tables" / ".tmp-kl.csv-abc.csv").write_text("half")
+        (place / ".tmp-report.html-abc.html").write_text("half")
     report()
     assert not list(suite.parent.rglob(".tmp-*"))
 

@@ -20,6 +20,7 @@ from lvm_bench.registry import METHODS
 from lvm_bench.seeding import generator
 from lvm_bench.training.checkpoint import Checkpoints, history
 from lvm_bench.training.loop import train
+from lvm_bench.training.stages import check_declared
 from lvm_bench.training.state import Trained, Training
 from lvm_bench.training.together import train_together
 
@@ -134,7 +135,31 @@ def test_a_stage_without_parameters_or_losses_is_a_sentence(broken: str) -> None
     if broken != "no losses":
         method.sampler = nn.Identity() if broken == "no parameter" else None  # type: ignore[assignment]
     with pytest.raises(RunError, match=r"Broken\.stages names 'sampler': set a module with a trainable parameter as"):
-        run(method)
+        check_declared(method)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [
+        ("samplers", "prior", r"Staged\.samplers is 'prior'\. Name at least one function, as in \('prior',\)\."),
+        ("samplers", (), r"Staged\.samplers is \(\)\."),
+        (
+            "samplers",
+            ("prior", "flow"),
+            r"Staged\.samplers names 'flow', which is no function of it\. Define flow\(n\)\.",
+        ),
+        ("adversary", nn.Identity(), r"Staged\.adversary has no trainable parameter\."),
+        ("stage_epochs", {"sampler": -1}, r"Staged\.stage_epochs has 'sampler': -1\. Valid: whole numbers from 0 of"),
+        ("stage_epochs", {"sampler": 1.5}, r"Staged\.stage_epochs has 'sampler': 1\.5\."),
+        ("stage_epochs", {"smapler": 1}, r"Staged\.stage_epochs has 'smapler': 1\. .* \(sampler, second\)\."),
+    ],
+)
+def test_what_a_method_declares_and_has_not_is_a_sentence(attribute: str, value: object, told: str) -> None:
+    method = Staged()
+    check_declared(method)
+    setattr(method, attribute, value)
+    with pytest.raises(RunError, match=told):
+        check_declared(method)
 
 
 def test_seeds_that_are_trained_together_have_the_numbers_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,16 +111,19 @@ def _fewer_seeds(row: str, dataset: str, cells: dict[CellKey, Cell], columns: li
 
 
 def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: list[Column], about: About) -> str:
-    """In which columns of a row the Gaussian fit of the codes makes a mean infinite, and why; "" if it makes none."""
-    means = {column.label: cells.get((row, dataset, column.metric)) for column in columns if _is_of_fit(column.key)}
-    infinite = [name for name, cell in means.items() if cell and math.isinf(cell.mean)]
-    if not infinite:
-        return ""
-    if too_few(row, dataset, about):
+    """In which columns of a row a mean is infinite, and why; "" if it is in none."""
+    means = {column: cells.get((row, dataset, column.metric)) for column in columns}
+    infinite = [column for column, cell in means.items() if cell and math.isinf(cell.mean)]
+    of_fit = [column.label for column in infinite if _is_of_fit(column.key)]
+    of_prior = [column.label for column in infinite if column.key.startswith("dimension_wise_kl")]
+    told = [f"infinite ({listed(of_prior, 4)}): codes leave the support of the prior"] if of_prior else []
+    if of_fit and too_few(row, dataset, about):
         n, l = about.facts(dataset)["samples"], about.latent(dataset, row)
         why = f"{n:,} codes are too few for {l:,} dimensions, so encode {l + 2:,} images or more"
-        return f"no number ({listed(infinite, 4)}): {why}"
-    return f"infinite ({listed(infinite, 4)}): the codes of a seed do not vary in some direction"
+        told.append(f"no number ({listed(of_fit, 4)}): {why}")
+    elif of_fit:
+        told.append(f"infinite ({listed(of_fit, 4)}): the codes of a seed do not vary in some direction")
+    return "; ".join(told)
 
 
 def too_few(row: str, dataset: str, about: About) -> bool:

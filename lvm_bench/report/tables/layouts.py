@@ -165,7 +165,7 @@ LAYOUTS = {
             "latent",
             "",
             "Latent codes: axes collapsed by variance and by KL (0.01 or less), MMD of at most 2,000 codes to "
-            "N(0, I) and to the own target; for Gaussian encoders also measures of codes drawn from the posterior, and "
+            "N(0, I) and to the own target; for encoders with posteriors also measures of codes drawn from them, and "
             "mutual information (MI), total correlation (TC) and dimension-wise KL (DWKL) in nats, of as many",
             (
                 Column("collapsed (variance)", "collapsed_variance.mean"),
