@@ -34,7 +34,7 @@ def own_pictures(
     return {name: _pixels(method, name, grid).cpu().numpy() for name, grid in found.items()}
 
 
-def _pixels(method: Method, name: str, grid: Tensor) -> UInt8[Tensor, "rows columns c h w"]:
+def _pixels(method: Method, name: str, grid: object) -> UInt8[Tensor, "rows columns c h w"]:
     if not is_name(name):
         raise RunError(f"pictures(x) has a grid named {shortened(name)}. Use letters, digits, '.', '_' and '-'.")
     if not isinstance(grid, Tensor):
