@@ -204,7 +204,7 @@ class Method(nn.Module):
 
     @property
     def target_variance(self) -> float | None:
-        """The variance per axis that the aggregate posterior approaches by design; 1 for N(0, I), None for no such."""
+        """v, if the aggregate posterior approaches N(0, v I) by design: 1 by default. None if it approaches no such."""
         return 1.0
 
     @property
