@@ -51,13 +51,14 @@ class Stages:
 
 def check_declared(method: Method) -> None:
     """RunError where what a method declares is not there: samplers, later stages, the parameters of an adversary."""
-    who = type(method).__name__
+    # A method that calls `nn.Module.__init__` alone lacks what its base sets; `check` tells so.
+    who, adversary = type(method).__name__, getattr(method, "adversary", None)
     if not isinstance(method.samplers, tuple) or not method.samplers:
         raise RunError(f"{who}.samplers is {method.samplers!r}. Name at least one function, as in ('prior',).")
     for name in method.samplers:
         if not callable(getattr(method, name, None)):
             raise RunError(f"{who}.samplers names {name!r}, which is no function of it. Define {name}(n).")
-    if method.adversary is not None and not trainable(method.adversary):
+    if adversary is not None and not trainable(adversary):
         raise RunError(f"{who}.adversary has no trainable parameter. Give it some, or leave it None.")
     for name in method.stages[1:]:
         if not trainable(getattr(method, name, None)) or not callable(getattr(method, f"{name}_losses", None)):
@@ -65,7 +66,7 @@ def check_declared(method: Method) -> None:
                 f"{who}.stages names {name!r}: set a module with a trainable parameter as self.{name}, and define "
                 f"{name}_losses(x), or leave the stage out."
             )
-    for name, epochs in method.stage_epochs.items():
+    for name, epochs in getattr(method, "stage_epochs", {}).items():
         if name not in method.stages[1:] or type(epochs) is not int or epochs < 0:
             raise RunError(
                 f"{who}.stage_epochs has {name!r}: {epochs!r}. Valid: whole numbers from 0 of the later stages "
