@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor  # the class of tensors without numbers has no public name
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -187,7 +188,7 @@ def _kinds_of(kind: type) -> set[type]:
 
 def _storage(tensor: Any) -> int:
     """The address of a tensor's numbers, which views share; 0 where there are none."""
-    if not isinstance(tensor, Tensor):
+    if not isinstance(tensor, Tensor) or isinstance(tensor, FakeTensor):
         return 0
     try:
         return tensor.untyped_storage().data_ptr()
