@@ -32,13 +32,12 @@ class Vamp(Method):
         self.pseudo_inputs = nn.Parameter(pseudo_mean + pseudo_std * torch.randn(components, *self.spec.shape))
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        mu, log_var = self.posterior(x)
-        z = self.sampled(mu, log_var)
+        posterior = self.posterior(x)
+        z = posterior.sample(self.draw)
         raw = self.decoder(z)
         recon = nll(x, raw, self.squash(raw), self.spec).mean()
         # The KL from a mixture has no closed form: one draw estimates it, as in the paper. It may be negative.
-        log_q = -((z - mu).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(1) / 2
-        kl = (log_q - self.log_prior(z)).mean()
+        kl = (posterior.log_prob(z).sum(1) - self.log_prior(z)).mean()
         return {"loss": recon + kl, "recon": recon, "kl": kl}
 
     def components(self) -> tuple[Float[Tensor, "k l"], Float[Tensor, "k l"]]:

@@ -12,12 +12,11 @@ from lvm_bench.data.images import Data, Grid
 from lvm_bench.evaluation.features import Extractor, cached_features
 from lvm_bench.metrics.directions import latent_directions
 from lvm_bench.metrics.grid import draw_factors
+from lvm_bench.metrics.posteriors import LogDensity
 from lvm_bench.modelling.contract import resident
 from lvm_bench.modelling.kde import Density
 from lvm_bench.modelling.posteriors import Dense, each, is_posterior
 from lvm_bench.seeding import generator
-
-LogDensity = Callable[[Tensor], Tensor]  # [b l] -> [b], nats
 
 
 @runtime_checkable

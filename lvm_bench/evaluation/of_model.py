@@ -11,7 +11,8 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from lvm_bench.errors import RunError
-from lvm_bench.evaluation.evidence import Absent, Evidence, LogDensity
+from lvm_bench.evaluation.evidence import Absent, Evidence
+from lvm_bench.metrics.posteriors import LogDensity
 from lvm_bench.modelling.contract import Method, posterior_of, resident
 from lvm_bench.modelling.kde import Density
 from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joined
