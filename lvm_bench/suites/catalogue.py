@@ -36,12 +36,19 @@ def rows(what: str, given: Path | None, plugins: tuple[Path, ...]) -> list[tuple
 
 def variants(tables: dict[str, Any], what: str) -> dict[str, str]:
     """Each variant of a method or data set, general or a suite's own, with what it is a variant of."""
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, list[str]]] = {}  # by variant and base, the suites
     for name, table in tables.get(what, {}).items():
         if "base" in table:
-            places.setdefault(name, []).append(f"of {table['base']}")
+            places.setdefault(name, {})[table["base"]] = []
     for suite, own in tables.get("suites", {}).items():
         for name, table in own.get(what[:-1], {}).items():
             if "base" in table:
-                places.setdefault(name, []).append(f"of {table['base']} in the suite {suite}")
-    return {name: f"A variant {' and '.join(found)}." for name, found in places.items()}
+                places.setdefault(name, {}).setdefault(table["base"], []).append(suite)
+    return {name: f"A variant {' and '.join(map(_place, found.items()))}." for name, found in places.items()}
+
+
+def _place(found: tuple[str, list[str]]) -> str:
+    """A base with the suites that a variant of it stands in; without any for a general variant."""
+    base, suites = found
+    where = f" in the suite{'s' * (len(suites) > 1)} {' and '.join(suites)}" if suites else ""
+    return f"of {base}{where}"
