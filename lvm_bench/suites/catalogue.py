@@ -5,6 +5,7 @@ from typing import Any
 
 from lvm_bench.suites import bench_toml, labels
 from lvm_bench.suites.discover import extensions
+from lvm_bench.text import listed
 
 KINDS = {
     "methods": "method",
@@ -50,5 +51,5 @@ def variants(tables: dict[str, Any], what: str) -> dict[str, str]:
 def _place(found: tuple[str, list[str]]) -> str:
     """A base with the suites that a variant of it stands in; without any for a general variant."""
     base, suites = found
-    where = f" in the suite{'s' * (len(suites) > 1)} {' and '.join(suites)}" if suites else ""
+    where = f" in the suite{'s' * (len(suites) > 1)} {listed(suites)}" if suites else ""
     return f"of {base}{where}"
