@@ -218,7 +218,7 @@ def _options(file: Path, call: ast.Call) -> dict[str, Any]:
     for keyword in call.keywords:
         if isinstance(keyword.value, ast.Constant) and keyword.arg:
             found[keyword.arg] = keyword.value.value
-        elif keyword.arg in ("label", "better", "table", "reference", "note", "version"):
+        elif keyword.arg in ("label", "better", "table", "reference", "note", "version", "costly"):
             raise UserError(
                 f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
                 "files are read for it, not run."
@@ -260,6 +260,13 @@ def check_version(version: Any) -> int:
     return version
 
 
+def check_costly(costly: Any) -> bool:
+    """`costly` itself, if it is True or False; UserError otherwise."""
+    if type(costly) is not bool:
+        raise UserError("give True or False as costly")
+    return costly
+
+
 def check_variants(of: Any) -> tuple[str, ...]:
     """`of` itself, if it is a tuple of texts, a metric's variants; UserError otherwise."""
     if not isinstance(of, tuple) or not of or not all(isinstance(variant, str) for variant in of):
@@ -274,6 +281,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "better": check_better,
     "of": check_variants,
     "version": check_version,
+    "costly": check_costly,
 }
 
 

@@ -10,7 +10,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.registry import METRICS, metric_of, source_file
-from lvm_bench.suites.job import MOST_SECONDS
+from lvm_bench.suites.job import MOST_SECONDS, is_chosen
 from lvm_bench.text import shortened
 
 Scores = dict[str, float]
@@ -55,7 +55,7 @@ def wanted(
     What is scored of samples is scored of the `further` samples too.
     """
     for name, metric in METRICS.items():
-        if chosen == "all" or name in chosen:
+        if is_chosen(name, metric.metric.costly, chosen):
             parameters = {*inspect.signature(metric).parameters}
             of = [each for own in metric.metric.of for each in ([own, *further] if own == "fake" else [own])]
             yield from ((name, variant) for variant in of if not drawn_alone or is_drawn(parameters, variant))

@@ -35,7 +35,8 @@ def anew(kind: str, what: str, make: Callable[[], Any]) -> Any:
 class MetricInfo:
     """A metric's name, better direction and version, and the variants (`<metric>.<variant>`) it is computed for.
 
-    It is not computed for data whose images have fewer than `smallest` pixels along h or w.
+    It is not computed for data whose images have fewer than `smallest` pixels along h or w. One that is `costly` is
+    computed where a suite names it, and not for "all".
     """
 
     name: str
@@ -43,6 +44,7 @@ class MetricInfo:
     of: tuple[str, ...]
     version: int = 1
     smallest: int = 1
+    costly: bool = False
 
 
 def metric(
@@ -54,13 +56,15 @@ def metric(
     table: str = "other",
     version: int = 1,
     smallest: int = 1,
+    costly: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a metric, whose parameter names say what it needs (see `asked.EVIDENCE`).
 
     A dict as its result gives one score per entry, `<name>_<part>`, or `<name>` for the part "". `label` is the heading
     of its column, else its key, in the `table` of that name; both are read from the file. Whoever changes its
     numbers raises `version`: runs that have an older one are measured again. Images with fewer than `smallest` pixels
-    along h or w are not measured. UserError for a parameter that no evidence provides, and for an unknown table.
+    along h or w are not measured, and a `costly` metric only where a suite names it. UserError for a parameter that no
+    evidence provides, and for an unknown table.
     """
 
     def add(function: Function) -> Function:
@@ -70,7 +74,7 @@ def metric(
             except UserError as error:
                 raise UserError(f"the metric {name!r} has {key}={value!r}: {error}.") from error
         check_asked(name, function, of)
-        setattr(function, "metric", MetricInfo(name, better, of, version, smallest))  # noqa: B010
+        setattr(function, "metric", MetricInfo(name, better, of, version, smallest, costly))  # noqa: B010
         return METRICS.register(name)(function)
 
     return add

@@ -26,6 +26,8 @@ def rows(what: str, given: Path | None, plugins: tuple[Path, ...]) -> list[tuple
         return [*bench_toml.suite_names(file).items()]
     entries, tables = extensions(file, plugins), bench_toml.read(file)
     found = {name: entry.description for name, entry in entries[KINDS[what]].items()}
+    costly = {name for name, entry in entries[KINDS[what]].items() if entry.options.get("costly")}
+    found |= {name: f"{found[name]} Costly: measured where a suite names it." for name in costly}
     if what in ("methods", "datasets"):
         found |= variants(tables, what)
     said: dict[str, dict[str, Any]] = {}

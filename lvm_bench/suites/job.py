@@ -71,6 +71,12 @@ class EvaluationSettings(BaseModel):
     classifier_epochs: int = Field(ge=1, le=MOST)
 
 
+def is_chosen(metric: str, costly: bool, chosen: list[str] | Literal["all"]) -> bool:
+    """Whether a suite's `metrics` choose a metric: by its name, or by "all" unless it is costly."""
+    names = {chosen} if isinstance(chosen, str) else {*chosen}
+    return metric in names or ("all" in names and not costly)
+
+
 class RunningSettings(BaseModel):
     """The settings that change how a suite is run, and no result."""
 

@@ -31,6 +31,7 @@ from lvm_bench.suites.job import (
     RunningSettings,
     Suite,
     TrainingSettings,
+    is_chosen,
 )
 from lvm_bench.suites.layers import Layers
 from lvm_bench.text import setting_text, shortened
@@ -170,7 +171,9 @@ def _load_needed(found: _Found, entries: Extensions, jobs: list[Job]) -> None:
 def _metrics(job: Job, entries: Extensions) -> list[str]:
     """The names of the metrics that a job is scored with."""
     chosen = job.evaluation.metrics
-    return [*entries["metric"]] if chosen == "all" else list(chosen)
+    known = entries["metric"]
+    unknown = [] if chosen == "all" else [name for name in chosen if name not in {*known, "all"}]
+    return [*(n for n, entry in known.items() if is_chosen(n, entry.options.get("costly", False), chosen)), *unknown]
 
 
 # From tables to jobs

@@ -77,6 +77,24 @@ def test_a_metric_that_is_added_is_measured_alone(done: Path, lvm_bench: Call, m
     assert lvm_bench("verify").exit_code == 0
 
 
+def test_a_costly_metric_is_measured_where_it_is_named(tmp_path: Path, lvm_bench: Call) -> None:
+    file = tmp_path / "dear.py"
+    file.write_text(PLUGIN.format(version="1, costly=True", body="return 0.0"))
+
+    def chosen(*metrics: str) -> dict[str, int]:
+        own = bench_toml.defaults_folder() / "bench.toml"
+        said = json.dumps(metrics or "all")
+        return resolve(own, "quick", plugins=(file,), settings=(f"metrics={said}",)).jobs[0].metrics
+
+    every = chosen()
+    assert "brightness" not in every
+    assert chosen("all", "brightness") == every | {"brightness": 1}
+    assert chosen("all") == every
+    assert {*chosen("brightness", "mse")} == {"brightness", "mse"}
+    assert "Costly" in lvm_bench("list", "metrics", "--plugin", str(file)).stdout
+    METRICS._entries.pop("brightness", None)
+
+
 def test_redraws_of_an_older_version_are_measured_anew_alone(
     done: Path, lvm_bench: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
