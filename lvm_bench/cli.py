@@ -32,6 +32,18 @@ class Command(click.Command):
             ctx.exit(1)
 
 
+class Jobs(click.IntRange):
+    """A number of runs at a time from 1, or `auto`, which is None."""
+
+    name = "N|auto"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
 class Group(click.Group):
     """A group whose commands are Commands."""
 
@@ -85,7 +97,12 @@ _CHOSEN = (
     click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
     click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
     click.option(
-        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time (needs Ray)."
+        "--jobs",
+        type=Jobs(),
+        default="auto",
+        show_default=True,
+        envvar="LVM_BENCH_JOBS",
+        help="Runs at a time: a number, or auto for as many as this machine's cores or GPUs have room for.",
     ),
     click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster."),
 )
@@ -131,7 +148,7 @@ def run(
     retry_failed: bool,
     missing: bool,
     resample: int,
-    jobs: int,
+    jobs: int | None,
     address: str | None,
     is_dry: bool,
     **chosen: Any,
@@ -194,7 +211,7 @@ def tune(
     device: str,
     time_budget: str | None,
     retry_failed: bool,
-    jobs: int,
+    jobs: int | None,
     address: str | None,
     **shared: Any,
 ) -> None:
@@ -229,9 +246,9 @@ def tune(
         sys.exit(search(whole, chosen, trials, by, given, stop))
 
 
-def _check_one_place(jobs: int, address: str | None) -> None:
+def _check_one_place(jobs: int | None, address: str | None) -> None:
     """UserError where runs are to be at work both here and on a cluster."""
-    if jobs > 1 and address:
+    if jobs and jobs > 1 and address:
         raise UserError(
             f"--jobs {jobs} --address {address}: give one of them. A cluster runs as many as it has room for."
         )

@@ -1,11 +1,20 @@
-"""What the system tells of a process: when it started, and whether it still runs."""
+"""What the system tells of processes: when they started, whether they still run, and the memory they have."""
 
+import math
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 _LOADED = time.monotonic()
+
+_GROUPS = Path("/sys/fs/cgroup")
+
+# Files of a control group, of version 2 and 1: the limit, what is used, and what of it the system would give back.
+_LIMITS = (
+    ("memory.max", "memory.current", "inactive_file "),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file "),
+)
 
 
 def started(pid: int) -> str:
@@ -35,6 +44,31 @@ def seconds() -> float:
         ticks = int(_stat("self")[1])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - _LOADED
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Bytes that a process has now and had at most, as Linux tells them; zeros elsewhere, and where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0, 0
+    found = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    now, most = (int(found.get(name, 0)) * 1024 for name in ("VmRSS", "VmHWM"))
+    return now, most
+
+
+def free_memory() -> float:
+    """Bytes that processes may still take, of this machine and of its control group; infinite where nothing tells."""
+    free = math.inf
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024.0
+    for limit, used, cached in _LIMITS:
+        with suppress(OSError, ValueError, StopIteration):  # no such group, or one without a limit ("max")
+            stat = (_GROUPS / used).parent.joinpath("memory.stat").read_text().splitlines()
+            kept = int(next(line.split()[1] for line in stat if line.startswith(cached)))
+            free = min(free, int((_GROUPS / limit).read_text()) - int((_GROUPS / used).read_text()) + kept)
+    return free
 
 
 def _stat(pid: int | str) -> tuple[str, str]:

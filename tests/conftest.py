@@ -26,9 +26,10 @@ settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing is read from or written to the user's cache or data folder."""
+    """Nothing is read from or written to the user's cache or data folder; runs are made in the process of the test."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("LVM_BENCH_DATA", None)
+    os.environ["LVM_BENCH_JOBS"] = "1"  # the tests themselves run at a time
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Runs at a time: in processes of this machine, or on the nodes of a Ray cluster. Nothing else needs Ray.
+"""Runs at a time on the nodes of a Ray cluster. Nothing else needs Ray.
 
 A task of Ray is one run, or the seeds that are trained together. A worker process keeps its `Worker`, and with it
 the data of its last run; it says how its runs are going, and learns when to stop, through an actor beside the command.
@@ -8,14 +8,10 @@ import logging
 import os
 import platform
 import re
-import signal
 import socket
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,24 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped, UserError
+from lvm_bench.execution.line import POLL, Call, Deaths, Line, tell, trouble_of
 from lvm_bench.execution.progress import Progress
-from lvm_bench.execution.stopping import ASKING, Stop
+from lvm_bench.execution.stopping import Stop, sheltered
 from lvm_bench.runs.standing import State
 from lvm_bench.suites.job import Job, Suite
-from lvm_bench.text import of_error
-from lvm_bench.training.tick import Tick
 
 if TYPE_CHECKING:
     from lvm_bench.execution.worker import Hire, Work, Worker
 
-
-ATTEMPTS = 4  # of a run whose worker dies
-
-EVERY = 1.0  # seconds between two exchanges of a worker at work with the command
-
-POLL = 0.5  # seconds between two looks of the command at its workers
-
-STORE = 128 * 2**20  # bytes of Ray's memory for objects: jobs and words, no images
 
 _ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
@@ -48,8 +35,6 @@ _OF_A_CLUSTER = (
     "Give the command on a node of the cluster, with its versions of Ray and Python. "
     "If it asks for a token, as new Rays do, set RAY_AUTH_MODE=token."
 )
-
-Call = tuple[str, tuple[Any, ...]]  # a method of Listener, and its arguments
 
 
 class Board:
@@ -75,51 +60,24 @@ class Board:
         return file.is_file()
 
 
-class Line:
-    """A worker's end of the board: the progress and the wish to stop of its runs."""
+class Wire:
+    """A worker's end of the board. Calling it tells whether the command wishes that it stops."""
 
     def __init__(self, board: Any):
-        self._board = board
-        self._ticks: list[Call] = []  # the newest one, until it is sent
-        self._due, self._stopping = 0.0, False
+        self._board, self._stopping = board, False
+        self.line = Line(self._exchange)
 
     def __call__(self) -> bool:
-        if time.monotonic() >= self._due:
-            self._say(*self._ticks)
+        self.line.flush()
         return self._stopping
 
-    def tick(self, job: Job, tick: Tick) -> None:
-        self._ticks = [("tick", (job, tick))]
-
-    def scoring(self, job: Job) -> None:
-        self._say(("scoring", (job,)))
-
-    def done(self, job: Job, seconds: float) -> None:
-        self._say(("done", (job, seconds)))
-
-    def declined(self, job: Job, reason: str) -> None:
-        self._say(("declined", (job, reason)))
-
-    def elsewhere(self, job: Job) -> None:
-        self._say(("elsewhere", (job,)))
-
-    def failed(self, name: str, reason: str) -> None:
-        self._say(("failed", (name, reason)))
-
-    def notice(self, job: Job, text: str) -> None:
-        self._say(("notice", (job, text)))
-
-    def about_data(self, job: Job, text: str) -> None:
-        self._say(("about_data", (job, text)))
-
-    def _say(self, *calls: Call) -> None:
+    def _exchange(self, calls: list[Call]) -> None:
         from ray.exceptions import RayError
 
         try:
-            self._stopping = answer(self._board.exchange.remote(list(calls)))
+            self._stopping = answer(self._board.exchange.remote(calls))
         except RayError:  # the command is gone: save, and end
             self._stopping = True
-        self._ticks, self._due = [], time.monotonic() + EVERY
 
 
 _ASKING = ThreadPoolExecutor(1)
@@ -176,8 +134,8 @@ def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> list[Sta
         place.enter(board)
         for file in (*registry.own_files(), *place.files):
             registry.load(file)
-        line = Line(board)
-        _WORKERS[suite] = hire(line, line)
+        wire = Wire(board)
+        _WORKERS[suite] = hire(wire.line, wire)
     worker = _WORKERS[suite]
     if worker.stop():
         raise Stopped
@@ -191,39 +149,28 @@ def attempt(jobs: list[Job], place: Place, hire: "Hire", board: Any) -> list[Sta
 
 
 class Cluster:
-    """N processes of this machine (`jobs`), or the Ray cluster at an address, at work on a suite.
+    """The Ray cluster at an address, at work on a suite.
 
     Entering it raises UserError without Ray, for a cluster that does not answer, and where no node has room for a run.
     """
 
-    def __init__(self, suite: Suite, results: Path, device: str, jobs: int, address: str | None):
-        self.suite, self.results, self.jobs, self.address = suite, results, jobs, address
+    def __init__(self, suite: Suite, results: Path, device: str, address: str):
+        self.suite, self.results, self.address = suite, results, address
         self.device, self.nodes = device, list[dict[str, float]]()  # as asked for; known when it is entered
-        self._option = f"--address {address}" if address else f"--jobs {jobs}"
 
     def __enter__(self) -> "Cluster":
-        # Read when Ray is imported: no word to its makers; a cluster for this machine alone listens to it alone.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if not self.address:
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported: no word to its makers
         try:
             import ray
         except ImportError as error:
-            raise UserError(f"{self._option} needs Ray: pip install 'lvm-bench[ray]'.") from error
-        if self.address:
-            _reach(self.address)
-            where: dict[str, Any] = {"address": self.address}
-        else:
-            where = {"address": "local", "num_cpus": self.jobs, "include_dashboard": False,
-                     "object_store_memory": STORE, "_node_ip_address": "127.0.0.1"}  # fmt: skip
+            raise UserError(f"--address {self.address} needs Ray: pip install 'lvm-bench[ray]'.") from error
+        _reach(self.address)
         try:
-            with _sheltered():
-                ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
+            with sheltered():
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.CRITICAL)
         except (RuntimeError, ConnectionError, OSError, ValueError) as error:
             why = str(error).strip().split("\n")[0]
-            raise UserError(
-                f"{self._option}: Ray cannot start here ({why}). " + (_OF_A_CLUSTER if self.address else "")
-            ) from error
+            raise UserError(f"--address {self.address}: Ray cannot start here ({why}). {_OF_A_CLUSTER}") from error
         try:
             self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             self.device = self._device()
@@ -239,10 +186,6 @@ class Cluster:
         ray.shutdown()
 
     def _device(self) -> str:
-        from lvm_bench.execution.task import resolve_device
-
-        if not self.address:
-            return resolve_device(self.device)
         found = any(node.get("GPU", 0) for node in self.nodes)
         if self.device == "cuda" and not found:
             raise UserError(f"--device cuda: no node of the cluster at {self.address} has a GPU. Use --device cpu.")
@@ -251,7 +194,7 @@ class Cluster:
     def needs(self, job: Job) -> dict[str, float]:
         """The resources that Ray reserves for a run."""
         gpus = self.suite.running.gpus_per_job if self.device == "cuda" else 0
-        return {"num_cpus": job.training.threads if self.address else 1, "num_gpus": gpus}
+        return {"num_cpus": job.training.threads, "num_gpus": gpus}
 
     def check_room(self) -> None:
         """UserError when no node can take one of the runs, which would wait for ever."""
@@ -261,8 +204,8 @@ class Cluster:
                 raise UserError(f"gpus_per_job = {gpus}: Ray shares out parts of one GPU or whole ones. Give 1 or 2.")
             if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self.nodes):
                 raise UserError(
-                    f"{self._option}: no node has the {cpus:g} CPUs (`threads`) and {gpus:g} GPUs (`gpus_per_job`) "
-                    f"that {job.name} needs. Change these settings, or add such a node."
+                    f"--address {self.address}: no node has the {cpus:g} CPUs (`threads`) and {gpus:g} GPUs "
+                    f"(`gpus_per_job`) that {job.name} needs. Change these settings, or add such a node."
                 )
 
     def distribute(self, hire: "Hire", progress: Progress, stop: Stop) -> "Work":
@@ -297,13 +240,12 @@ def _work(
 
     from lvm_bench.execution.worker import groups
 
-    deaths: Counter[str] = Counter()
+    deaths = Deaths(progress)
     trouble: BaseException | None = None  # what ends all work, when every worker has saved its own
     waiting = {submit(group): group for group in groups(jobs)}
 
     def listen() -> None:
-        for call, arguments in ray.get(board.collect.remote(stop() or trouble is not None)):
-            getattr(progress, call)(*arguments)
+        tell(progress, ray.get(board.collect.remote(stop() or trouble is not None)))
 
     while waiting:
         try:
@@ -317,50 +259,20 @@ def _work(
             ) from error
         for reference in ended:
             group = waiting.pop(reference)
-            first = group[0]
             try:
                 yield from zip(group, ray.get(reference), strict=True)
             except RayTaskError as error:
                 if trouble is None or isinstance(trouble, Stopped):
-                    trouble = _trouble(first, error.cause)
+                    trouble = trouble_of(group[0], error.cause, "All nodes need the same environment.")
             except RayError:
-                deaths[first.name] += 1
                 if trouble is not None or stop():
                     trouble = trouble or Stopped()
-                elif deaths[first.name] < ATTEMPTS:
-                    progress.notice(first, "Its worker died; another one goes on from its last checkpoint.")
+                elif deaths.goes_on(group):
                     waiting[submit(group)] = group
                 else:
-                    for job in group:
-                        progress.failed(job.name, f"its worker died {ATTEMPTS} times (out of memory?)")
-                        yield job, State.FAILED
+                    yield from ((job, State.FAILED) for job in group)
     if trouble is not None:
         raise trouble
-
-
-def _trouble(job: Job, cause: BaseException) -> BaseException:
-    """The error that the command raises for the error of a worker."""
-    if isinstance(cause, Stopped | RunError | UserError):
-        return cause
-    return RunError(
-        f"{job.name}: a worker cannot work ({of_error(cause)}). "
-        "All nodes need the same environment; whatever was finished is kept."
-    )
-
-
-@contextmanager
-def _sheltered() -> Iterator[None]:
-    """Processes that are started meanwhile get no signal that asks the command to stop: a scheduler sends it to all.
-
-    Ray takes the command's own SIGTERM for itself; it is given back.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _reach(address: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from lvm_bench.errors import Stopped
-from lvm_bench.execution import estimate, suite
+from lvm_bench.execution import estimate, pool, suite
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
@@ -27,7 +27,7 @@ class Options(NamedTuple):
     retry_failed: bool
     resample: int  # further evaluations of each trained run
     missing: bool  # runs with committed scores of the same settings are left out
-    jobs: int  # runs at a time
+    jobs: int | None  # runs at a time; None: as many as this machine has room for
     address: str | None  # of a Ray cluster
 
 
@@ -44,7 +44,8 @@ def dry_run(chosen: Suite, given: Options) -> int:
     click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
     pairs = surveyed(chosen, given.results, missing=given.missing)
     todo = {job.name: left(at, retry_failed=given.retry_failed, resample=given.resample) for job, at in pairs}
-    whole = estimate.tell(chosen, pairs, todo, given.root, resolve_device(given.device), given.jobs)
+    device = resolve_device(given.device)
+    whole = estimate.tell(chosen, pairs, todo, given.root, device, given.jobs or pool.room(chosen, device))
     return 0 if whole else 1
 
 
@@ -73,9 +74,15 @@ def run_jobs(chosen: Suite, given: Options, stop: Stop) -> int:
         resample=given.resample,
         missing=given.missing,
     )
-    if given.jobs == 1 and not given.address:
-        return run(resolve_device(given.device), Progress(), stop)
-    from lvm_bench.execution.cluster import Cluster
+    if given.address:
+        from lvm_bench.execution.cluster import Cluster
 
-    with Cluster(chosen, given.results, given.device, given.jobs, given.address) as cluster:
-        return run(cluster.device, Progress(), stop, distribute=cluster.distribute)
+        with Cluster(chosen, given.results, given.device, given.address) as cluster:
+            return run(cluster.device, Progress(), stop, distribute=cluster.distribute)
+    device = resolve_device(given.device)
+    jobs = given.jobs or pool.room(chosen, device)
+    if jobs == 1:
+        return run(device, Progress(), stop)
+    pool.require_gpus(chosen, device, jobs)
+    with pool.Pool(chosen, device, jobs) as workers:
+        return run(device, Progress(), stop, distribute=workers.distribute)

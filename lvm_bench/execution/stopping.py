@@ -24,6 +24,8 @@ ASKING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP") if hasattr(signal, name)
 )  # what the schedulers of shared machines send before they end a job
 
+_SHELTERED = (*ASKING, signal.SIGINT)
+
 SPENT = "The time budget is spent"
 
 _BUDGET = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -191,6 +193,27 @@ def _say_what_was_cut(came: signal.Signals) -> None:
         "The same command goes on."
     )
     os.write(2, f"\n{chr(27) + '[?25h' if sys.stderr.isatty() else ''}{text}\n".encode())
+
+
+@contextmanager
+def sheltered() -> Iterator[None]:
+    """Processes that are started meanwhile begin with the signals of `_SHELTERED` held back, until they are `exposed`.
+
+    Whoever stops the command sends them to all its processes. Ray takes the command's own SIGTERM for itself; it is
+    given back.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SHELTERED)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def exposed() -> None:
+    """Let the signals through that were held back when this process was started."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SHELTERED)
 
 
 def breakable(stop: Callable[[], bool]) -> AbstractContextManager[None]:

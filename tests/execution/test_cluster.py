@@ -1,10 +1,8 @@
-"""Runs at a time: the bytes of runs alone, through a stop, a dead worker and a failure; sentences for mistakes."""
+"""Runs on a Ray cluster, as far as no cluster is needed: who works where, what ends it, sentences for mistakes."""
 
 import io
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,154 +12,24 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, Stopped, StorageError, UserError
 from lvm_bench.execution import cluster as clusters
-from lvm_bench.execution.cluster import Board, Cluster, Line, Place
+from lvm_bench.execution.cluster import Board, Cluster, Place, Wire
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
-from lvm_bench.training.tick import Tick
 
 ROOT = Path(__file__).parents[2]
 Call = Callable[..., Result]
-# Files decide what goes wrong, once each: the settings stay the same.
-PLUGIN = '''
-import os
-import signal
-import time
-from pathlib import Path
-
-from lvm_bench import Method, method
-from lvm_bench.execution import cluster
-from lvm_bench.losses import sse
 
 
-def once(name):
-    try:
-        text = Path(name).read_text()
-        Path(name).unlink()
-        return text
-    except FileNotFoundError:
-        return None
-
-
-class Plain(Method):
-    def __init__(self, *nets):
-        super().__init__(*nets)
-        with open("processes", "a") as stream:
-            stream.write(f"{os.getpid()}\\n")
-
-    def losses(self, x):
-        return {"loss": sse(x, self.decode(self.encode(x))).mean()}
-
-
-@method("stopping")
-class Stopping(Plain):
-    """Stopping: sends a SIGTERM to the command, after another run has gone on in another process."""
-
-    def start_step(self, step):
-        command = once("command") if step == 2 else None
-        if command:
-            while not Path("results/quick/runs/digits/mortal/seed-0/scores.json").exists():
-                time.sleep(0.05)
-            os.kill(int(command), signal.SIGTERM)
-            (worker,) = cluster._WORKERS.values()
-            while not worker.stop():  # else it may end before the wish to stop comes
-                pass
-
-
-@method("mortal")
-class Mortal(Plain):
-    """Mortal: kills its own process."""
-
-    def start_step(self, step):
-        if step == 2 and once("deadly") is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@method("flaky")
-class Flaky(Plain):
-    """Flaky: always fails."""
-
-    def losses(self, x):
-        with open("raised", "a") as stream:
-            stream.write("raised\\n")
-        raise RuntimeError("out of luck")
-'''
-RUN = (
-    "run", "--suite", "quick", "--plugin", "plugin.py", "--seeds", "0", "--seeds", "1", "--set=epochs=3",
-    "--set=train_images=100", "--set=test_images=60", "--set=batch_size=20", "--set=classifier_epochs=1",
-    "--set=checkpoint_seconds=0", "--set=methods.aae.threads=2", '--set=metrics=["mse", "gaussian_kl"]', "--device=cpu",
-    *(word for name in ("aae", "mortal", "flaky", "stopping") for word in ("--methods", name)),
-)  # fmt: skip
-
-
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command line in a process whose number stands in the file `command`, as far as that one is there."""
-    return subprocess.run(
-        ["sh", "-c", 'test -e command && echo $$ > command; exec "$@"', "sh",
-         sys.executable, "-m", "lvm_bench", *arguments],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-
-
-def contents(results: Path) -> dict[str, bytes]:
-    """What the runs left but their records, whose dates and seconds differ."""
-    files = (file for file in sorted(results.rglob("*")) if file.is_file() and file.name != "job.json")
-    return {str(file.relative_to(results)): file.read_bytes() for file in files}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder with the plug-in, whose methods are forgotten afterwards."""
-    pytest.importorskip("ray")
-    (tmp_path / "plugin.py").write_text(PLUGIN)
-    yield tmp_path
-    for name in ("mortal", "flaky", "stopping"):
-        registry.METHODS._entries.pop(name, None)
-
-
-def test_runs_at_a_time_have_the_bytes_of_runs_alone_through_a_dead_worker_and_a_stop(
-    place: Path, lvm_bench: Call
-) -> None:
-    assert lvm_bench(*RUN, "--results", "alone").exit_code == 1
-    (place / "processes").unlink()
-    (place / "raised").unlink()
-
-    (place / "command").touch()
-    (place / "deadly").touch()
-    stopped = command(*RUN, "--jobs", "2", cwd=place)
-    assert stopped.returncode == 75, stopped.stderr
-    assert stopped.stderr.count("Its worker died; another one goes on from its last checkpoint.") == 1
-    assert "A SIGTERM came: everything is saved" in stopped.stderr
-    assert not list((place / "results").rglob(".lease.json")), "no worker was killed before it had saved"
-    assert (place / "results/quick/runs/digits/stopping/seed-0/resume.safetensors").exists()
-    workers = set((place / "processes").read_text().split())
-    assert len(workers) <= 3, "two at a time, of which one died, and each goes on to the next run"
-    assert "core_worker" not in stopped.stderr, "Ray's own words stay in its logs"
-
-    done = lvm_bench(*RUN)
-    assert done.exit_code == 1, done.stderr
-    assert contents(place / "results") == contents(place / "alone")
-    assert (place / "raised").read_text() == "raised\n" * 2, "each of two seeds once, whatever was stopped"
-    for seed in (0, 1):
-        assert f"digits/flaky/seed-{seed}  FAILED" in stopped.stderr
-        record = disk.read_record(place / f"results/quick/runs/digits/flaky/seed-{seed}/job.json")
-        assert record["status"] == "failed"
-        assert "out of luck" in record["traceback"]
-
-
-@pytest.mark.parametrize("option", [("--jobs", "2"), ("--address", "127.0.0.1:6379")])
-def test_without_ray_a_sentence_says_what_to_install(
-    option: tuple[str, str], lvm_bench: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ray_a_sentence_says_what_to_install(lvm_bench: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = lvm_bench("run", "--suite", "quick", *option)
+    result = lvm_bench("run", "--suite", "quick", "--address", "127.0.0.1:6379")
     assert result.exit_code == 2
-    assert f"Error: {' '.join(option)} needs Ray: pip install 'lvm-bench[ray]'.\n" in result.stderr
+    assert "Error: --address 127.0.0.1:6379 needs Ray: pip install 'lvm-bench[ray]'.\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -183,10 +51,10 @@ def test_addresses_that_lead_nowhere_are_sentences(
     assert sentence in result.stderr
 
 
-def cluster(*settings: str, address: str | None = "127.0.0.1:6379", device: str = "cpu") -> Cluster:
+def cluster(*settings: str, device: str = "cpu") -> Cluster:
     """A cluster that is not connected, of one node with 4 CPUs and 2 GPUs."""
     suite = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae",), settings=settings)
-    found = Cluster(suite, Path("results"), device, 2, address)
+    found = Cluster(suite, Path("results"), device, "127.0.0.1:6379")
     found.nodes, found.device = [{"CPU": 4.0, "GPU": 2.0}], device
     return found
 
@@ -210,9 +78,8 @@ def test_runs_that_no_node_has_room_for_are_refused(settings: tuple[str, ...], s
     assert sentence in str(error.value)
 
 
-def test_jobs_of_this_machine_count_as_one_each_and_a_cpu_needs_no_gpu() -> None:
+def test_a_run_needs_its_threads_and_on_a_cpu_no_gpu() -> None:
     (job, *_) = cluster("threads=8").suite.jobs
-    assert cluster("threads=8", address=None).needs(job) == {"num_cpus": 1, "num_gpus": 0}
     assert cluster("threads=8").needs(job) == {"num_cpus": 8, "num_gpus": 0}
 
 
@@ -240,20 +107,15 @@ def test_a_folder_of_the_same_name_on_another_machine_is_refused(
     assert [*tmp_path.rglob("*")] == [tmp_path / "runs"]
 
 
-def test_a_line_carries_the_newest_tick_every_other_word_and_the_wish_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wire_carries_what_a_worker_says_and_the_wish_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Board()
-    line = Line(answering(board, monkeypatch))
-    job = cluster().suite.jobs[0]
-    early, late = (Tick(epoch, 9, 0.1, 1.0, {}) for epoch in (1, 2))
-    line.tick(job, early)
-    line.tick(job, late)
-    assert not line()
-    line.failed("digits/vae/seed-0", "it broke")
-    assert board.collect(stopping=True) == [("tick", (job, late)), ("failed", ("digits/vae/seed-0", "it broke"))]
+    wire = Wire(answering(board, monkeypatch))
+    wire.line.failed("digits/vae/seed-0", "it broke")
+    assert not wire()
+    assert board.collect(stopping=True) == [("failed", ("digits/vae/seed-0", "it broke"))]
     assert board.collect(stopping=True) == []
-    monkeypatch.setattr("lvm_bench.execution.cluster.EVERY", -1.0)
-    line.scoring(job)
-    assert line()
+    wire.line.failed("digits/vae/seed-1", "it broke")
+    assert wire()
 
 
 class Ended:

@@ -267,9 +267,9 @@ def _forks() -> "multiprocessing.context.ForkServerContext":
 
 
 def _environment() -> dict[str, str]:
-    """One thread, and the code under test."""
+    """One thread, one process, and the code under test."""
     path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
-    return {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "COLUMNS": "100"}
+    return {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "COLUMNS": "100", "LVM_BENCH_JOBS": "1"}
 
 
 def _enter(
