@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError
 from lvm_bench.evaluation.evidence import Absent, Evidence
-from lvm_bench.evaluation.expost.fit import TrainingCodes, drawn_codes
+from lvm_bench.evaluation.expost.fit import Fitting, drawn_codes
 from lvm_bench.metrics.posteriors import LogDensity
 from lvm_bench.modelling.contract import Method, posterior_of, resident
 from lvm_bench.modelling.kde import Density
@@ -20,6 +20,7 @@ from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joi
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import MOST_CODES
 from lvm_bench.training.batches import encode
+from lvm_bench.training.checkpoint import Checkpoints
 
 TRAVERSAL = 11  # images along a direction: the middle one is that of the real code
 
@@ -29,9 +30,9 @@ PATH = 11  # images from one held-out code to another
 class ModelEvidence(Evidence):
     """Evidence of a trained model."""
 
-    def __init__(self, method: Method, *context: Any):
+    def __init__(self, method: Method, *context: Any, checkpoints: Checkpoints | None = None):
         super().__init__(*context)
-        self.method = method.eval()
+        self.method, self.checkpoints = method.eval(), checkpoints
 
     def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
         if what in ("real", "recon"):
@@ -225,12 +226,10 @@ class ModelEvidence(Evidence):
 
     def _fitted_codes(self, sampler: str) -> Float[Tensor, "n l"]:
         """n draws from an ex-post sampler that a suite names."""
-        codes, stream = (
-            TrainingCodes(self.split_codes("train"), self._fresh_codes),
-            generator(self.seed, "ex post", sampler),
-        )
-        make = partial(drawn_codes, sampler, self.n, codes, self.settings, stream, self.device)
-        return self.once("codes", f"ex post {sampler}", make)
+        stream = generator(self.seed, "ex post", sampler)
+        codes, kept = self.split_codes("train"), self.checkpoints
+        fitting = Fitting(codes, self._fresh_codes, self.settings, stream, self.device, kept)
+        return self.once("codes", f"ex post {sampler}", partial(drawn_codes, sampler, self.n, fitting))
 
     def _fresh_codes(self, stream: torch.Generator) -> Float[Tensor, "n l"]:
         """The codes of all training images, drawn anew from their posteriors if they have any."""

@@ -1,6 +1,7 @@
 """The ex-post samplers by name: each is fitted to training codes and draws codes, which are decoded as samples."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.evaluation.expost import flow, mixture, two_stage
+from lvm_bench.training.checkpoint import Checkpoints
 
 _LEAST = 10  # codes, of which the flow holds one out
 
@@ -41,11 +43,16 @@ class Fitted(Protocol):
         """n draws [n l]."""
 
 
-class TrainingCodes(NamedTuple):
-    """The codes that a method gives to all training images: means alone, and drawn anew from their posteriors."""
+@dataclass(frozen=True)
+class Fitting:
+    """What samplers are fitted to, and with what. All random numbers come from `stream`."""
 
-    means: Float[Tensor, "n l"]
-    fresh: Callable[[torch.Generator], Tensor]  # the means themselves for a deterministic encoder
+    codes: Float[Tensor, "n l"]  # of all training images; posterior means where the method has posteriors
+    fresh: Callable[[torch.Generator], Tensor]  # the codes drawn anew from their posteriors; without any, the codes
+    settings: ExpostSettings
+    stream: torch.Generator
+    device: str = "cpu"
+    checkpoints: Checkpoints | None = None  # of a fit that takes long
 
 
 class Scale(NamedTuple):
@@ -61,53 +68,49 @@ class Scale(NamedTuple):
         return (self.centre + self.spread * codes.double().cpu()).float()
 
 
-Fit = Callable[[TrainingCodes, ExpostSettings, torch.Generator, str], tuple[Scale, Fitted]]
+def _mixture(given: Fitting) -> tuple[Scale, Fitted]:
+    scale = _by_axis(given.codes)
+    return scale, mixture.fit(scale.standardised(given.codes), given.settings.expost_components, given.stream)
 
 
-def _mixture(
-    codes: TrainingCodes, settings: ExpostSettings, stream: torch.Generator, device: str
-) -> tuple[Scale, Fitted]:
-    scale = _by_axis(codes.means)
-    return scale, mixture.fit(scale.standardised(codes.means), settings.expost_components, stream)
+def _flow(given: Fitting) -> tuple[Scale, Fitted]:
+    scale = _by_axis(given.codes)
+    z = scale.standardised(given.codes).to(given.device, torch.float32)
+    return scale, flow.fit(z, given.settings.expost_flow_epochs, given.stream)
 
 
-def _flow(codes: TrainingCodes, settings: ExpostSettings, stream: torch.Generator, device: str) -> tuple[Scale, Fitted]:
-    scale = _by_axis(codes.means)
-    z = scale.standardised(codes.means).to(device, torch.float32)
-    return scale, flow.fit(z, settings.expost_flow_epochs, stream)
-
-
-def _two_stage(
-    codes: TrainingCodes, settings: ExpostSettings, stream: torch.Generator, device: str
-) -> tuple[Scale, Fitted]:
-    drawn = codes.fresh(stream).double()
+def _two_stage(given: Fitting) -> tuple[Scale, Fitted]:
+    codes, settings = given.fresh(given.stream).double(), given.settings
     # One spread for all axes, so that gamma is one number for all of them as in the source. There codes have about the
     # variance 1 of their prior; here also those of methods without a prior do.
-    scale = Scale(drawn.mean(0), _above_zero(drawn.var(0).mean().sqrt().reshape(1)))
+    scale = Scale(codes.mean(0), _above_zero(codes.var(0).mean().sqrt().reshape(1)))
 
-    def fresh(own: torch.Generator) -> Float[Tensor, "n l"]:
-        return scale.standardised(codes.fresh(own)).to(device, torch.float32)
+    def fresh(stream: torch.Generator) -> Float[Tensor, "n l"]:
+        return scale.standardised(given.fresh(stream)).to(given.device, torch.float32)
 
-    return scale, two_stage.fit(fresh, settings.expost_vae_hidden, settings.expost_vae_epochs, stream)
-
-
-SAMPLERS: dict[str, Fit] = {"mixture": _mixture, "flow": _flow, "vae": _two_stage}
+    hidden, epochs = settings.expost_vae_hidden, settings.expost_vae_epochs
+    return scale, two_stage.fit(fresh, hidden, epochs, given.stream, given.checkpoints)
 
 
-def drawn_codes(
-    name: str, n: int, codes: TrainingCodes, settings: ExpostSettings, stream: torch.Generator, device: str = "cpu"
-) -> Float[Tensor, "n l"]:
-    """n draws from the ex-post sampler `name`, fitted to the codes. All its random numbers come from `stream`.
+SAMPLERS: dict[str, Callable[[Fitting], tuple[Scale, Fitted]]] = {
+    "mixture": _mixture,
+    "flow": _flow,
+    "vae": _two_stage,
+}
+
+
+def drawn_codes(name: str, n: int, given: Fitting) -> Float[Tensor, "n l"]:
+    """n draws from the ex-post sampler `name`, after it was fitted.
 
     UserError for too few codes; RunError for codes that are not finite, and for a fit that fails.
     """
-    fewest = fewest_codes(settings, codes.means.shape[1])
-    if len(codes.means) < fewest:
-        raise UserError(too_few(len(codes.means), fewest, settings))
-    if not bool(codes.means.isfinite().all()):
+    count, fewest = len(given.codes), fewest_codes(given.settings, given.codes.shape[1])
+    if count < fewest:
+        raise UserError(too_few(count, fewest, given.settings))
+    if not bool(given.codes.isfinite().all()):
         raise RunError(f"The ex-post sampler {name!r} cannot be fitted: codes of training images are not finite.")
-    scale, fitted = SAMPLERS[name](codes, settings, stream, device)
-    return scale.restored(fitted.sample(n, stream))
+    scale, fitted = SAMPLERS[name](given)
+    return scale.restored(fitted.sample(n, given.stream))
 
 
 def fewest_codes(settings: ExpostSettings, l: int) -> int:

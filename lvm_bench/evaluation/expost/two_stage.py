@@ -11,6 +11,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.modelling.losses import gaussian_kl_to_standard
 from lvm_bench.modelling.networks import dense_layers, initialise
 from lvm_bench.modelling.posteriors import Draw, Gaussian
+from lvm_bench.training.checkpoint import Checkpoints, Snapshot
 
 LAYERS = 3
 
@@ -56,12 +57,16 @@ class SecondStage(nn.Module):
 
 
 def fit(
-    fresh: Callable[[torch.Generator], Float[Tensor, "n l"]], hidden: int, epochs: int, stream: torch.Generator
+    fresh: Callable[[torch.Generator], Float[Tensor, "n l"]],
+    hidden: int,
+    epochs: int,
+    stream: torch.Generator,
+    checkpoints: Checkpoints | None = None,
 ) -> SecondStage:
     """The second stage after so many epochs of Adam, whose rate is halved after 3/8 and 6/8 of them.
 
-    `fresh` gives the codes of all training images, drawn anew from their posteriors for each epoch. RunError where the
-    loss became NaN or infinite.
+    `fresh` gives the codes of all training images, drawn anew from their posteriors for each epoch. It goes on from the
+    newest of the checkpoints. RunError where the loss became NaN or infinite.
     """
 
     def draw(make: Callable[[torch.Generator], Tensor]) -> Tensor:
@@ -70,9 +75,10 @@ def fit(
     codes = fresh(stream)
     model = SecondStage(codes.shape[1], hidden, stream).to(codes)
     optimiser = torch.optim.Adam(model.parameters(), _RATE, fused=True)
-    for epoch in range(epochs):
+    kept = checkpoints.latest() if checkpoints else None
+    for epoch in range(_restore(kept, model, optimiser, stream) if kept else 0, epochs):
         optimiser.param_groups[0]["lr"] = _RATE / 2 ** (8 * epoch // (3 * epochs))
-        codes = codes if epoch == 0 else fresh(stream)
+        codes = fresh(stream)
         order = torch.randperm(len(codes), generator=stream).to(codes.device)
         for chosen in order.split(_BATCH):
             loss = model.loss(codes[chosen], draw)
@@ -81,4 +87,25 @@ def fit(
             optimiser.step()
         if not math.isfinite(last := float(loss.detach())):
             raise RunError(f"The ex-post sampler 'vae' has a loss of {last} in epoch {epoch}. Leave it out of expost.")
+        if checkpoints and (checkpoints.due() or epoch + 1 == epochs):
+            checkpoints.save(_state(epoch + 1, model, optimiser, stream))
     return model
+
+
+def _state(epoch: int, model: SecondStage, optimiser: torch.optim.Adam, stream: torch.Generator) -> Snapshot:
+    """Everything that the fit needs to go on."""
+    moments = {
+        f"{name}/{key}": value for name, p in model.named_parameters() for key, value in optimiser.state[p].items()
+    }
+    return {"stream": stream.get_state(), **model.state_dict(), **moments}, {"epoch": epoch}
+
+
+def _restore(state: Snapshot, model: SecondStage, optimiser: torch.optim.Adam, stream: torch.Generator) -> int:
+    """Set everything from a state; the epoch that comes next."""
+    tensors, facts = state
+    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
+    for name, p in model.named_parameters():
+        of_it = (key for key in tensors if key.startswith(f"{name}/"))
+        optimiser.state[p] = {key.removeprefix(f"{name}/"): tensors[key].to(p.device) for key in of_it}
+    stream.set_state(tensors["stream"])
+    return int(facts["epoch"])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lvm_bench.errors import RunError, UserError
-from lvm_bench.evaluation.expost.fit import SAMPLERS, TrainingCodes, drawn_codes, fewest_codes, told
+from lvm_bench.evaluation.expost.fit import SAMPLERS, Fitting, drawn_codes, fewest_codes, told
 from lvm_bench.runs.measured import _OF_EXPOST
 from lvm_bench.seeding import generator
 from lvm_bench.suites.job import EXPOST
@@ -29,12 +29,13 @@ def clusters(n: int) -> Tensor:
     return torch.cat([centre + torch.randn(n, 2, generator=stream) * torch.tensor([1, 50]), torch.ones(n, 1)], dim=1)
 
 
-def of(codes: Tensor, spread: float = 0.0) -> TrainingCodes:
-    return TrainingCodes(codes, lambda stream: codes + spread * torch.randn(codes.shape, generator=stream))
+def drawn(name: str, codes: Tensor, n: int = 200, spread: float = 0.0, seed: int = 0, **settings: object) -> Tensor:
+    """n draws from a sampler of codes that have a posterior of that standard deviation."""
 
+    def fresh(stream: torch.Generator) -> Tensor:
+        return codes + spread * torch.randn(codes.shape, generator=stream)
 
-def drawn(name: str, codes: Tensor, n: int = 200, **settings: object) -> Tensor:
-    return drawn_codes(name, n, of(codes), replace(Settings(), **settings), generator(0, name))
+    return drawn_codes(name, n, Fitting(codes, fresh, replace(Settings(), **settings), generator(seed, name)))
 
 
 def test_the_mixture_recovers_two_far_clusters() -> None:
@@ -59,14 +60,14 @@ def test_draws_have_the_scale_of_the_codes_and_come_from_the_stream_alone(name: 
     torch.testing.assert_close(draws.mean(0), codes.mean(0), rtol=0, atol=0.01)
     assert 0.3 < float(draws.std(0).mean() / codes.std(0).mean()) < 3
     assert torch.equal(drawn(name, codes), draws)
-    assert not torch.equal(drawn_codes(name, 200, of(codes), Settings(), generator(1, name)), draws)
+    assert not torch.equal(drawn(name, codes, seed=1), draws)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_two_stage_vae_alone_learns_draws_from_posteriors() -> None:
     codes = torch.randn(300, 4, generator=generator(0, "codes"))
     for name in SAMPLERS:
-        wide = drawn_codes(name, 400, of(codes, 10), Settings(), generator(0, name))
+        wide = drawn(name, codes, spread=10)
         assert (float(wide.std(0).mean()) > 5) == (name == "vae")
 
 
@@ -77,7 +78,7 @@ def test_too_few_codes_are_a_sentence(n: int, l: int, components: int, fewest: i
     assert fewest_codes(replace(settings, expost=()), l) == 0
     for name in SAMPLERS:
         with pytest.raises(UserError, match=rf"^expost = .*: {n} training codes are too few .* Give {fewest} training"):
-            drawn_codes(name, 5, of(torch.randn(n, l)), settings, generator(0, name))
+            drawn(name, torch.ones(n, l), expost_components=components)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -1,14 +1,17 @@
 """The second stage of a two-stage VAE: its loss in closed form, its draws."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from lvm_bench.errors import RunError
+from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.expost import two_stage
+from lvm_bench.runs.layout import FITTING
 from lvm_bench.seeding import generator
+from lvm_bench.training.checkpoint import Checkpoints
 
 
 def test_the_loss_is_the_negative_elbo_and_no_less_than_the_negative_likelihood() -> None:
@@ -60,3 +63,47 @@ def test_the_rate_is_halved_after_three_and_after_six_eighths_of_the_epochs(monk
 def test_a_loss_that_is_not_finite_is_a_sentence() -> None:
     with pytest.raises(RunError, match=r"^The ex-post sampler 'vae' has a loss of nan in epoch 0\."):
         two_stage.fit(lambda _: torch.full((20, 2), math.nan), 4, 3, generator(0, "fit"))
+
+
+def test_a_fit_that_is_interrupted_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = torch.randn(150, 2, generator=generator(0, "codes"))
+
+    def fresh(stream: torch.Generator) -> Tensor:
+        return codes + torch.randn(codes.shape, generator=stream)
+
+    def fitted(kept: Checkpoints | None) -> tuple[two_stage.SecondStage, Tensor]:
+        stream = generator(0, "fit")
+        model = two_stage.fit(fresh, 8, 6, stream, kept)
+        return model, model.sample(20, stream)
+
+    def checkpoints(identity: str = "it") -> Checkpoints:
+        made = Checkpoints(tmp_path, identity, 0.0, said.append, names=FITTING)
+        monkeypatch.setattr(made, "due", lambda: True)
+        return made
+
+    said: list[str] = []
+    whole, draws = fitted(None)
+    step, steps = torch.optim.Adam.step, iter(range(100))
+
+    def interrupted(own: torch.optim.Adam) -> None:
+        if next(steps) == 11:  # in the fourth epoch of three steps
+            raise Stopped
+        step(own)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.optim.Adam, "step", interrupted)
+        with pytest.raises(Stopped):
+            fitted(checkpoints())
+    assert {file.name for file in tmp_path.iterdir()} == {*FITTING}
+    done = []
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda own: done.append(own) or step(own))
+    for left in (9, 0):  # what was finished is not done again
+        again, same = fitted(checkpoints())
+        assert len(done) == left
+        assert torch.equal(same, draws)
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
+        done.clear()
+    assert said == []
+    _, other = fitted(checkpoints("another"))
+    assert torch.equal(other, draws)
+    assert "starts anew" in said[-1]
