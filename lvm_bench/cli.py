@@ -314,7 +314,7 @@ def report(
 
 @main.group(name="list")
 def list_() -> None:
-    """List methods, data sets, networks, metrics, extractors or suites, one line each, or how far the runs are.
+    """List methods, data sets, networks, metrics, extractors, ex-post samplers or suites, a line each, or the runs.
 
     \b
     Example:
@@ -340,6 +340,7 @@ for _what, _meaning in (
     ("networks", "the pairs of encoder and decoder"),
     ("metrics", "the metrics with their papers"),
     ("extractors", "the feature spaces of distances between images"),
+    ("expost", "the ex-post samplers that a suite may name"),
     ("suites", "the suites of bench.toml"),
 ):
     _catalogue(_what, _meaning)

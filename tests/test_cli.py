@@ -277,7 +277,7 @@ def test_every_help_shows_an_example(verb: tuple[str, ...], lvm_bench: Call) -> 
 
 def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
     names = {}
-    for what in ("methods", "datasets", "networks", "metrics", "extractors", "suites"):
+    for what in ("methods", "datasets", "networks", "metrics", "extractors", "expost", "suites"):
         result = lvm_bench("list", what)
         assert result.exit_code == 0
         rows = [line.split("  ", 1) for line in result.stdout.splitlines()]

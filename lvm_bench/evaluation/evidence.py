@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from lvm_bench.data.images import Data, Grid
+from lvm_bench.evaluation.expost.fit import ExpostSettings
 from lvm_bench.evaluation.features import Extractor, cached_features
 from lvm_bench.metrics.directions import latent_directions
 from lvm_bench.metrics.grid import draw_factors
@@ -20,7 +21,7 @@ from lvm_bench.seeding import generator
 
 
 @runtime_checkable
-class EvidenceSettings(Protocol):
+class EvidenceSettings(ExpostSettings, Protocol):
     """The settings of a job that evidence depends on."""
 
     @property
@@ -57,7 +58,7 @@ class Evidence:
 
     @property
     def further_samples(self) -> tuple[str, ...]:
-        """The variants of samples beside `fake`."""
+        """The variants of samples beside `fake` and `expost`, whose names begin with these."""
         return ()
 
     def once(self, kind: str, what: str, make: Callable[[], Any]) -> Any:

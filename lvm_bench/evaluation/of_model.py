@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError
 from lvm_bench.evaluation.evidence import Absent, Evidence
+from lvm_bench.evaluation.expost.fit import Fitting, drawn_codes
 from lvm_bench.metrics.posteriors import LogDensity
 from lvm_bench.modelling.contract import Method, posterior_of, resident
 from lvm_bench.modelling.kde import Density
@@ -19,6 +20,7 @@ from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joi
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import MOST_CODES
 from lvm_bench.training.batches import encode
+from lvm_bench.training.checkpoint import Checkpoints
 
 TRAVERSAL = 11  # images along a direction: the middle one is that of the real code
 
@@ -28,15 +30,16 @@ PATH = 11  # images from one held-out code to another
 class ModelEvidence(Evidence):
     """Evidence of a trained model."""
 
-    def __init__(self, method: Method, *context: Any):
+    def __init__(self, method: Method, *context: Any, checkpoints: Checkpoints | None = None):
         super().__init__(*context)
-        self.method = method.eval()
+        self.method, self.checkpoints = method.eval(), checkpoints
 
     def images(self, what: str) -> UInt8[Tensor, "n c h w"]:
         if what in ("real", "recon"):
             return super().images(what) if what == "real" else self.quantise(self.recon("heldout"))
         makers = {"fake": self.prior_codes, "expost": self._expost_codes, "interpolated": self._midpoints}
-        makers |= {of: partial(self._sampled_codes, of.removeprefix("fake-")) for of in self.further_samples}
+        makers |= {f"fake-{name}": partial(self._sampled_codes, name) for name in self._further_samplers}
+        makers |= {f"expost-{name}": partial(self._fitted_codes, name) for name in self.settings.expost}
         if what not in makers:
             raise Absent
         return self.once("images", what, lambda: self.quantise(self.decode(makers[what]())))
@@ -138,10 +141,11 @@ class ModelEvidence(Evidence):
         return found
 
     @torch.no_grad()
-    def _posterior(self) -> Posterior | None:
-        """The posteriors of the held-out images on the CPU; None for a deterministic encoder."""
+    def _posterior(self, split: str = "heldout") -> Posterior | None:
+        """The posteriors of a split's images on the CPU; None for a deterministic encoder."""
         low, high = self.method.spec.value_range
-        batches = self.unit(self.real("heldout")).mul(high - low).add(low).split(500)
+        images = self.splits[split] if split == "train" else self.real(split)
+        batches = (self.unit(part).mul(high - low).add(low) for part in images.split(500))
         parts = (posterior_of(self.method, x.to(self.device)) for x in batches)
         known = [each(part, Tensor.cpu) for part in parts if part is not None]
         return joined(known) if known else None
@@ -190,7 +194,12 @@ class ModelEvidence(Evidence):
 
     @property
     def further_samples(self) -> tuple[str, ...]:
-        return () if self.method.cannot_sample else tuple(f"fake-{name}" for name in self.method.samplers[1:])
+        own = (f"fake-{name}" for name in self._further_samplers)
+        return (*own, *(f"expost-{name}" for name in self.settings.expost))
+
+    @property
+    def _further_samplers(self) -> tuple[str, ...]:
+        return () if self.method.cannot_sample else self.method.samplers[1:]
 
     def _sampled_codes(self, sampler: str) -> Float[Tensor, "n l"]:
         """n codes that one of the method's samplers draws."""
@@ -214,6 +223,18 @@ class ModelEvidence(Evidence):
         root = vectors * values.clamp(min=0).sqrt()
         noise = torch.randn(self.n, codes.shape[1], generator=generator(self.seed, "ex post"), dtype=torch.float64)
         return (codes.mean(0) + noise @ root.T).float()
+
+    def _fitted_codes(self, sampler: str) -> Float[Tensor, "n l"]:
+        """n draws from an ex-post sampler that a suite names."""
+        stream = generator(self.seed, "ex post", sampler)
+        codes, kept = self.split_codes("train"), self.checkpoints
+        fitting = Fitting(codes, self._fresh_codes, self.settings, stream, self.device, kept)
+        return self.once("codes", f"ex post {sampler}", partial(drawn_codes, sampler, self.n, fitting))
+
+    def _fresh_codes(self, stream: torch.Generator) -> Float[Tensor, "n l"]:
+        """The codes of all training images, drawn anew from their posteriors if they have any."""
+        posterior = self.once("posterior", "train", partial(self._posterior, "train"))
+        return self.split_codes("train") if posterior is None else posterior.sample(lambda make: make(stream))
 
     def _midpoints(self) -> Float[Tensor, "n l"]:
         """Spherical midpoints of n random pairs of held-out codes, each code used exactly twice."""

@@ -52,12 +52,12 @@ def wanted(
 ) -> Iterator[tuple[str, str]]:
     """The (metric, variant) pairs to score, whether or not they apply; with `drawn_alone` those that are drawn.
 
-    What is scored of samples is scored of the `further` samples too.
+    What is scored of `fake` or `expost` is scored of the `further` samples too whose names begin so.
     """
     for name, metric in METRICS.items():
         if is_chosen(name, metric.metric.costly, chosen):
             parameters = {*inspect.signature(metric).parameters}
-            of = [each for own in metric.metric.of for each in ([own, *further] if own == "fake" else [own])]
+            of = [each for own in metric.metric.of for each in (own, *(f for f in further if f.startswith(f"{own}-")))]
             yield from ((name, variant) for variant in of if not drawn_alone or is_drawn(parameters, variant))
 
 
@@ -92,7 +92,7 @@ def is_drawn(parameters: set[str], variant: str) -> bool:
     """Whether a metric of a trained model changes with the random draws of its evaluation."""
     of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
     drawn = {"seed", "directions", "prior_codes"} & parameters
-    return bool(drawn) or of_a_grid or variant.startswith("fake") or variant in ("expost", "interpolated", "sampled")
+    return bool(drawn) or of_a_grid or variant.startswith(("fake", "expost")) or variant in ("interpolated", "sampled")
 
 
 def _kept(partial: Path, identity: str, say: Callable[[str], object]) -> dict[str, Scores]:

@@ -17,6 +17,7 @@ from lvm_bench import disk
 from lvm_bench.data.images import Data, Outline
 from lvm_bench.evaluation import features, score
 from lvm_bench.evaluation.evidence import Evidence
+from lvm_bench.evaluation.expost import fit
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.execution.failure import cause, told_once
@@ -171,7 +172,7 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
         share, computed, keys = 0.25**power, 0.0, list[tuple[object, ...]]()
         found = evidence(job, method, data, space, share, device)
         begun = time.perf_counter() + sum(each.count * each.price for each in networks)
-        for name, variant in score.wanted(job.evaluation.metrics):
+        for name, variant in score.wanted(job.evaluation.metrics, further=found.further_samples):
             if (inputs := score.inputs_of(found, name, variant)) is not None:
                 keys.append(key := (job.method_base == NORMAL, job.training.latent, name))
                 if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
@@ -181,7 +182,22 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
                     kept[key], computed = (share, again or first), computed + first + again
         made = time.perf_counter() + sum(each.count * each.price for each in networks) - begun - computed
     scoring = made / share + sum(kept[key][1] / kept[key][0] for key in keys)
+    if method:
+        scoring += fitting(job, len(data.train), device)
     return row._replace(scoring=scoring, memory=(memory.peak(device) or math.nan) * 2**20 + data.train.pixels.nbytes)
+
+
+def fitting(job: Job, n: int, device: str) -> float:
+    """Seconds that the ex-post samplers of a job need to be fitted to n codes, from one epoch on few of them."""
+    settings, l, seconds = job.evaluation, job.training.latent, 0.0
+    codes = torch.randn(min(n, max(1000, 2 * l)), l, generator=generator(0, "stand-in"))
+    epochs = {"expost_flow_epochs": settings.expost_flow_epochs, "expost_vae_epochs": settings.expost_vae_epochs}
+    one = settings.model_copy(update=dict.fromkeys(epochs, 1))
+    for name in settings.expost:
+        given = fit.Fitting(codes, lambda _: codes, one, generator(0, "stand-in"), device)
+        timed(action := partial(fit.SAMPLERS[name], given), device)  # what a process computes once
+        seconds += timed(action, device) * epochs.get(f"expost_{name}_epochs", 1) * n / len(codes)
+    return seconds
 
 
 def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None, share: float, device: str) -> Evidence:
@@ -197,6 +213,9 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
     context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device)
     control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)
     found: Evidence = ModelEvidence(method, *context) if method else control(*context)
+    if method:
+        codes = torch.randn(found.n, job.training.latent, generator=generator(0, "stand-in"))
+        found.made |= {("codes", f"ex post {name}"): codes for name in job.evaluation.expost}  # without a fit
     if extractor and space and not space.error:  # made once for all runs
         found.once("features", "reference", lambda: extractor.features(found.splits["train"]))
     return found

@@ -10,6 +10,7 @@ from lvm_bench import disk
 from lvm_bench.data.images import OWN_SPLIT, Data, load
 from lvm_bench.data.labels import RANKED
 from lvm_bench.errors import TooFewImages, UserError
+from lvm_bench.evaluation.expost.fit import fewest_codes, too_few
 from lvm_bench.evaluation.score import wanted
 from lvm_bench.registry import DATASETS, METRICS, own_files, source_file
 from lvm_bench.runs.standing import Standing
@@ -41,7 +42,10 @@ def load_data(job: Job, root: Path, made_up: bool = False) -> Data:
 
 
 def require_enough(job: Job, data: Data) -> None:
-    """TooFewImages, which says how many are needed, where a metric has too few samples."""
+    """TooFewImages, which says how many are needed, where a metric or an ex-post sampler has too few samples."""
+    fewest = fewest_codes(job.evaluation, job.training.latent)
+    if len(data.train) < fewest:
+        raise TooFewImages(f"The data set {job.dataset!r}: {too_few(len(data.train), fewest, job.evaluation)}")
     asked = {key for name, _ in wanted(job.evaluation.metrics) for key in inspect.signature(METRICS[name]).parameters}
     needed = max(FEWEST, job.evaluation.neighbours + 1 if "neighbours" in asked else 0)
     split = heldout_of(job)

@@ -32,6 +32,7 @@ from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.registry import METHODS
 from lvm_bench.runs.layout import (
     CODES,
+    FITTING,
     HISTORY,
     IMAGES,
     PARTIAL,
@@ -131,8 +132,7 @@ class RunAtWork:
 
     def train_and_score(self) -> State:
         """Do whatever is left of the run of a method, up to its scores."""
-        job, device = self.job, self.context.device
-        task = self.begin()
+        job, task = self.job, self.begin()
         spec = spec_of(job, task.data)
         reason = METHODS[job.method_base].declines(spec)
         if reason:
@@ -145,8 +145,7 @@ class RunAtWork:
         self.progress.scoring(job)
         if not self.is_scored() or self.standing.lacks:
             self.keep_other_scores()
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, device)
-            scores = self.scores(evidence)
+            scores = self.scores(evidence := self.evidence(method, task, job.seed))
             shown = {} if self.is_scored() else _shown(evidence)
             made = [name for name, arrays in shown.items() if arrays]
             for name in made:
@@ -176,7 +175,7 @@ class RunAtWork:
             if not lacks:
                 continue
             seed = derive(job.seed, "resample", place + 1)
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, context.device)
+            evidence = self.evidence(method, task, seed)
             causes = disk.digest([scores_identity(record), seed, job.metrics])
             if before.scores:
                 keep_for_later(half, causes, before.scores, lacks, 0.0)
@@ -184,7 +183,8 @@ class RunAtWork:
                 scores = evaluate(evidence, half, causes, say, context.stop, drawn_alone=True)
             made[place : place + 1] = [Redraw(scores, before.measured | job.metrics)]
             store_redraws(self.folder, record, made)
-            half.unlink(missing_ok=True)
+            for file in (half, *(self.folder / name for name in FITTING)):
+                file.unlink(missing_ok=True)
 
     def is_scored(self) -> bool:
         """Whether scores and pictures of these very weights are there and whole."""
@@ -233,6 +233,13 @@ class RunAtWork:
         self.finish(self.scores(evidence), *pictures)
         return State.DONE
 
+    def evidence(self, method: Method, task: Task, seed: int) -> ModelEvidence:
+        """The evidence of the trained method, with checkpoints of the ex-post samplers that take long to fit."""
+        job, device, say = self.job, self.context.device, partial(self.progress.notice, self.job)
+        identity = disk.digest([scores_identity(self.record), seed, device])
+        kept = Checkpoints(self.folder, identity, self.context.running.checkpoint_seconds, say, names=FITTING)
+        return ModelEvidence(method, *task, job.evaluation, seed, device, checkpoints=kept)
+
     def scores(self, evidence: Evidence) -> Scores:
         """The scores of the run, from the last metric that was kept on."""
         started = time.perf_counter()
@@ -262,7 +269,7 @@ class RunAtWork:
         """Delete what an interrupted run would go on from, and write down that the run is done."""
         self.lease.check_held()
         with disk.storage(self.folder):
-            for name in (*NAMES, PARTIAL):
+            for name in (*NAMES, PARTIAL, *FITTING):
                 (self.folder / name).unlink(missing_ok=True)
             try:
                 redraws_of(self.folder, self.record)

@@ -11,6 +11,7 @@ from lvm_bench import disk
 from lvm_bench.data.files import fetchable, require
 from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, TooFewImages, UserError
+from lvm_bench.evaluation.expost.fit import told
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.score import needs_features
 from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
@@ -143,6 +144,8 @@ def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any
     }
     if extractor:
         facts["extractor_note"] = extractor.note
+    if job.evaluation.expost:
+        facts["expost_note"] = told(job.evaluation)
     if data.novel:
         facts["novel"] = DATASETS[job.dataset_base].info.novel
     if data.grid:

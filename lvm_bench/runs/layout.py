@@ -17,6 +17,8 @@ RECORD, SCORES, HISTORY = "job.json", "scores.json", "history.csv"
 
 PARTIAL = "scores.partial.json"  # the scores of an evaluation that is not finished
 
+FITTING = ("expost.safetensors", "expost.previous.safetensors")  # checkpoints of an ex-post sampler that is fitted
+
 IMAGES, SWEEPS, CODES = "images.npz", "sweeps.npz", "codes.npz"
 
 PICTURES = "pictures.npz"  # what a method draws of itself

@@ -8,6 +8,12 @@ from lvm_bench.suites.job import SETTINGS
 
 # Settings of metrics that only data with ground-truth factors have.
 _OF_FACTORS = ("sap_samples", "dci_samples", "votes", "direction_images")
+# Settings of ex-post samplers, which have no effect where `expost` does not name them.
+_OF_EXPOST = {
+    "mixture": ("expost_components",),
+    "flow": ("expost_flow_epochs",),
+    "vae": ("expost_vae_epochs", "expost_vae_hidden"),
+}
 _DEFAULTS = {name: field.default for name, field in SETTINGS.items() if not field.is_required()}
 # What metrics = "all" meant in a record that does not say what was measured.
 _AT_FIRST = (
@@ -27,6 +33,9 @@ def effective(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
     idle = {"metrics"} | ({*()} if facts.get("factors") else {*_OF_FACTORS})
     if settings.get("extractor") == "inception":
         idle.add("classifier_epochs")
+    for sampler, own in _OF_EXPOST.items():
+        if sampler not in settings.get("expost", ()):
+            idle.update(own)
     return {name: value for name, value in {**_DEFAULTS, **settings}.items() if name not in idle}
 
 

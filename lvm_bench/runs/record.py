@@ -60,6 +60,7 @@ class Facts(_Checked):
     neighbours: Count = 5
     weights: str = "last"
     extractor_note: str = ""
+    expost_note: str = ""
     novel: str = ""
     factors: Factors | None = None
 

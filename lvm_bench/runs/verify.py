@@ -14,6 +14,7 @@ from lvm_bench.runs import checksums, choice, suite_record
 from lvm_bench.runs.layout import (
     ABOUT,
     CHECKSUMS,
+    FITTING,
     LEASE,
     LOCK,
     MADE,
@@ -174,15 +175,15 @@ class _Reader:
                 self.found.files += 1
                 if reason := _no_partial(file) if name == REDRAWING else _no_redraws(folder, record):
                     yield f"{reason} Delete it: the next `lvm-bench run --resample` measures anew."
-            elif name not in (*MADE, PARTIAL, *checkpoint.NAMES):
+            elif name not in (*MADE, PARTIAL, *FITTING, *checkpoint.NAMES):
                 yield f"{file}: is no file of a run. {ELSEWHERE}"
-            elif ended and name != PARTIAL:  # metrics are added to a finished run
+            elif ended and name not in (PARTIAL, *FITTING):  # metrics are added to a finished run
                 yield f"{file}: does not belong to a run that is {record['status']}. Delete it."
             elif name == PARTIAL:
                 self.found.files += 1
                 if reason := _no_partial(file):
                     yield f"{reason} Delete it: the next `lvm-bench run` measures anew."
-            elif name in checkpoint.NAMES:
+            elif name in (*FITTING, *checkpoint.NAMES):
                 self.found.files += 1
                 if not checkpoint.is_whole(file):
                     yield (

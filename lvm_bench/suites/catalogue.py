@@ -5,6 +5,7 @@ from typing import Any
 
 from lvm_bench.suites import bench_toml, labels
 from lvm_bench.suites.discover import extensions
+from lvm_bench.suites.job import EXPOST
 from lvm_bench.text import listed
 
 KINDS = {
@@ -22,6 +23,8 @@ def rows(what: str, given: Path | None, plugins: tuple[Path, ...]) -> list[tuple
     Methods and data sets are listed with their variants.
     """
     file = bench_toml.config_file(given)
+    if what == "expost":
+        return [*EXPOST.items()]
     if what == "suites":
         return [*bench_toml.suite_names(file).items()]
     entries, tables = extensions(file, plugins), bench_toml.read(file)

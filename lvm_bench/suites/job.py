@@ -4,7 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from lvm_bench.errors import did_you_mean
+from lvm_bench.text import shortened
 
 # Upper limits stand where a slip of the pen would fill the memory, or a year, before anybody notices.
 MOST = 10_000_000  # images, draws or epochs
@@ -22,6 +25,21 @@ Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Streams = Literal["single", "paired"]
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+EXPOST = {
+    "mixture": "A mixture of Gaussians with full covariances, fitted by scikit-learn.",
+    "flow": "A masked autoregressive flow. Papamakarios et al. 2017, arXiv:1705.07057.",
+    "vae": "The second stage of a two-stage VAE. Dai & Wipf 2019, arXiv:1903.05789.",
+}  # the samplers that `expost` may name
+
+
+def _expost(names: list[str]) -> list[str]:
+    """The chosen ex-post samplers, each once and in the order of `EXPOST`. ValueError for an unknown name."""
+    for name in names:
+        if name not in EXPOST:
+            raise ValueError(f"unknown ex-post sampler {shortened(name)}.{did_you_mean(name, EXPOST)}".rstrip("."))
+    return [name for name in EXPOST if name in names]
 
 
 class TrainingSettings(BaseModel):
@@ -69,6 +87,11 @@ class EvaluationSettings(BaseModel):
     votes: int = Field(ge=2, le=MOST)
     direction_images: int = Field(ge=2, le=MOST)
     classifier_epochs: int = Field(ge=1, le=MOST)
+    expost: Annotated[list[str], AfterValidator(_expost)] = []  # ex-post samplers beside the full Gaussian
+    expost_components: int = Field(default=10, ge=1, le=MOST)
+    expost_flow_epochs: int = Field(default=50, ge=1, le=MOST)
+    expost_vae_epochs: int = Field(default=800, ge=1, le=MOST)
+    expost_vae_hidden: int = Field(default=1024, ge=1, le=MOST_LATENT)
 
 
 def is_chosen(metric: str, costly: bool, chosen: list[str] | Literal["all"]) -> bool:

@@ -60,8 +60,16 @@ class Checkpoints:
     `seeds` that are trained together share the time that checkpoints may take.
     """
 
-    def __init__(self, folder: Path, identity: str, seconds: float, say: Callable[[str], object], seeds: int = 1):
-        self.files = [folder / name for name in NAMES]
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        seconds: float,
+        say: Callable[[str], object],
+        seeds: int = 1,
+        names: tuple[str, str] = NAMES,
+    ):
+        self.files = [folder / name for name in names]
         self.identity, self.seconds, self.say, self.seeds = identity, seconds, say, seeds
         self.cost = 0.0  # seconds that all checkpoints of the training took
         self._last, self._pause = time.monotonic(), seconds

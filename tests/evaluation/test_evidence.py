@@ -48,6 +48,11 @@ class Settings:
     dci_samples: int = 90
     votes: int = 100
     direction_images: int = 50
+    expost: tuple[str, ...] = ()
+    expost_components: int = 3
+    expost_flow_epochs: int = 1
+    expost_vae_epochs: int = 1
+    expost_vae_hidden: int = 8
 
 
 class Rotation(Method):
@@ -110,6 +115,31 @@ def test_ex_post_samples_have_the_moments_of_the_training_codes() -> None:
     codes, draws = made.split_codes("train").double(), made._expost_codes().double()
     assert float((codes.mean(0) - draws.mean(0)).abs().max()) < 0.02
     assert float((codes.T.cov() - draws.T.cov()).abs().max()) < 0.01
+
+
+def test_ex_post_samplers_are_fitted_where_a_suite_names_them_and_scored_as_the_gaussian(tmp_path: Path) -> None:
+    chosen = ("mixture", "flow", "vae")
+    settings = Settings(metrics=["frechet", "sharpness", "prd"], expost=chosen)
+    made = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, settings, 0, "cpu")  # type: ignore[arg-type]
+    scores = evaluate(made, tmp_path / "all.json", "it")
+    for name in chosen:
+        own = {key.replace(f"expost-{name}", "expost") for key in scores if f"expost-{name}" in key}
+        assert own == {key for key in scores if ".expost@" in key}
+        assert scores[f"frechet.expost-{name}@classifier"] != scores["frechet.expost@classifier"]
+    without = evaluate(evidence(metrics=["frechet", "sharpness", "prd"]), tmp_path / "none.json", "it")
+    assert {key: score for key, score in scores.items() if ".expost-" not in key} == without
+    unsampled = ModelEvidence(Unsampled(), digits(), EXTRACTOR, settings, 0, "cpu")  # type: ignore[arg-type]
+    assert unsampled.further_samples == tuple(f"expost-{name}" for name in chosen)
+
+
+def test_the_two_stage_vae_learns_from_draws_of_the_posteriors_of_the_training_images() -> None:
+    made = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, Settings(), 0, "cpu")  # type: ignore[arg-type]
+    stream, codes = torch.Generator().manual_seed(0), made.split_codes("train")
+    first, second = made._fresh_codes(stream) - codes, made._fresh_codes(stream) - codes
+    assert len(first) == 300
+    assert float(first.var()) == pytest.approx(2, rel=0.05)
+    assert not torch.equal(first, second)
+    assert torch.equal(evidence()._fresh_codes(stream), codes)
 
 
 def test_each_code_is_in_exactly_two_interpolation_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

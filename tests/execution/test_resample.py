@@ -115,7 +115,8 @@ def test_damaged_redraws_are_made_anew_and_those_of_other_scores_do_not_stay(
     [
         ({"codes"}, "mean", False), ({"codes"}, "sampled", True), ({"codes", "seed"}, "mean", True),
         ({"reference_features", "fake_features"}, "recon", False), ({"fake_features"}, "fake", True),
-        ({"fake_features"}, "expost", True), ({"fake_features"}, "interpolated", True),
+        ({"fake_features"}, "expost", True), ({"fake_features"}, "expost-flow", True),
+        ({"fake_features"}, "interpolated", True),
         ({"codes", "prior_codes", "neighbours"}, "mean", True), ({"real", "recon"}, "grid", True),
         ({"grid_codes", "factor_sizes"}, "grid", False), ({"grid_codes", "directions"}, "grid", True),
     ],

@@ -219,6 +219,8 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
     if featured:
         parts.append(f"{facts['samples']:,} samples")
+    if any(".expost-" in column.key for column in layout.columns) and facts.get("expost_note"):
+        parts.append(f"ex-post samplers fitted to the training codes ({facts['expost_note']})")
     if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
         parts.append(f"images of another data set: test split of {dataset_label(facts['novel'])}")
     if any(column.key.startswith("kid.") for column in layout.columns):

@@ -271,19 +271,21 @@ LAYOUTS = {
     )
 }
 
-_SAMPLES, _FURTHER = re.compile(r"\.fake(?![\w-])"), re.compile(r"\.fake-([\w-]+)")  # in the keys of scores
+_SAMPLES = re.compile(r"\.(fake|expost)(?![\w-])")  # in the keys of scores
+_FURTHER = re.compile(r"\.(fake|expost)-([\w-]+)")
 
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
 
 
 def _with_samplers(columns: Iterable[Column], frame: pd.DataFrame) -> Iterator[Column]:
     """The columns, and beside each of samples one for every further sampler whose samples have scores."""
-    names = sorted({found.group(1) for key in frame["metric"].unique() if (found := _FURTHER.search(key))})
+    pairs = sorted({found.groups() for key in frame["metric"].unique() if (found := _FURTHER.search(key))})
     for column in columns:
         yield column
-        if _SAMPLES.search(column.key):
-            for name in names:
-                yield replace(column, label=f"{column.label} {name}", key=_SAMPLES.sub(f".fake-{name}", column.key))
+        samples = _SAMPLES.search(column.key)
+        for of, name in pairs:
+            if samples and samples.group(1) == of:
+                yield replace(column, label=f"{column.label} {name}", key=_SAMPLES.sub(f".{of}-{name}", column.key))
 
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
