@@ -89,7 +89,8 @@ def norm_ks(codes: Float[Array, "n l"], target_variance: float = 1.0) -> float:
 def norm_ks_prior(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"]) -> float:
     """Kolmogorov-Smirnov distance of the codes' norms to those of prior draws, in [0, 1]; lower is better."""
     sets = _two_sets("norm_ks_prior", codes, prior_codes)
-    ours, theirs = (np.sort(rows.norm(dim=1).cpu().numpy()) for rows in sets)
+    unit = power_of_two(*sets)
+    ours, theirs = (np.sort((rows * unit).norm(dim=1).cpu().numpy()) for rows in sets)
     at = np.concatenate([ours, theirs])
     shares = (np.searchsorted(norms, at, side="right") / len(norms) for norms in (ours, theirs))
     return float(np.abs(np.subtract(*shares)).max())
