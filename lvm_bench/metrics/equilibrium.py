@@ -35,7 +35,7 @@ def two_nn_dimension(codes: Float[Array, "n l"]) -> float:
 
 
 @metric("two_nn_dimension", better="none", of=("mean",), label="two-NN dimension", table="latent")
-def dimension(codes: Float[Array, "n l"]) -> dict[str, float]:
+def dimension_of_codes(codes: Float[Array, "n l"]) -> dict[str, float]:
     """Intrinsic dimension of the first 2,000 codes from their two nearest distances (Sci. Rep. 7:12140).
 
     No entry where `two_nn_dimension` has none, as for fewer than three codes.

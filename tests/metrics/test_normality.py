@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chi2, norm
 
 from lvm_bench.metrics import active_units, mardia_kurtosis, mardia_skewness, normality
-from lvm_bench.metrics.equilibrium import dimension, two_nn_dimension
+from lvm_bench.metrics.equilibrium import dimension_of_codes, two_nn_dimension
 from lvm_bench.seeding import generator
 
 
@@ -100,5 +100,5 @@ def test_units_are_active_by_the_variance_of_their_means(offset: float) -> None:
 
 def test_the_dimension_of_a_run_is_the_function_or_none() -> None:
     codes = normal(100, 3)
-    assert dimension(codes) == {"": two_nn_dimension(codes)}
-    assert dimension(torch.ones(9, 2)) == dimension(codes[:2]) == {}
+    assert dimension_of_codes(codes) == {"": two_nn_dimension(codes)}
+    assert dimension_of_codes(torch.ones(9, 2)) == dimension_of_codes(codes[:2]) == {}
