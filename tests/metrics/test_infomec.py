@@ -44,7 +44,7 @@ def test_the_factors_as_codes_have_all_of_infomec() -> None:
     assert infomec(CODES, VALUES) == pytest.approx({"modularity": 1, "compactness": 1, "explicitness": 1}, abs=2e-3)
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1e60, 0), (1e-24, 0), (1e-200, 0), (1, 1e9)])
+@pytest.mark.parametrize(("scale", "offset"), [(1e60, 0), (1e-200, 0), (1, 1e9)])
 def test_infomec_ignores_scale_and_offset(scale: float, offset: float) -> None:
     assert infomec(scale * CODES + offset, VALUES) == pytest.approx(infomec(CODES, VALUES), abs=1e-4)
 
@@ -166,7 +166,7 @@ def test_modularity_is_that_of_scikit_learns_information(scale: float, offset: f
 # Explicitness
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1e60, 0), (1e-24, 0), (1e-200, 0), (1, 1e9)])
+@pytest.mark.parametrize(("scale", "offset"), [(1e60, 0), (1e-24, 0), (1, 1e9)])
 def test_the_factors_as_codes_are_explicit_and_constants_are_chance(scale: float, offset: float) -> None:
     codes, values = shuffled(torch.cat([CODES, CODES.square(), DEAD], dim=1))
     assert explicitness(scale * codes + offset, values)[""] == pytest.approx(1, abs=0.01)
