@@ -26,10 +26,10 @@ def _standardised(codes: Array, name: str) -> Float64[Tensor, "n r"] | None:
 
 @metric("mardia_skewness", better="none", of=("mean", "sampled"), label="Mardia skewness", table="latent")
 def mardia_skewness(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """Mardia's skewness b1 (0 is normal), its statistic n b1 / 6 and its p by the chi-squared law.
+    """Mardia's skewness b1 (0 is normal), its statistic n b1 / 6 and its p by the chi-squared law (Mardia 1970).
 
     b1 = mean_ij (y_i . y_j)^3 of standardised codes y; the law has l (l + 1)(l + 2) / 6 degrees of freedom. Directions
-    without variance are left out of l; no entries for n < l + 2. Mardia 1970, Biometrika 57:519.
+    without variance are left out of l; no entries for n < l + 2. Biometrika 57:519.
     """
     from scipy.stats import chi2
 
@@ -49,10 +49,11 @@ def mardia_skewness(codes: Float[Array, "n l"]) -> dict[str, float]:
 
 @metric("mardia_kurtosis", better="none", of=("mean", "sampled"), label="Mardia kurtosis", table="latent")
 def mardia_kurtosis(codes: Float[Array, "n l"]) -> dict[str, float]:
-    """Mardia's kurtosis b2 (normal: l (l + 2)(n - 1)/(n + 1)), its statistic and its two-sided p by N(0, 1).
+    """Mardia's kurtosis b2 (normal: l (l + 2)(n - 1)/(n + 1)), its statistic, two-sided p (Mardia 1970).
 
-    b2 = mean_i |y_i|^4 of standardised codes y; its difference to the normal value is divided by
-    sqrt(8 l (l + 2) / n). Directions without variance are left out of l; no entries for n < l + 2. Mardia 1970.
+    b2 = mean_i |y_i|^4 of standardised codes y; the statistic is its difference to the normal value over
+    sqrt(8 l (l + 2) / n), and p is by N(0, 1). Directions without variance are left out of l; no
+    entries for n < l + 2. Biometrika 57:519.
     """
     from scipy.stats import norm
 

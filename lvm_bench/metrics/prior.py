@@ -24,10 +24,10 @@ def _two_sets(name: str, codes: Array, prior_codes: Array) -> tuple[Float64[Tens
 
 @metric("energy_distance", better="lower", of=("mean", "sampled"), label="energy distance", table="reviewers")
 def energy_distance(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int = 0) -> float:
-    """2 E|x - y| - E|x - x'| - E|y - y'| of codes x and prior draws y, without bias; lower is better.
+    """2 E|x - y| - E|x - x'| - E|y - y'| of codes x, prior draws y, unbiased; lower is better (Szekely & Rizzo 2013).
 
     0 on average for equal distributions, so it may be negative. Of at most 2,000 random rows of each set, because the
-    cost is quadratic. Szekely & Rizzo 2013, J. Stat. Plan. Inference 143:1249.
+    cost is quadratic. J. Stat. Plan. Inference 143:1249.
     """
     check_seed("energy_distance", seed)
     sets = _two_sets("energy_distance", codes, prior_codes)
@@ -40,10 +40,10 @@ def energy_distance(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"]
 
 @metric("sliced_wasserstein", better="lower", of=("mean", "sampled"), label="sliced W2", table="reviewers")
 def sliced_wasserstein(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int = 0) -> float:
-    """Sliced Wasserstein-2 distance of codes to prior draws: lower is better.
+    """Sliced Wasserstein-2 distance of codes to prior draws; lower is better (Bonneel et al. 2015).
 
     The root of the mean, over 500 random unit vectors, of the squared W2 of the projections. Samples of one
-    distribution are not at 0. Bonneel et al. 2015, J. Math. Imaging Vis. 51:22.
+    distribution are not at 0. J. Math. Imaging Vis. 51:22.
     """
     check_seed("sliced_wasserstein", seed)
     x, y = _two_sets("sliced_wasserstein", codes, prior_codes)
