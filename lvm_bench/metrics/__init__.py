@@ -9,7 +9,9 @@ from lvm_bench.metrics.equilibrium import equilibrium_variance, two_nn_dimension
 from lvm_bench.metrics.factors import beta_vae_score, dci, factor_vae_score, mig, sap
 from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.grid import draw_factors
+from lvm_bench.metrics.infomec import infomec
 from lvm_bench.metrics.latent import (
+    active_units,
     collapsed_variance,
     gaussian_entropy,
     gaussian_kl,
@@ -19,13 +21,17 @@ from lvm_bench.metrics.latent import (
     whitened_entropy,
 )
 from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
+from lvm_bench.metrics.modularity import explicitness, modularity
+from lvm_bench.metrics.normality import mardia_kurtosis, mardia_skewness
 from lvm_bench.metrics.novelty import auroc, mahalanobis
 from lvm_bench.metrics.posteriors import collapsed_kl, dimension_wise_kl, mutual_information, total_correlation
+from lvm_bench.metrics.prior import energy_distance, norm_ks, norm_ks_prior, sliced_wasserstein
 from lvm_bench.metrics.probe import linear_probe
 from lvm_bench.metrics.reconstruction import mse, sharpness, sse
 from lvm_bench.metrics.two_sample import two_sample_test
 
 __all__ = [
+    "active_units",
     "auroc",
     "beta_vae_score",
     "code_coverage",
@@ -35,7 +41,9 @@ __all__ = [
     "dimension_wise_kl",
     "direction_angles",
     "draw_factors",
+    "energy_distance",
     "equilibrium_variance",
+    "explicitness",
     "f_score",
     "factor_vae_score",
     "frechet_distance",
@@ -43,24 +51,31 @@ __all__ = [
     "gaussian_kl",
     "gaussian_kl_floor",
     "gaussian_kl_parts",
+    "infomec",
     "kernel_distance",
     "kernel_distances",
     "knn",
     "latent_directions",
     "linear_probe",
     "mahalanobis",
+    "mardia_kurtosis",
+    "mardia_skewness",
     "mig",
     "mmd",
+    "modularity",
     "mse",
     "mutual_information",
     "nearest_distances",
     "nearest_ratio",
+    "norm_ks",
+    "norm_ks_prior",
     "pca_factor_vae_score",
     "pca_mig",
     "prd",
     "prd_curve",
     "sap",
     "sharpness",
+    "sliced_wasserstein",
     "sse",
     "total_correlation",
     "two_nn_dimension",

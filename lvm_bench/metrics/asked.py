@@ -58,7 +58,7 @@ SETTINGS = {
     "neighbours": "k of the k-NN measures",
     "kid_subsets": "subsets of KID",
     "kid_subset_size": "images of a subset",
-    "sap_samples": "images of SAP",
+    "sap_samples": "images of SAP and of the explicitness",
     "dci_samples": "images of DCI",
     "votes": "votes of the FactorVAE score",
     "direction_images": "images of a draw of Algorithm 2",

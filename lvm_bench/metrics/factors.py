@@ -25,6 +25,7 @@ from lvm_bench.metrics.grid import (
     fixed_draws,
     grid_matrix,
     ordered_by_factor,
+    thirds,
 )
 from lvm_bench.seeding import derive, generator
 
@@ -56,12 +57,16 @@ def _binned(codes: Float64[Tensor, "n l"], bins: int) -> Int64[Tensor, "l n"]:
     return torch.searchsorted(edges, axes, right=True) - 1
 
 
-def information_gap(codes: Array, factors: Factors, bins: int, name: str) -> float:
-    """The mutual information gap of `mig`; `name` is the metric that error messages mention."""
+def binned_information(
+    codes: Array, factors: Factors, bins: int, name: str
+) -> tuple[Float64[Tensor, "l k"], Float64[Tensor, " k"]]:
+    """(I, H): mutual information of each axis, in `bins` of equal width, with each factor; entropy of each factor.
+
+    In nats. `name` is the metric that error messages mention.
+    """
     rows = matrix(codes, "codes", name)
     indices = factor_indices(factors, len(rows), name)
     check_varied(indices, name)
-    check_two_axes(rows, name)
     check_at_least(2, name, bins=bins)
     if bins > _MOST_BINS:
         raise UserError(f"{name}: bins is {bins}; give {_MOST_BINS} or fewer.")
@@ -70,8 +75,15 @@ def information_gap(codes: Array, factors: Factors, bins: int, name: str) -> flo
     tables = [(cells + axis).flatten().bincount(minlength=k * bins * values) for axis in _binned(rows, bins) * values]
     counts = torch.stack(tables).view(-1, k, bins, values)
     of_code, of_factor = _entropy(counts.sum(3, keepdim=True)), _entropy(counts.sum(2, keepdim=True))
-    best, second = (of_code + of_factor - _entropy(counts)).topk(2, dim=0).values
-    return float(((best - second) / of_factor[0]).mean())
+    return of_code + of_factor - _entropy(counts), of_factor[0]
+
+
+def information_gap(codes: Array, factors: Factors, bins: int, name: str) -> float:
+    """The mutual information gap of `mig`; `name` is the metric that error messages mention."""
+    information, of_factor = binned_information(codes, factors, bins, name)
+    check_two_axes(information.T, name)
+    best, second = information.topk(2, dim=0).values
+    return float(((best - second) / of_factor).mean())
 
 
 def mig(codes: Float[Array, "n l"], factors: Factors, bins: int = BINS) -> float:
@@ -84,17 +96,6 @@ def mig(codes: Float[Array, "n l"], factors: Factors, bins: int = BINS) -> float
 
 
 # SAP and DCI
-
-
-def _thirds(codes: Array, factors: Factors, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Codes and factors of the first two thirds, to fit on, then of the last third, to test on."""
-    rows = matrix(codes, "codes", name, needs=3)
-    indices = factor_indices(factors, len(rows), name)
-    check_two_axes(rows, name)
-    train = len(rows) - len(rows) // 3
-    check_varied(indices[:train], name, "training rows")
-    x, y = rows.cpu().numpy(), indices.numpy()
-    return x[:train], y[:train], x[train:], y[train:]
 
 
 def _moderate(*sets: Float64[np.ndarray, "..."]) -> list[Float64[np.ndarray, "..."]]:
@@ -110,7 +111,8 @@ def sap(codes: Float[Array, "n l"], factors: Factors) -> float:
     """
     from sklearn.svm import LinearSVC
 
-    x, y, test_x, test_y = _thirds(codes, factors, "sap")
+    x, y, test_x, test_y = thirds(codes, factors, "sap")
+    check_two_axes(x, "sap")
     x, test_x = _moderate(x, test_x)
     accuracy = np.empty((x.shape[1], y.shape[1]))
     for j, k in np.ndindex(accuracy.shape):
@@ -156,7 +158,8 @@ def dci(codes: Float[Array, "n l"], factors: Factors, seed: int = 0) -> dict[str
     from sklearn.ensemble import GradientBoostingClassifier
 
     check_seed("dci", seed)
-    x, y, test_x, test_y = _thirds(codes, factors, "dci")
+    x, y, test_x, test_y = thirds(codes, factors, "dci")
+    check_two_axes(x, "dci")
     x, test_x = _for_trees(x, test_x)
     if y.shape[1] < 2:
         raise UserError("dci: factors has 1 column, and the score compares factors; give 2 or more.")

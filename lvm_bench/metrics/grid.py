@@ -56,10 +56,20 @@ def check_varied(factors: Int64[Tensor, "n k"], name: str, rows: str = "rows") -
         )
 
 
-def check_two_axes(codes: Float64[Tensor, "n l"], name: str) -> None:
+def check_two_axes(codes: Float64[Array, "n l"], name: str) -> None:
     """UserError unless codes have two axes or more."""
     if codes.shape[1] < 2:
         raise UserError(f"{name}: codes has 1 dimension, and the score compares the best two; give 2 or more.")
+
+
+def thirds(codes: Array, factors: Factors, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Codes and factors of the first two thirds, to fit on, then of the last third, to test on."""
+    rows = matrix(codes, "codes", name, needs=3)
+    indices = factor_indices(factors, len(rows), name)
+    train = len(rows) - len(rows) // 3
+    check_varied(indices[:train], name, "training rows")
+    x, y = rows.cpu().numpy(), indices.numpy()
+    return x[:train], y[:train], x[train:], y[train:]
 
 
 def _checked(sizes: Sequence[int], name: str) -> tuple[int, ...]:
@@ -123,6 +133,15 @@ def drawn_codes(
     factors = draw_factors(sizes, n, generator(seed, name))
     rows = np.ravel_multi_index(tuple(factors.numpy().T), tuple(sizes))
     return codes[torch.from_numpy(rows)], factors
+
+
+def distinct_codes(
+    grid_codes: Array, sizes: Sequence[int], n: int, seed: int, name: str
+) -> tuple[Float64[Tensor, "n l"], Int64[Tensor, "n k"]]:
+    """The codes and the factors of n random combinations, no two of them equal: of all in a grid of fewer."""
+    codes = grid_matrix(grid_codes, sizes, name)
+    rows = torch.randperm(len(codes), generator=generator(seed, name))[:n]
+    return codes[rows], torch.from_numpy(np.stack(np.unravel_index(rows.numpy(), tuple(sizes)), axis=1))
 
 
 def ordered_by_factor(codes: Float64[Tensor, "N l"], sizes: Sequence[int], k: int) -> Float64[Tensor, "N l"]:

@@ -283,6 +283,18 @@ def test_the_floors_of_the_new_metrics_are_those_of_real_images_and_of_exact_dra
     assert abs(normal["two_sample.mean"] - 0.5) < 3 / (4 * 100) ** 0.5
     assert normal["linear_probe.mean"] < 0.3
     assert normal["code_coverage.mean"] > 0.9
+    assert abs(normal["energy_distance.mean"]) < 0.1
+    assert max(normal["norm_ks.mean"], normal["norm_ks_prior.mean"]) < 0.2
+    assert min(normal["mardia_skewness_p.mean"], normal["mardia_kurtosis_p.mean"]) > 0.001
+    assert normal["active_units.mean"] == 4
+
+
+def test_what_a_metric_leaves_out_as_undefined_has_no_score(tmp_path: Path) -> None:
+    metrics = ["mardia_skewness", "mardia_kurtosis", "active_units"]
+    few = ModelEvidence(Rotation(), digits(), EXTRACTOR, Settings(metrics=metrics, samples=20), 0, "cpu")  # type: ignore[arg-type]
+    assert {*evaluate(few, tmp_path / "few.json", "it")} == {"active_units.mean"}
+    axes = factor_evidence(metrics=["infomec", "modularity"])
+    assert {"infomec_explicitness.grid", "modularity_active.grid"} <= {*evaluate(axes, tmp_path / "axes.json", "it")}
 
 
 class Unsampled(Rotation):

@@ -40,6 +40,7 @@ DRAWS = {"draws": 40, "images": 10}
 
 # A call of each metric: arrays and settings by their names.
 CALLS: dict[str, dict[str, Any]] = {
+    "active_units": {"codes": X},
     "auroc": {"known": X[:, 0], "novel": Y[:, 0]},
     "beta_vae_score": {**ON_GRID, "points": 50, "test_points": 20, "pairs": 4},
     "code_coverage": {"prior_codes": X, "codes": Y, "neighbours": 3},
@@ -49,7 +50,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "dimension_wise_kl": POSTERIOR,
     "direction_angles": {"directions": np.eye(4)[:2]},
     "draw_factors": {"sizes": SIZES, "n": 5, "stream": torch.Generator()},
+    "energy_distance": {"codes": X, "prior_codes": Y},
     "equilibrium_variance": {"codes": X, "kernel_density": Density(torch.from_numpy(Y), 0.5, -20.0)},
+    "explicitness": {**GAPS, "factors": FACTORS % 2},
     "f_score": {"precision": np.array([0.25, 0.5]), "recall": np.array([1.0, 0.5]), "beta": 8.0},
     "factor_vae_score": {**ON_GRID, "votes": 50, "test_votes": 20, "images": 5},
     "frechet_distance": SETS,
@@ -57,24 +60,31 @@ CALLS: dict[str, dict[str, Any]] = {
     "gaussian_kl": {"codes": X, "variance": 1.0},
     "gaussian_kl_floor": {"codes": X},
     "gaussian_kl_parts": {"codes": X, "variance": 1.0},
+    "infomec": {"codes": X[:, :2], "factors": FACTORS[:, :1] % 2},
     "kernel_distance": {**SETS, "subsets": 3, "subset_size": 20},
     "kernel_distances": {**SETS, "subsets": 3, "subset_size": 20},
     "knn": {**SETS, "k": 3},
     "latent_directions": {**ON_GRID, **DRAWS},
     "linear_probe": {"train_codes": X, "train_labels": LABELS, "codes": Y, "labels": LABELS},
     "mahalanobis": {"fit": X, "at": Y},
+    "mardia_kurtosis": {"codes": X},
+    "mardia_skewness": {"codes": X},
     "mig": {**GAPS, "bins": 5},
     "mmd": {"codes": X, "variance": 1.0},
     "mse": {"real": pixels(), "recon": pixels()},
+    "modularity": {**GAPS, "bins": 5},
     "mutual_information": POSTERIOR,
     "nearest_distances": {"queries": X, "references": Y},
     "nearest_ratio": {"training": X, "heldout": Y, "fake": X + 0.125},
+    "norm_ks": {"codes": X, "target_variance": 1.0},
+    "norm_ks_prior": {"codes": X, "prior_codes": Y},
     "pca_factor_vae_score": {**ON_GRID, "directions": np.eye(4)[:2], **DRAWS},
     "pca_mig": {**GAPS, "directions": np.eye(4)[:2], "bins": 5},
     "prd": SETS,
     "prd_curve": {"real": np.array([3.0, 1.0]), "fake": np.array([1.0, 1.0])},
     "sap": GAPS,
     "sharpness": {"fake": pixels()},
+    "sliced_wasserstein": {"codes": X, "prior_codes": Y},
     "sse": {"real": pixels(), "recon": pixels()},
     "total_correlation": POSTERIOR,
     "two_nn_dimension": {"codes": X},
@@ -82,7 +92,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "whitened": {"grid_codes": GRID},
     "whitened_entropy": {"codes": X},
 }
-SLOW = {"dci", "beta_vae_score", "whitened_entropy", "prd"}  # enough forms of these as of the others, but fewer
+SLOW = {
+    "dci",
+    "beta_vae_score",
+    "infomec",
+    "whitened_entropy",
+    "prd",
+}  # enough forms of these as of the others, but fewer
 
 
 @pytest.fixture(autouse=True)
@@ -268,6 +284,7 @@ def test_settings_out_of_range_are_sentences(name: str, key: str) -> None:
 
 NARROWER = {
     "code_coverage": "codes",
+    "energy_distance": "prior_codes",
     "frechet_distance": "fake",
     "kernel_distance": "fake",
     "kernel_distances": "fake",
@@ -277,19 +294,24 @@ NARROWER = {
     "mse": "recon",
     "nearest_distances": "references",
     "nearest_ratio": "fake",
+    "norm_ks_prior": "prior_codes",
     "pca_factor_vae_score": "directions",
     "pca_mig": "directions",
     "prd": "fake",
+    "sliced_wasserstein": "prior_codes",
     "sse": "recon",
     "two_sample_test": "draws",
 }
 SHORTER = {
     "dci": "factors",
+    "explicitness": "factors",
     "f_score": "recall",
     "factor_vae_score": "grid_codes",
+    "infomec": "factors",
     "latent_directions": "grid_codes",
     "linear_probe": "labels",
     "mig": "factors",
+    "modularity": "factors",
     "mse": "recon",
     "pca_mig": "factors",
     "prd": "fake",

@@ -8,6 +8,7 @@ from typing import Any
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
 from lvm_bench.report.tables.layouts import Column, Layout
+from lvm_bench.report.tables.meanings import meanings
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
 from lvm_bench.suites.labels import dataset_label
@@ -182,6 +183,7 @@ def caption_of(
     paper = f" (laid out as Table {layout.number} of the AVAE paper)" if layout.number else ""
     text = [
         f"{layout.title.format(distance=distance)}{paper}.",
+        *meanings(columns),
         f"Suite {about.suite}: {_SPREAD_WORDS[spread]} over {over.get(first, '0 seeds')}.",
     ]
     if spread == "ci95" and max(counts.get(first) or {0}) < statistics.FEWEST:

@@ -270,6 +270,25 @@ def test_captions_say_how_many_images_a_score_takes(scored: Scored, about: About
     assert "each holds all samples" in fidelity
 
 
+def test_columns_that_metrics_put_into_a_table_are_named_and_explained(scored: Scored, about: About) -> None:
+    for table, keys, words in (
+        ("reviewers", ("energy_distance.mean", "sliced_wasserstein.mean", "norm_ks.mean", "norm_ks_prior.mean"),
+         ("between codes and draws from the method's own prior", "KS is the Kolmogorov-Smirnov distance")),
+        ("latent", ("mardia_skewness.mean", "mardia_kurtosis_p.mean", "active_units.mean", "two_nn_dimension.mean"),
+         ("its kurtosis near l (l + 2)", "variance above .01", "intrinsic dimension")),
+        ("factors", ("infomec_modularity.grid", "infomec_compactness.grid", "modularity.grid", "modularity_active.grid",
+                     "explicitness.grid"),
+         ("InfoMEC: how much", "a twentieth", "Modularity is how much", "area under the ROC curve")),
+    ):  # fmt: skip
+        made = build_table(table, pd.concat([scored({"vae": [1.0]}, key) for key in keys]), about)
+        headings = {column.label for column in made.columns if column.key in keys}
+        assert len(headings) == len(keys)
+        assert not headings & {*keys}
+        assert all(any(word in sentence for sentence in made.caption) for word in words)
+    plain = build_table("latent", scored({"vae": [1.0]}, "mmd.mean"), about).caption
+    assert not any(word in sentence for sentence in plain for word in ("Mardia", "Active units", "two-NN"))
+
+
 def test_only_inceptions_distance_is_called_fid(scored: Scored, about: About) -> None:
     ours = build_table("frechet", scored({"vae": [1.0]}, "frechet.fake@classifier"), about)
     assert ours.caption[0].startswith("FD (Fréchet distance, not an FID)")
