@@ -29,6 +29,7 @@ def pixels() -> np.ndarray:
 
 
 X, Y = eighths(60, 4), eighths(60, 4, 0.5)
+Z = np.concatenate([X, Y]) + 0.25  # enough of them for each cell of C_T
 FACTORS = RNG.integers(0, 3, size=(60, 2))
 LABELS = RNG.integers(0, 2, size=60)
 GRID = np.repeat(np.argwhere(np.ones(SIZES)), 2, axis=1) + eighths(12, 4) / 8
@@ -41,7 +42,10 @@ DRAWS = {"draws": 40, "images": 10}
 # A call of each metric: arrays and settings by their names.
 CALLS: dict[str, dict[str, Any]] = {
     "auroc": {"known": X[:, 0], "novel": Y[:, 0]},
+    "authpct": {"training": X, "fake": Y},
     "beta_vae_score": {**ON_GRID, "points": 50, "test_points": 20, "pairs": 4},
+    "c_t": {"training": X, "heldout": X + 0.125, "fake": Z},
+    "cmmd": SETS,
     "code_coverage": {"prior_codes": X, "codes": Y, "neighbours": 3},
     "collapsed_kl": POSTERIOR,
     "collapsed_variance": {"codes": X},
@@ -52,6 +56,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "equilibrium_variance": {"codes": X, "kernel_density": Density(torch.from_numpy(Y), 0.5, -20.0)},
     "f_score": {"precision": np.array([0.25, 0.5]), "recall": np.array([1.0, 0.5]), "beta": 8.0},
     "factor_vae_score": {**ON_GRID, "votes": 50, "test_votes": 20, "images": 5},
+    "fd_infinity": {**SETS, "smallest": 6},
     "frechet_distance": SETS,
     "gaussian_entropy": {"n": 60, "l": 4},
     "gaussian_kl": {"codes": X, "variance": 1.0},
@@ -79,6 +84,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "total_correlation": POSTERIOR,
     "two_nn_dimension": {"codes": X},
     "two_sample_test": {"codes": X, "draws": Y},
+    "vendi": {"fake": Y},
     "whitened": {"grid_codes": GRID},
     "whitened_entropy": {"codes": X},
 }
@@ -236,6 +242,7 @@ COUNTS = {
     "points": 1,
     "test_points": 1,
     "pairs": 1,
+    "smallest": 2,
     "n": 0,
     "l": 1,
 }
@@ -267,7 +274,11 @@ def test_settings_out_of_range_are_sentences(name: str, key: str) -> None:
 
 
 NARROWER = {
+    "authpct": "fake",
+    "c_t": "heldout",
+    "cmmd": "fake",
     "code_coverage": "codes",
+    "fd_infinity": "fake",
     "frechet_distance": "fake",
     "kernel_distance": "fake",
     "kernel_distances": "fake",
