@@ -54,6 +54,13 @@ def test_what_has_the_same_distance_in_every_subset_keeps_it() -> None:
     assert fd_infinity(real, fake, 10) == pytest.approx(frechet_distance(real, fake), rel=1e-9)
 
 
+def test_it_scales_with_the_square_and_does_not_see_an_offset() -> None:
+    real, fake = normal(60, 3, 0), normal(80, 3, 1, 0.5)
+    expected = fd_infinity(real, fake, 10)
+    assert fd_infinity(1e-24 * real, 1e-24 * fake, 10) == pytest.approx(1e-48 * expected, rel=1e-9)
+    assert fd_infinity(real + 1e9, fake + 1e9, 10) == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_bias_of_few_fakes_is_taken_away() -> None:
     """E[FD] - FD is about c / n: with 32 axes and 1,000 fakes nearly all of the distance of equal distributions."""
     real, fake = normal(40_000, 32, 0), normal(1000, 32, 1)
