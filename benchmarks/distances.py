@@ -18,7 +18,7 @@ from benchmarks.rows import Equality, Goal, Measured, Row, add, row
 from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.features import Extractor, Request
-from lvm_bench.metrics import fidelity, frechet_distance, kernel_distance, kernel_distances, knn, prd
+from lvm_bench.metrics import fidelity, frechet_distance, kernel_distance, kernel_distances, knn, prd, vendi
 from lvm_bench.registry import EXTRACTORS
 
 DIMENSIONS, INTRINSIC = 2048, 64
@@ -238,6 +238,41 @@ for _package, _shares, _least in (("prdc", by_prdc, 3.0), ("torch-fidelity", by_
             Goal(faster=_least),
             partial(nearest, _shares),
             smoke=_package == "prdc",
+        )
+    )
+
+
+# Diversity
+
+
+def by_vendi_score(function: str, rows: np.ndarray) -> float:
+    """The Vendi score by one of the package's functions of features."""
+    from vendi_score import vendi as package
+
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of scipy.sparse.csr
+        return float(getattr(package, function)(rows))
+
+
+def diversity(function: str, small: bool) -> Measured:
+    """Our Vendi score and that of a function of the package."""
+    rows = feature_sets(*((500, 64) if small else (5000, 512)))[1].astype(float)
+    mine, others, a, b = taking_turns(
+        lambda: vendi(rows), lambda: by_vendi_score(function, rows), 2 if small else 5, warm=True
+    )
+    note = f"the score: {a:.3f}; eigenvalues of {rows.shape[1]} x {rows.shape[1]}"
+    return Measured(mine, others, Equality("the score, relative", relative(a, b), 1e-6), note=note)
+
+
+for _function, _goal in (("score_X", Goal(faster=3.0)), ("score_dual", Goal(longer=1.5))):
+    add(
+        Row(
+            f"vendi-{_function.removeprefix('score_').lower()}",
+            "Vendi score, 5,000 x 512",
+            "vendi-score",
+            _goal,
+            partial(diversity, _function),
+            peer=f"{_function}, its kernel" if _function == "score_X" else f"{_function}, its covariance",
+            smoke=_function == "score_X",
         )
     )
 

@@ -92,7 +92,7 @@ _CHOSEN = (
     data_option,
     config_option,
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-    click.option("--extractor", help="Feature space of the distances between images: inception or classifier."),
+    click.option("--extractor", help="Feature space of the distances between images, see `lvm-bench list extractors`."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite."),
     click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
     click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
@@ -467,7 +467,7 @@ def data_(context: click.Context, data_folder: Path | None) -> None:
 @data_option
 @click.pass_context
 def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None) -> None:
-    """Download data sets (or `inception`, the weights) and verify their checksums.
+    """Download data sets (or the weights of an extractor, as `inception`) and verify their checksums.
 
     \b
     Example:

@@ -288,7 +288,7 @@ def test_lists_have_a_description_for_every_line(lvm_bench: Call) -> None:
         "digits", "mnist", "celeba", "cifar10", "table-ix", "table-ix-literal", "conv", "mlp", "resnet-v2", "evae-32",
         "evae-64",
     }  # fmt: skip
-    assert names["extractors"] == {"inception", "classifier"}
+    assert names["extractors"] == {"inception", "dinov2", "dinov2-small", "classifier"}
     assert names["datasets"] == {
         "digits", "mnist", "fashion-mnist", "cifar10", "celeba", "celeba-hq", "npz", "folder",
         "dsprites", "shapes3d", "sprites", "scenes3d", "mnist-12k", "cifar10-npz",

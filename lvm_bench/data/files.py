@@ -47,7 +47,20 @@ WEIGHTS = RemoteFile(
     95_628_359,
     "Without it, --extractor classifier measures images that have labels.",
 )
-WEIGHTS_LICENCE = "Apache 2.0"
+DINOV2 = tuple(
+    RemoteFile(
+        f"{name}/dinov2_{kind}_pretrain.pth",
+        f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{kind}/dinov2_{kind}_pretrain.pth",
+        f"sha256:{sha256}",
+        size,
+        "Without it, --extractor classifier measures images that have labels.",
+    )
+    for name, kind, sha256, size in (
+        ("dinov2", "vitl14", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428", 1_217_586_395),
+        ("dinov2-small", "vits14", "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9", 88_283_115),
+    )
+)  # the publisher tells no checksum: these are what several public copies of the files have
+WEIGHTS_LICENCE = "Apache 2.0"  # of all of them
 
 
 class FileStatus(NamedTuple):
@@ -95,7 +108,7 @@ def verify(file: RemoteFile, root: Path) -> Path:
 
 
 def require(name: str, root: Path) -> list[Path]:
-    """The paths of the files of a data set, or of `inception`, in the order of their declaration, after a check.
+    """The paths of the files of a data set or an extractor, in the order of their declaration, after a check.
 
     Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
     """
@@ -115,9 +128,9 @@ def _missing(file: RemoteFile, path: Path) -> str:
 
 
 def fetchable() -> dict[str, tuple[RemoteFile, ...]]:
-    """The files that `fetch` can download, by name: those of the data sets, and the Inception weights."""
+    """The files that `fetch` can download, by name: those of the data sets, and the weights of extractors."""
     sets = {name: function.info.files for name, function in DATASETS.items() if function.info.files}
-    return {**sets, WEIGHTS.owner: (WEIGHTS,)}
+    return {**sets, **{file.owner: (file,) for file in (WEIGHTS, *DINOV2)}}
 
 
 def fetch(name: str, root: Path) -> None:

@@ -126,21 +126,36 @@ def _taps(length: int, size: int) -> Float[Tensor, "s l"]:
     return weights
 
 
+def resized(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n 3 s s"]:
+    """Grey or colour images as Pillow resizes them, on the CPU: bicubic, antialiased, a result of 8 bits."""
+    from PIL import Image
+
+    shown = [image[0] if len(image) == 1 else image.permute(1, 2, 0) for image in images.cpu()]
+    pictures = [Image.fromarray(each.numpy()).resize((size, size), Image.Resampling.BICUBIC) for each in shown]
+    pixels = torch.from_numpy(np.stack([np.asarray(each) for each in pictures]))
+    return (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).expand(-1, 3, -1, -1)
+
+
 def _tensors_alone(file: Path) -> io.BytesIO:
     """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it.
 
     Its checksum is verified before, but the file could be exchanged in between.
     """
     anew = io.BytesIO()
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about what a pickle that is refused looks like
-            torch.save(torch.load(file, map_location="cpu", weights_only=True), anew)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch inception`."
-        ) from error
+    torch.save(weights_of(file, "inception"), anew)
     anew.seek(0)
     return anew
+
+
+def weights_of(file: Path, owner: str) -> Any:
+    """The tensors of a file that torch wrote, of this extractor. Nothing in it is run: UserError for anything else."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about what a pickle that is refused looks like
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch {owner}`."
+        ) from error
 
 
 class Pooling(nn.MaxPool2d):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data, Outline
-from lvm_bench.evaluation import features, score
+from lvm_bench.evaluation import dinov2, features, score
 from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.expost import fit
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
@@ -35,6 +35,10 @@ LONG = 1.0  # seconds of steps, or of a metric, after which no more steps or lar
 MANY = 50  # images that networks are timed on, and steps at most
 FEWEST = 300  # samples that metrics are timed on
 FAILS = "cannot be estimated."
+_UNTRAINED: dict[str, Callable[[str], features.Extractor]] = {
+    "inception": features.untrained_inception,
+    **{name: partial(dinov2.untrained, name) for name in ("dinov2", "dinov2-small")},
+}  # in the place of extractors whose weights may not be here
 HEAD = ("DATA SET", "METHOD", "A STEP", "STEPS", "TRAINING", "SCORING", "MEMORY", "RUNS LEFT", "ALL OF THEM")
 
 
@@ -110,8 +114,8 @@ def space_of(job: Job, root: Path, device: str) -> tuple[Data, StandIn | None, f
         return data, None, 0.0
     few = replace(data, train=data.train.take(slice(3000)), test=data.test.take(slice(1)))
     request, space = features.Request(few, root, device, settings.classifier_epochs), StandIn()
-    untrained = settings.extractor == "inception"  # its weights may not be here
-    extractor = features.untrained_inception(device) if untrained else EXTRACTORS[settings.extractor](request)
+    untrained = _UNTRAINED.get(settings.extractor)
+    extractor = untrained(device) if untrained else EXTRACTORS[settings.extractor](request)
     setup, images = (time.perf_counter() - begun) / len(few.train), resident(few.train.pixels[: extractor.size])
     try:
         space.shape = tuple(extractor.features(images).shape[1:])

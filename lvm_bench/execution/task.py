@@ -101,9 +101,9 @@ def extractor_of(job: Job, data: Data, root: Path, device: str) -> Extractor | N
 
 def require_files(jobs: list[Job], root: Path) -> None:
     """UserError naming every file that these jobs need and that is missing or damaged."""
-    named = {"inception"} & {job.evaluation.extractor for job in jobs if needs_features(job.evaluation.metrics)}
+    named = {job.evaluation.extractor for job in jobs if needs_features(job.evaluation.metrics)}
     problems = []
-    for name in sorted({job.dataset_base for job in jobs} & fetchable().keys() | named):
+    for name in sorted(fetchable().keys() & (named | {job.dataset_base for job in jobs})):
         try:
             require(name, root)
         except UserError as error:

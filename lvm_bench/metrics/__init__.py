@@ -5,9 +5,10 @@ May import: modelling.
 
 from lvm_bench.metrics.coverage import code_coverage, f_score, knn, prd, prd_curve
 from lvm_bench.metrics.directions import direction_angles, latent_directions, pca_factor_vae_score, pca_mig, whitened
+from lvm_bench.metrics.diversity import vendi
 from lvm_bench.metrics.equilibrium import equilibrium_variance, two_nn_dimension
 from lvm_bench.metrics.factors import beta_vae_score, dci, factor_vae_score, mig, sap
-from lvm_bench.metrics.fidelity import frechet_distance, kernel_distance, kernel_distances
+from lvm_bench.metrics.fidelity import cmmd, fd_infinity, frechet_distance, kernel_distance, kernel_distances
 from lvm_bench.metrics.grid import draw_factors
 from lvm_bench.metrics.infomec import infomec
 from lvm_bench.metrics.latent import (
@@ -20,7 +21,7 @@ from lvm_bench.metrics.latent import (
     mmd,
     whitened_entropy,
 )
-from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
+from lvm_bench.metrics.memorisation import authpct, c_t, nearest_distances, nearest_ratio
 from lvm_bench.metrics.modularity import explicitness, modularity
 from lvm_bench.metrics.normality import mardia_kurtosis, mardia_skewness
 from lvm_bench.metrics.novelty import auroc, mahalanobis
@@ -33,7 +34,10 @@ from lvm_bench.metrics.two_sample import two_sample_test
 __all__ = [
     "active_units",
     "auroc",
+    "authpct",
     "beta_vae_score",
+    "c_t",
+    "cmmd",
     "code_coverage",
     "collapsed_kl",
     "collapsed_variance",
@@ -46,6 +50,7 @@ __all__ = [
     "explicitness",
     "f_score",
     "factor_vae_score",
+    "fd_infinity",
     "frechet_distance",
     "gaussian_entropy",
     "gaussian_kl",
@@ -80,6 +85,7 @@ __all__ = [
     "total_correlation",
     "two_nn_dimension",
     "two_sample_test",
+    "vendi",
     "whitened",
     "whitened_entropy",
 ]

@@ -1,4 +1,4 @@
-"""The distance of generated features from real ones: Frechet distance and kernel distance.
+"""The distance of generated features from real ones: Frechet distance, kernel distance and CMMD.
 
 Each formula would take fifteen lines. The others buy speed (half of each symmetric product, sums shared by all
 subsets) and exactness (a bound on the rounding decides when the slower form is needed).
@@ -7,11 +7,12 @@ subsets) and exactness (a bound on the rounding decides when the slower form is 
 import math
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lvm_bench.distances import row_blocks
+from lvm_bench.distances import row_blocks, squared_distances
 from lvm_bench.metrics.arrays import (
     Array,
     Once,
@@ -29,6 +30,10 @@ _ROUNDING = 1e-9  # largest rounding of the trace of the root, as a share of the
 _ROUNDING_KID = 1e-4  # largest rounding of kernel distances, as a share of their std; above it, use float64
 _POWER = 6  # of a value in the kernel
 _TILE = 1000  # rows on both sides of a tile of kernels, which stays in the cache
+_SIZES = 15  # subsets of FD-infinity
+_LEAST = 5000  # rows of its smallest subset, at most
+_SIGMA = 10.0  # of the kernel of CMMD, whose rows have unit norm
+_PAIRS = 2**20  # kernels of CMMD in a block
 
 
 def _panels(d: int) -> list[slice]:
@@ -105,22 +110,61 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once:
     real, fake = two_sets("frechet_distance", real=real, fake=fake)
     unit = power_of_two(real, fake)
     r, f = once("moments", f"real {unit}", lambda: Moments(real * unit)), Moments(fake * unit)
-    if torch.equal(r.mean, f.mean) and torch.equal(r.covariance, f.covariance):
+    return _frechet(r, f) / unit / unit
+
+
+def _frechet(real: Moments, fake: Moments) -> float:
+    """The Frechet distance of two Gaussian fits."""
+    if torch.equal(real.mean, fake.mean) and torch.equal(real.covariance, fake.covariance):
         return 0.0  # rounding would leave more or less
-    variance = float(r.covariance.trace() + f.covariance.trace())
-    trace, rounding = _trace_of_root(r, f)
+    variance = float(real.covariance.trace() + fake.covariance.trace())
+    trace, rounding = _trace_of_root(real, fake)
     if not rounding <= _ROUNDING * variance:
         # The trace is the nuclear norm of R_r R_f^T for any S = R^T R. It takes no root of a squared value, and so
         # stays exact with fewer samples than dimensions, at four times the cost.
-        trace = float(torch.linalg.svdvals(r.factor @ f.factor.T).sum())
-    distance = float((r.mean - f.mean).square().sum()) + variance - 2 * trace
-    return max(distance, 0.0) / unit / unit
+        trace = float(torch.linalg.svdvals(real.factor @ fake.factor.T).sum())
+    distance = float((real.mean - fake.mean).square().sum()) + variance - 2 * trace
+    return max(distance, 0.0)
 
 
 @metric("frechet", better="lower", of=("recon", "interpolated", "fake", "expost"))
 def frechet(reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], once: Once = anew) -> float:
     """Frechet distance to the training images, squared units; lower is better (arXiv:1706.08500, eq. 6)."""
     return frechet_distance(reference_features, fake_features, once)
+
+
+def fd_infinity(
+    real: Float[Array, "n d"], fake: Float[Array, "m d"], smallest: int, seed: int = 0, once: Once = anew
+) -> float:
+    """The Frechet distance for infinitely many fakes: the intercept of a line through 15 distances over 1 / size.
+
+    The sizes are evenly spaced from `smallest` to m; each has fakes drawn anew, without replacement. It can be below 0.
+    `once` keeps the values that depend on `real` alone. Chong & Forsyth 2020. UserError unless there are more than
+    `smallest` fakes.
+    """
+    check_at_least(2, "fd_infinity", smallest=smallest)
+    check_seed("fd_infinity", seed)
+    real, fake = two_sets("fd_infinity", (2, smallest + 1), real=real, fake=fake)
+    unit, stream = power_of_two(real, fake), generator(seed, "fd_infinity")
+    r, distances = once("moments", f"real {unit}", lambda: Moments(real * unit)), []
+    sizes = np.linspace(smallest, len(fake), _SIZES).astype(int)
+    for size in sizes:
+        chosen = torch.randperm(len(fake), generator=stream)[:size].to(fake.device)
+        distances.append(_frechet(r, Moments(fake[chosen] * unit)))
+    _, intercept = np.polyfit(1 / sizes, distances, 1)
+    return float(intercept) / unit / unit
+
+
+@metric("fd_infinity", better="lower", of=("fake", "expost"), label="FD∞", table="fidelity", costly=True)
+def fd_infinity_score(
+    reference_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], seed: int, once: Once = anew
+) -> float:
+    """Frechet distance extrapolated to infinitely many samples, squared units; lower is better (arXiv:1911.07023).
+
+    The smallest of the 15 subsets has a tenth of the samples, 5,000 at most.
+    """
+    smallest = min(_LEAST, max(len(fake_features) // 10, 2))
+    return fd_infinity(reference_features, fake_features, smallest, seed, once)
 
 
 def _kernel_sums(
@@ -228,3 +272,31 @@ def kid(
     size = min(kid_subset_size, len(reference_features), len(fake_features))
     values = kernel_distances(reference_features, fake_features, kid_subsets, size, seed, once)
     return {"": float(values.mean()), "std": float(values.std(unbiased=False))}
+
+
+def _mean_kernel(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> float:
+    """The mean over all pairs of exp(-|x_i - y_j|^2 / 200) - 1, which keeps the digits of rows close together."""
+    blocks = row_blocks(len(x), len(y), _PAIRS)
+    sums = [squared_distances(x[rows], y).div_(-2 * _SIGMA**2).expm1_().sum() for rows in blocks]
+    return float(torch.stack(sums).sum()) / len(x) / len(y)
+
+
+def cmmd(real: Float[Array, "n d"], fake: Float[Array, "m d"], once: Once = anew) -> float:
+    """1,000 times the squared MMD under the kernel exp(-|x - y|^2 / 200), biased: pairs of a row with itself count.
+
+    0 for equal sets, else positive, 2,000 at most. Features are taken as they are: CMMD is that of CLIP's embeddings at
+    unit norm. `once` keeps the values that depend on `real` alone. Jayasumana et al. 2024.
+    """
+    real, fake = (rows.double() for rows in two_sets("cmmd", 1, real=real, fake=fake))
+    # Relative to the own mean, so that a set that lies far from the other keeps its digits.
+    x, y, across = real - real.mean(0), fake - fake.mean(0), fake - real.mean(0)
+    own = once("mean kernel", "real", lambda: _mean_kernel(x, x))
+    return 1000 * max(own + _mean_kernel(y, y) - 2 * _mean_kernel(x, across), 0.0)
+
+
+@metric(
+    "cmmd", better="lower", of=("recon", "interpolated", "fake", "expost"), label="CMMD", table="fidelity", costly=True
+)
+def cmmd_score(real_features: Float[Array, "n d"], fake_features: Float[Array, "m d"], once: Once = anew) -> float:
+    """1,000 squared MMD to as many training images, Gaussian kernel; 0 is equal, lower is better (arXiv:2401.09603)."""
+    return cmmd(real_features, fake_features, once)

@@ -31,7 +31,7 @@ def effective(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
     The choice of metrics is left out, because metrics can be added to a finished run. `facts` are those of its data.
     """
     idle = {"metrics"} | ({*()} if facts.get("factors") else {*_OF_FACTORS})
-    if settings.get("extractor") == "inception":
+    if settings.get("extractor") in ("inception", "dinov2", "dinov2-small"):
         idle.add("classifier_epochs")
     for sampler, own in _OF_EXPOST.items():
         if sampler not in settings.get("expost", ()):

@@ -29,6 +29,7 @@ def pixels() -> np.ndarray:
 
 
 X, Y = eighths(60, 4), eighths(60, 4, 0.5)
+Z = np.concatenate([X, Y]) + 0.25  # enough of them for each cell of C_T
 FACTORS = RNG.integers(0, 3, size=(60, 2))
 LABELS = RNG.integers(0, 2, size=60)
 GRID = np.repeat(np.argwhere(np.ones(SIZES)), 2, axis=1) + eighths(12, 4) / 8
@@ -42,7 +43,10 @@ DRAWS = {"draws": 40, "images": 10}
 CALLS: dict[str, dict[str, Any]] = {
     "active_units": {"codes": X},
     "auroc": {"known": X[:, 0], "novel": Y[:, 0]},
+    "authpct": {"training": X, "fake": Y},
     "beta_vae_score": {**ON_GRID, "points": 50, "test_points": 20, "pairs": 4},
+    "c_t": {"training": X, "heldout": X + 0.125, "fake": Z},
+    "cmmd": SETS,
     "code_coverage": {"prior_codes": X, "codes": Y, "neighbours": 3},
     "collapsed_kl": POSTERIOR,
     "collapsed_variance": {"codes": X},
@@ -55,6 +59,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "explicitness": {**GAPS, "factors": FACTORS % 2},
     "f_score": {"precision": np.array([0.25, 0.5]), "recall": np.array([1.0, 0.5]), "beta": 8.0},
     "factor_vae_score": {**ON_GRID, "votes": 50, "test_votes": 20, "images": 5},
+    "fd_infinity": {**SETS, "smallest": 6},
     "frechet_distance": SETS,
     "gaussian_entropy": {"n": 60, "l": 4},
     "gaussian_kl": {"codes": X, "variance": 1.0},
@@ -89,6 +94,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "total_correlation": POSTERIOR,
     "two_nn_dimension": {"codes": X},
     "two_sample_test": {"codes": X, "draws": Y},
+    "vendi": {"fake": Y},
     "whitened": {"grid_codes": GRID},
     "whitened_entropy": {"codes": X},
 }
@@ -252,6 +258,7 @@ COUNTS = {
     "points": 1,
     "test_points": 1,
     "pairs": 1,
+    "smallest": 2,
     "n": 0,
     "l": 1,
 }
@@ -283,8 +290,12 @@ def test_settings_out_of_range_are_sentences(name: str, key: str) -> None:
 
 
 NARROWER = {
+    "authpct": "fake",
+    "c_t": "heldout",
+    "cmmd": "fake",
     "code_coverage": "codes",
     "energy_distance": "prior_codes",
+    "fd_infinity": "fake",
     "frechet_distance": "fake",
     "kernel_distance": "fake",
     "kernel_distances": "fake",

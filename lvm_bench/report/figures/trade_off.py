@@ -24,6 +24,7 @@ from lvm_bench.report.figures.style import (
     where,
 )
 from lvm_bench.report.tables import published
+from lvm_bench.report.tables.layouts import distance_name
 from lvm_bench.report.tables.statistics import spearman
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import is_control
@@ -63,7 +64,8 @@ def write(folder: Path, about: About, scores: pd.DataFrame) -> list[Picture]:
     extractor = about.extractor
     samples = f"frechet.fake@{extractor}"
     needed = scores[scores["metric"].isin([samples, *ERRORS, *CAUSES])]
-    distance = "FID of samples" if extractor == "inception" else f"FD of samples ({plain(extractor)})"
+    called = distance_name(extractor)
+    distance = f"FD of samples ({plain(extractor)})" if called == "FD" else f"{plain(called)} of samples"
     for dataset in sorted(needed.loc[needed["metric"] == samples, "dataset"].unique()):
         own = needed[needed["dataset"] == dataset]
         place = where(dataset, about.suite)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
-from lvm_bench.report.tables.layouts import Column, Layout
+from lvm_bench.report.tables.layouts import Column, Layout, distance_name
 from lvm_bench.report.tables.meanings import meanings
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
@@ -173,7 +173,8 @@ def caption_of(
 
     `planned` are the seeds of each data set; `cells` are those of the methods.
     """
-    distance = "FID" if about.extractor == "inception" else "FD (Fréchet distance, not an FID)"
+    name = distance_name(about.extractor)
+    distance = "FD (Fréchet distance, not an FID)" if name == "FD" else name
     counts: dict[str, set[int]] = {dataset: set() for dataset in planned}
     for (_, dataset, _), cell in cells.items():
         counts[dataset] |= {_runs(cell)} - {0}
@@ -212,12 +213,13 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
     if featured and facts.get("extractor_note"):
         parts.append(f"features of {facts['extractor_note']}")
     if featured:
-        # PRD and k-NN shares compare sets of equal size.
-        matched = {column.key.startswith(("prd_", "knn_")) for column in layout.columns if "@" in column.key}
+        # PRD, k-NN shares and CMMD compare sets of equal size.
+        matched = {column.key.startswith(("prd_", "knn_", "cmmd")) for column in layout.columns if "@" in column.key}
         reference = facts["reference"] if False in matched else min(facts["reference"], facts["samples"])
         parts.append(f"reference {reference:,} images of the {facts['reference_split']}")
         if len(matched) == 2 and facts["samples"] < reference:
-            parts.append(f"{facts['samples']:,} of them for k-NN shares")
+            also = " and CMMD" if any(column.key.startswith("cmmd") for column in layout.columns) else ""
+            parts.append(f"{facts['samples']:,} of them for k-NN shares{also}")
     parts.append(f"encoded {facts['samples']:,} of {facts['heldout']:,} images of the {facts['heldout_split']}")
     if featured:
         parts.append(f"{facts['samples']:,} samples")
@@ -230,6 +232,8 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
         small = facts["kid_subset_size"] < facts["samples"]
         subsets = f"{facts['kid_subsets']:,} subsets of {facts['kid_subset_size']:,}"
         parts.append(f"KID from {subsets}{'' if small else every}")
+    if any(column.key.startswith("fd_infinity") for column in layout.columns):
+        parts.append("FD∞ from 15 subsets of a tenth (5,000 at most) to all of the samples")
     if any(column.key.startswith(("knn_", "code_coverage")) for column in layout.columns):
         parts.append(f"k = {facts.get('neighbours', 5)} neighbours")
     return ", ".join(parts)

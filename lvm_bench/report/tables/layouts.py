@@ -313,9 +313,19 @@ def has_others(frame: pd.DataFrame, extractor: str) -> bool:
 
 
 def resolved(column: Column, extractor: str) -> Column:
-    """A column with the suite's extractor in its key, and its direction."""
+    """A column with the suite's extractor in its key, the name of its Frechet distance, and its direction."""
     key = f"{column.key}{extractor}" if column.key.endswith("@") else column.key
-    return replace(column, key=key, better=column.better or direction(key))
+    label = re.sub(r"^FD\b", distance_name(extractor), column.label) if "@" in key else column.label
+    return replace(column, label=label, key=key, better=column.better or direction(key))
+
+
+def distance_name(extractor: str) -> str:
+    """The name of the Frechet distance: FID in Inception's space alone, FD_dinov2 in DINOv2's, FD in the classifier's.
+
+    The classifier is another network for each data set, so that its name would tell nothing.
+    """
+    names = {"inception": "FID", "classifier": "FD", "": "FD"}
+    return names.get(extractor, f"FD_{extractor}")
 
 
 def known_metric(key: str) -> str:

@@ -11,7 +11,7 @@ from made import FACTS
 
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.cells import Table
-from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, layout_of, uncovered
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, distance_name, layout_of, uncovered
 from lvm_bench.report.tables.writers import cell_text
 from lvm_bench.runs import comparable
 from lvm_bench.runs.record import Run
@@ -295,6 +295,29 @@ def test_only_inceptions_distance_is_called_fid(scored: Scored, about: About) ->
     about = replace(about, extractor="inception")
     theirs = build_table("frechet", scored({"vae": [1.0]}, "frechet.fake@inception"), about)
     assert theirs.caption[0].startswith("FID of")
+
+
+def test_a_distance_in_dinov2s_space_carries_its_name(scored: Scored, about: About) -> None:
+    about = replace(about, extractor="dinov2")
+    frame = pd.concat([scored({"vae": [1.0]}, f"{key}@dinov2") for key in ("frechet.fake", "frechet.recon")])
+    assert build_table("frechet", frame, about).caption[0].startswith("FD_dinov2 of reconstructions")
+    labels = [column.label for name in ("reconstruction", "cost") for column in build_table(name, frame, about).columns]
+    assert {"FD_dinov2 REC", "FD_dinov2 N"} <= {*labels}
+    assert "FD REC" not in labels
+    assert distance_name("dinov2-small") == "FD_dinov2-small"
+
+
+def test_what_any_features_tell_is_shown_where_a_suite_measures_it(scored: Scored, about: About) -> None:
+    about = replace(about, extractor="dinov2")
+    keys = ("fd_infinity.fake", "cmmd.fake", "cmmd.recon", "vendi.fake", "kid.fake")
+    table = build_table("fidelity", pd.concat([scored({"vae": [1.0]}, f"{key}@dinov2") for key in keys]), about)
+    headings = {column.heading for column in table.columns}
+    assert {"FD_dinov2∞ ↓", "CMMD fake ↓", "CMMD recon ↓", "Vendi ↑"} <= headings
+    text = " ".join(table.caption)
+    assert "FD∞ from 15 subsets of a tenth" in text
+    assert "of them for k-NN shares and CMMD" in text
+    frame = pd.concat([scored({"vae": [1.0]}, f"{key}@dinov2") for key in ("authpct.fake", "c_t.fake")])
+    assert {"AuthPct ↑", "C_T"} <= {column.heading for column in build_table("reviewers", frame, about).columns}
 
 
 def test_published_numbers_stand_beside_the_same_data_set_only(scored: Scored, about: About) -> None:
