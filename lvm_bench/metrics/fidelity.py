@@ -82,6 +82,19 @@ class Moments:
         return factor / (len(self.features) - 1) ** 0.5
 
 
+class Told(Moments):
+    """A Gaussian fit whose mean and covariance are told, where there are no features."""
+
+    def __init__(self, mean: Float64[Tensor, " d"], covariance: Float64[Tensor, "d d"]):
+        vars(self).update(mean=mean, covariance=covariance)  # in the place of what would be computed
+
+    @cached_property
+    def factor(self) -> Float64[Tensor, "r d"]:
+        """R with R^T R = the covariance, by its eigenvectors; rounding below 0 is cut."""
+        squares, axes = torch.linalg.eigh(self.covariance)
+        return squares.clamp(min=0).sqrt()[:, None] * axes.T
+
+
 def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
     """tr (S_r S_f)^(1/2), from the eigenvalues of R S_f R^T with R^T R = S_r, and an estimate of its rounding.
 
@@ -110,20 +123,20 @@ def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once:
     real, fake = two_sets("frechet_distance", real=real, fake=fake)
     unit = power_of_two(real, fake)
     r, f = once("moments", f"real {unit}", lambda: Moments(real * unit)), Moments(fake * unit)
-    return _frechet(r, f) / unit / unit
+    return distance_of_fits(r, f) / unit / unit
 
 
-def _frechet(real: Moments, fake: Moments) -> float:
-    """The Frechet distance of two Gaussian fits."""
-    if torch.equal(real.mean, fake.mean) and torch.equal(real.covariance, fake.covariance):
+def distance_of_fits(r: Moments, f: Moments) -> float:
+    """`frechet_distance` of two Gaussian fits with as many dimensions."""
+    if torch.equal(r.mean, f.mean) and torch.equal(r.covariance, f.covariance):
         return 0.0  # rounding would leave more or less
-    variance = float(real.covariance.trace() + fake.covariance.trace())
-    trace, rounding = _trace_of_root(real, fake)
+    variance = float(r.covariance.trace() + f.covariance.trace())
+    trace, rounding = _trace_of_root(r, f)
     if not rounding <= _ROUNDING * variance:
         # The trace is the nuclear norm of R_r R_f^T for any S = R^T R. It takes no root of a squared value, and so
         # stays exact with fewer samples than dimensions, at four times the cost.
-        trace = float(torch.linalg.svdvals(real.factor @ fake.factor.T).sum())
-    distance = float((real.mean - fake.mean).square().sum()) + variance - 2 * trace
+        trace = float(torch.linalg.svdvals(r.factor @ f.factor.T).sum())
+    distance = float((r.mean - f.mean).square().sum()) + variance - 2 * trace
     return max(distance, 0.0)
 
 
@@ -150,7 +163,7 @@ def fd_infinity(
     sizes = np.linspace(smallest, len(fake), _SIZES).astype(int)
     for size in sizes:
         chosen = torch.randperm(len(fake), generator=stream)[:size].to(fake.device)
-        distances.append(_frechet(r, Moments(fake[chosen] * unit)))
+        distances.append(distance_of_fits(r, Moments(fake[chosen] * unit)))
     _, intercept = np.polyfit(1 / sizes, distances, 1)
     return float(intercept) / unit / unit
 
