@@ -11,7 +11,7 @@ from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.registry import METRICS, metric_of, source_file
 from lvm_bench.suites.job import MOST_SECONDS, is_chosen
-from lvm_bench.text import shortened
+from lvm_bench.text import one_line, shortened
 
 Scores = dict[str, float]
 
@@ -79,7 +79,9 @@ def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | N
         return None
     try:
         return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
-    except Absent:
+    except Absent as absent:
+        if reason := str(absent):
+            evidence.gaps[name] = one_line(reason)
         return None
 
 
@@ -91,7 +93,7 @@ def is_of_features(parameter: str) -> bool:
 def is_drawn(parameters: set[str], variant: str) -> bool:
     """Whether a metric of a trained model changes with the random draws of its evaluation."""
     of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
-    drawn = {"seed", "directions", "prior_codes"} & parameters
+    drawn = {"seed", "directions", "prior_codes", "log_weights"} & parameters
     return bool(drawn) or of_a_grid or variant.startswith("fake") or variant in ("expost", "interpolated", "sampled")
 
 

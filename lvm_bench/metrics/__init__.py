@@ -18,6 +18,7 @@ from lvm_bench.metrics.latent import (
     mmd,
     whitened_entropy,
 )
+from lvm_bench.metrics.likelihood import bits_per_dim, elbo, iw_bound
 from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
 from lvm_bench.metrics.novelty import auroc, mahalanobis
 from lvm_bench.metrics.posteriors import collapsed_kl, dimension_wise_kl, mutual_information, total_correlation
@@ -28,6 +29,7 @@ from lvm_bench.metrics.two_sample import two_sample_test
 __all__ = [
     "auroc",
     "beta_vae_score",
+    "bits_per_dim",
     "code_coverage",
     "collapsed_kl",
     "collapsed_variance",
@@ -35,6 +37,7 @@ __all__ = [
     "dimension_wise_kl",
     "direction_angles",
     "draw_factors",
+    "elbo",
     "equilibrium_variance",
     "f_score",
     "factor_vae_score",
@@ -43,6 +46,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_kl_floor",
     "gaussian_kl_parts",
+    "iw_bound",
     "kernel_distance",
     "kernel_distances",
     "knn",

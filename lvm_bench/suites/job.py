@@ -69,6 +69,8 @@ class EvaluationSettings(BaseModel):
     votes: int = Field(ge=2, le=MOST)
     direction_images: int = Field(ge=2, le=MOST)
     classifier_epochs: int = Field(ge=1, le=MOST)
+    importance_samples: int = Field(default=500, ge=1, le=MOST)  # codes of an image in bounds of log p(x)
+    bound_images: int = Field(default=1000, ge=1, le=MOST)  # images of these bounds, at most
 
 
 def is_chosen(metric: str, costly: bool, chosen: list[str] | Literal["all"]) -> bool:
