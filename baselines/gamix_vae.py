@@ -106,6 +106,9 @@ class GAMIXVAE(Method):
         low, high = self.spec.value_range
         return low + (high - low) * (raw.clamp(-1, 1) + 1) / 2
 
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, "b l"]) -> None:
+        return None  # a distance and a discriminator are no density of images
+
     def pictures(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         """Variants: two axes of one draw of q(z|x) at -6, 0 and 6. Transitions: lines between the means of images."""
         mu, log_var = self.posterior(x)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lvm_bench import Method, method
 from lvm_bench.errors import UserError
 from lvm_bench.kde import log_density, optimal_bandwidth
-from lvm_bench.losses import nll
+from lvm_bench.losses import VARIANCES, gaussian_log_likelihood, nll
 
 
 @method(
@@ -42,6 +42,9 @@ class LDCVAE(Method):
         if min(k, m, hidden) < 1 or weight <= 0:
             raise UserError(f"ldc-vae: weight = {weight}, k = {k}, m = {m}, hidden = {hidden}. Choose numbers above 0.")
         self.weight, self.k, l = weight, k, self.spec.latent
+        self.variance = VARIANCES.get(self.spec.likelihood, math.nan) / weight
+        if self.spec.likelihood != "bernoulli":
+            self.worked_out["likelihood"] = f"N(decode(z), {self.variance:g} I)"
         self.sampler = nn.Sequential(
             nn.Linear(l, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, l)
         )
@@ -76,6 +79,12 @@ class LDCVAE(Method):
     def sampled_codes(self, n: int) -> Float[Tensor, "n l"]:
         """n codes from the sampler network."""
         return self.sampler(self.noise(n, self.spec.latent))
+
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, "b l"]) -> Float[Tensor, " b"] | None:
+        # The density of which `weight` times the error is the negative log. A power of a Bernoulli's is none.
+        if self.spec.likelihood == "bernoulli":
+            return super().log_likelihood(x, z) if self.weight == 1 else None
+        return gaussian_log_likelihood(x, self.decode(z), self.variance)
 
 
 def descent(particles: Float[Tensor, "b k l"]) -> tuple[Float[Tensor, "b k l"], Float[Tensor, ""]]:

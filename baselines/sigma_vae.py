@@ -5,12 +5,14 @@ ICML 2021, arXiv:2006.13202.
 """
 
 import math
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lvm_bench import Method, method
-from lvm_bench.losses import gaussian_kl_to_standard, sse
+from lvm_bench.losses import gaussian_kl_to_standard, gaussian_log_likelihood, sse
 
 LEAST_LOG_SIGMA = -6.0  # of the authors' code
 
@@ -23,6 +25,12 @@ class SigmaVAE(Method):
     """
 
     heads = 2
+    sigma: Float[Tensor, ""]
+
+    def __init__(self, *nets: Any):
+        super().__init__(*nets)
+        self.register_buffer("sigma", torch.tensor(1.0))
+        self.worked_out["likelihood"] = "N(decode(z), s^2 I), s the root mean square error of validation images"
 
     def losses(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
         mu, log_var = self.posterior(x)
@@ -34,3 +42,9 @@ class SigmaVAE(Method):
         recon = errors / (2 * variance) + d / 2 * (2 * math.pi * variance).log()
         kl = gaussian_kl_to_standard(mu, log_var).sum(1).mean()
         return {"loss": recon + kl, "recon": recon, "kl": kl, "sigma": variance.sqrt()}
+
+    def validated(self, means: dict[str, float]) -> None:
+        self.sigma.fill_(means["sigma"])
+
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        return gaussian_log_likelihood(x, self.decode(z), self.sigma.square())

@@ -18,6 +18,7 @@ for module in (
     "codes",
     "distances",
     "disentangling",
+    "likelihood",
     "whole",
     "gpu.rows",
     "gpu.steps",

@@ -93,6 +93,7 @@ TABLES = {
     "latent": "Latent codes",
     "disentanglement": "Disentanglement, as in the paper",
     "factors": "Disentanglement",
+    "likelihood": "Likelihood",
     "reviewers": "What reviewers ask for",
     "cost": "Cost",
     "other": "Further scores",

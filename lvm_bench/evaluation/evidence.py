@@ -39,9 +39,15 @@ class EvidenceSettings(ExpostSettings, Protocol):
     @property
     def direction_images(self) -> int: ...
 
+    @property
+    def importance_samples(self) -> int: ...
+
+    @property
+    def bound_images(self) -> int: ...
+
 
 class Absent(Exception):
-    """This model or data set has no such evidence, so a metric that asks for it does not apply; it may say why."""
+    """This model or data set has no such evidence, so a metric that asks for it does not apply. Its text tells why."""
 
 
 class Evidence:
@@ -55,6 +61,7 @@ class Evidence:
         self._labels = {"train": data.train.labels, "heldout": heldout.labels}
         self.n = min(settings.samples, len(heldout), len(data.train))
         self.made: dict[tuple[str, str], Any] = {}
+        self.gaps: dict[str, str] = {}  # by metric, why it does not apply, where evidence tells it
 
     @property
     def further_samples(self) -> tuple[str, ...]:
@@ -179,6 +186,14 @@ class Evidence:
         """The log density of the prior that the method samples from; None for N(0, I), Absent where it is unknown."""
         raise Absent
 
+    def log_weights(self) -> Float64[Tensor, "n k"]:
+        """log p(x|z) p(z) / q(z|x) of codes that are drawn from the posteriors of held-out images."""
+        raise Absent
+
+    def dequantised_values(self) -> int:
+        """The number of values of an image; Absent where the images of `log_weights` are not dequantised."""
+        raise Absent
+
     def target_variance(self) -> float:
         """Variance per axis of the codes' target; Absent for a method that has no such number."""
         raise Absent
@@ -204,6 +219,8 @@ PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "prior_codes": lambda own, _: own.prior_codes(),
     "posterior": lambda own, _: own.posterior(),
     "log_prior": lambda own, _: own.log_prior(),
+    "log_weights": lambda own, _: own.log_weights(),
+    "dequantised_values": lambda own, _: own.dequantised_values(),
     "target_variance": lambda own, _: own.target_variance(),
     "kernel_density": lambda own, _: own.kernel_density(),
     "train_labels": lambda own, _: own.labels("train"),

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from lvm_bench.errors import RunError
+from lvm_bench.evaluation.bounds import Observed, log_weights, observed, proposal
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.evaluation.expost.fit import Fitting, drawn_codes
 from lvm_bench.metrics.posteriors import LogDensity
@@ -165,6 +166,23 @@ class ModelEvidence(Evidence):
 
         log_prior(torch.zeros(1, method.spec.latent))
         return log_prior
+
+    def observed(self) -> Observed:
+        """The first held-out images, as log p(x|z) takes them."""
+        pixels = self.real("heldout")[: self.settings.bound_images]
+        return self.once("observed", "heldout", lambda: observed(self.method, pixels, self.seed, self.device))
+
+    def log_weights(self) -> Float64[Tensor, "n k"]:
+        posterior = proposal(self.method, self.once("posterior", "heldout", self._posterior))
+        images, k = self.observed(), self.settings.importance_samples
+        first = each(posterior, lambda field: field[: len(images.x)])
+        return self.once("log weights", "heldout", lambda: log_weights(self.method, images, first, k, self.seed))
+
+    def dequantised_values(self) -> int:
+        images = self.observed()
+        if not images.dequantised:
+            raise Absent("its images are in black and white, of which log p(x) is a probability, and not dequantised")
+        return images.x[0].numel()
 
     def target_variance(self) -> float:
         if (found := self._target_variance()) is None:

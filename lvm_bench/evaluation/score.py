@@ -12,7 +12,7 @@ from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.metrics.asked import EVIDENCE
 from lvm_bench.registry import METRICS, metric_of, source_file
 from lvm_bench.suites.job import MOST_SECONDS, is_chosen
-from lvm_bench.text import shortened
+from lvm_bench.text import one_line, shortened
 
 Scores = dict[str, float]
 
@@ -74,10 +74,12 @@ def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection
 
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
-    """The arguments of a metric for a variant; None where it does not apply."""
+    """The arguments of a metric for a variant; None where it does not apply, with the reason that evidence tells."""
     try:
         return arguments_of(evidence, name, variant)
-    except Absent:
+    except Absent as absent:
+        if reason := str(absent.__cause__ or ""):
+            evidence.gaps[name] = one_line(reason)
         return None
 
 
@@ -108,7 +110,7 @@ def is_of_features(parameter: str) -> bool:
 def is_drawn(parameters: set[str], variant: str) -> bool:
     """Whether a metric of a trained model changes with the random draws of its evaluation."""
     of_a_grid = variant == "grid" and "recon" in parameters  # images drawn from the grid
-    drawn = {"seed", "directions", "prior_codes"} & parameters
+    drawn = {"seed", "directions", "prior_codes", "log_weights"} & parameters
     return bool(drawn) or of_a_grid or variant.startswith(("fake", "expost")) or variant in ("interpolated", "sampled")
 
 

@@ -19,7 +19,11 @@ from lvm_bench.errors import RunError, Stopped, UserError
 from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.execution import check_kinds as kinds
 from lvm_bench.execution.check_case import DIGITS, PACKAGED, Case, cases
-from lvm_bench.execution.check_densities import posterior_has_its_density, prior_has_its_density
+from lvm_bench.execution.check_densities import (
+    likelihood_is_of_each_image,
+    posterior_has_its_density,
+    prior_has_its_density,
+)
 from lvm_bench.execution.check_device import Watch
 from lvm_bench.execution.check_kinds import Broken, require
 from lvm_bench.modelling.contract import Epoch, Method, posterior_of
@@ -303,6 +307,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     target_is_that_of_the_prior,
     prior_has_its_density,
     posterior_has_its_density,
+    likelihood_is_of_each_image,
     draws_its_own_pictures,
     draws_from_its_generator,
     evaluation_changes_nothing,
@@ -324,6 +329,7 @@ NEEDS: dict[Callable[[Case], None], tuple[Callable[[Case], None], ...]] = {
     target_is_that_of_the_prior: (shapes_and_ranges,),
     prior_has_its_density: (shapes_and_ranges,),
     posterior_has_its_density: (encodes_the_mean,),
+    likelihood_is_of_each_image: (shapes_and_ranges,),
     draws_its_own_pictures: (shapes_and_ranges,),
     draws_from_its_generator: _RUNS,
     evaluation_changes_nothing: _RUNS,

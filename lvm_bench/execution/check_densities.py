@@ -16,6 +16,7 @@ _DRAWS = 1000  # of the prior
 _NODES = 257  # of a density along an axis
 _CLOSE = 0.08  # largest Kolmogorov-Smirnov distance; 1,000 draws of the right density exceed it once in 10^5 times
 _OFF = 0.4  # nats per axis: 1/2 log(2 pi), which is forgotten most often, is 0.92
+_FEW = 3  # images whose log p(x|z) is held against that of the batch
 _NORMALISED = 0.02  # largest difference of an integral to 1
 
 
@@ -70,6 +71,26 @@ def posterior_has_its_density(case: Case) -> None:
         distance < _CLOSE,
         f"{at}: draws of the posterior do not follow its log_prob: their distribution functions differ by "
         f"{distance:.2f}. Change sample or log_prob",
+    )
+
+
+def likelihood_is_of_each_image(case: Case) -> None:
+    """log_likelihood, where there is one, gives a finite number of each image, whatever else is in the batch."""
+    method, x = case.fresh().eval(), case.batch()
+    at = case.place("log_likelihood" if "log_likelihood" in vars(case.cls) else "decode")
+    with torch.no_grad():
+        z = method.encode(x)
+        found = method.log_likelihood(x, z)
+        if found is None:
+            return
+        few = method.log_likelihood(x[:_FEW], z[:_FEW])
+    shape = tuple(found.shape)
+    require(shape == (len(x),), f"{at}: log_likelihood(x, z) has shape {shape}, not {(len(x),)}: [b]")
+    require(bool(found.isfinite().all()), f"{at}: log_likelihood(x, z) is not finite on the first batch")
+    require(
+        few is not None and torch.allclose(few, found[:_FEW], rtol=1e-4, atol=1e-3),
+        f"{at}: log_likelihood(x, z) of an image is another among other images: p(x|z) must depend on its own x and z "
+        "alone. Keep what it needs beside them, such as a variance, in buffers",
     )
 
 

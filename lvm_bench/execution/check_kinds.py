@@ -261,7 +261,7 @@ def _evidence() -> Iterator[Evidence]:
 SETTINGS = EvaluationSettings(
     extractor="pixels", protocol="official-test", test_images="all", weights="last", samples=FEW, kid_subsets=2,
     kid_subset_size=20, neighbours=3, metrics="all", sap_samples=60, dci_samples=60, votes=50, direction_images=50,
-    classifier_epochs=1,
+    classifier_epochs=1, importance_samples=10,
 )  # fmt: skip
 
 

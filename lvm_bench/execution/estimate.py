@@ -212,7 +212,9 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
         sizes, (c, h, w) = [*data.grid.sizes], data.grid.pixels.shape[1:]
         sizes[sizes.index(max(sizes))] = max(round(max(sizes) * share), 2)
         parts["grid"] = Outline((c, h, w), factor_sizes=tuple(sizes)).made_up().grid
-    draws = {key: max(round(n * share), 50) for key, n in job.evaluation if isinstance(n, int) and n > 100}
+    # Of each image as many codes are drawn as in a run: what they cost is then in proportion to the images.
+    counts = ((key, n) for key, n in job.evaluation if isinstance(n, int) and n > 100 and key != "importance_samples")
+    draws = {key: max(round(n * share), 50) for key, n in counts}
     extractor = features.Extractor(job.evaluation.extractor, "", "", space, device) if space else None
     context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device)
     control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)

@@ -54,6 +54,7 @@ from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
 from lvm_bench.suites.given import checksums
 from lvm_bench.suites.job import Job, RunningSettings
+from lvm_bench.text import listed
 from lvm_bench.training import memory
 from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
@@ -248,8 +249,17 @@ class RunAtWork:
         before = seconds_before(file, identity)
         with breakable(self.context.stop):
             scores = evaluate(evidence, file, identity, say, self.context.stop)
+        self.keep_gaps(evidence.gaps)
         self.record["seconds_evaluation"] = round(before + time.perf_counter() - started, 3)
         return scores
+
+    def keep_gaps(self, gaps: dict[str, str]) -> None:
+        """Tell why metrics have no score, and record it beside what the record says of metrics of before."""
+        for why in dict.fromkeys(gaps.values()):
+            self.progress.notice(self.job, f"No {listed(name for name in gaps if gaps[name] == why)}: {why}.")
+        before, lacks = self.record.pop("gaps", {}), self.standing.lacks
+        if found := {name: why for name, why in before.items() if lacks and name not in lacks} | gaps:
+            self.record["gaps"] = found
 
     @property
     def weights(self) -> str:

@@ -140,6 +140,8 @@ def facts_of(job: Job, data: Data, extractor: Extractor | None) -> dict[str, Any
         "kid_subsets": job.evaluation.kid_subsets,
         "kid_subset_size": min(job.evaluation.kid_subset_size, samples),
         "neighbours": job.evaluation.neighbours,
+        "importance_samples": job.evaluation.importance_samples,
+        "bound_images": min(job.evaluation.bound_images, samples),
         "weights": job.evaluation.weights,
     }
     if extractor:

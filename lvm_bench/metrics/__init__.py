@@ -21,6 +21,7 @@ from lvm_bench.metrics.latent import (
     mmd,
     whitened_entropy,
 )
+from lvm_bench.metrics.likelihood import bits_per_dim, elbo, iw_bound
 from lvm_bench.metrics.memorisation import authpct, c_t, nearest_distances, nearest_ratio
 from lvm_bench.metrics.modularity import explicitness, modularity
 from lvm_bench.metrics.normality import mardia_kurtosis, mardia_skewness
@@ -36,6 +37,7 @@ __all__ = [
     "auroc",
     "authpct",
     "beta_vae_score",
+    "bits_per_dim",
     "c_t",
     "cmmd",
     "code_coverage",
@@ -45,6 +47,7 @@ __all__ = [
     "dimension_wise_kl",
     "direction_angles",
     "draw_factors",
+    "elbo",
     "energy_distance",
     "equilibrium_variance",
     "explicitness",
@@ -57,6 +60,7 @@ __all__ = [
     "gaussian_kl_floor",
     "gaussian_kl_parts",
     "infomec",
+    "iw_bound",
     "kernel_distance",
     "kernel_distances",
     "knn",

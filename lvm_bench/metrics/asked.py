@@ -37,6 +37,11 @@ EVIDENCE = {
     "prior_codes": Asked("n draws from what the method samples codes from [n l]"),
     "posterior": Asked("q(z|x) of the held-out images, see `lvm_bench.posteriors`; a Gaussian is (mu, log_var)"),
     "log_prior": Asked("the log density of the prior: a function of codes [b l], or None for N(0, I)"),
+    "log_weights": Asked(
+        "log p(x|z) p(z) / q(z|x) of `importance_samples` codes z of each of the first `bound_images` held-out images, "
+        "drawn from q(z|x) [n k]"
+    ),
+    "dequantised_values": Asked("how many values an image has, where these images are dequantised"),
     "target_variance": Asked("the variance per axis of the codes' target"),
     "kernel_density": Asked(
         "the kernel density estimate that the method matches, on as many training codes as it has centres"

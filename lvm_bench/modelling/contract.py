@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.modelling.kde import Density
+from lvm_bench.modelling.likelihoods import VARIANCES, bernoulli_log_likelihood, gaussian_log_likelihood
 from lvm_bench.modelling.posteriors import Gaussian, Posterior, is_posterior, standard_normal_log_prob
 from lvm_bench.registry import METHODS
 
@@ -201,6 +202,20 @@ class Method(nn.Module):
         The default is that of N(0, I).
         """
         return standard_normal_log_prob(z) if type(self).prior is Method.prior else None
+
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, "b l"]) -> Float[Tensor, " b"] | None:
+        """log p(x|z) of each image in nats: a density of real values in the value range. None where there is none.
+
+        The default is that of the setting `likelihood`: N(decode(z), I/2) for sse, N(decode(z), I) for gaussian_unit,
+        and for bernoulli the probability of images of zeros and ones alone. Whoever overrides it names the other one
+        in `self.worked_out["likelihood"]`, which tables show.
+        """
+        if self.spec.likelihood != "bernoulli":
+            return gaussian_log_likelihood(x, self.decode(z), VARIANCES[self.spec.likelihood])
+        own = type(self)
+        has_logits = own.decode is Method.decode and own.squash is Method.squash
+        is_binary = bool(((x == 0) | (x == 1)).all())
+        return bernoulli_log_likelihood(x, self.decoder(z)) if has_logits and is_binary else None
 
     @property
     def target_variance(self) -> float | None:

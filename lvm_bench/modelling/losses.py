@@ -6,17 +6,19 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from lvm_bench.distances import squared_distances
 from lvm_bench.errors import UserError
 from lvm_bench.modelling.contract import Spec
+from lvm_bench.modelling.likelihoods import VARIANCES, bernoulli_log_likelihood, gaussian_log_likelihood
 
 __all__ = [
     "IMQ_SCALES",
+    "VARIANCES",
     "aggregate_log_densities",
     "decomposition",
     "gaussian_kl_to_standard",
+    "gaussian_log_likelihood",
     "imq_mmd",
     "nll",
     "pairwise_log_density",
@@ -47,9 +49,8 @@ def nll(
                 f"The likelihood 'bernoulli' needs images in [0, 1], not in {list(spec.value_range)}. "
                 "Choose the likelihood 'sse' or the value range (0, 1)."
             )
-        return F.binary_cross_entropy_with_logits(raw, x, reduction="none").flatten(1).sum(1)
-    scale = {"sse": 1.0, "gaussian_unit": 0.5}[spec.likelihood]
-    return scale * sse(x, recon)
+        return -bernoulli_log_likelihood(x, raw)
+    return sse(x, recon) / (2 * VARIANCES[spec.likelihood])
 
 
 def gaussian_kl_to_standard(mu: Float[Tensor, "b l"], log_var: Float[Tensor, "b l"]) -> Float[Tensor, "b l"]:

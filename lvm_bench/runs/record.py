@@ -58,6 +58,8 @@ class Facts(_Checked):
     kid_subsets: Count
     kid_subset_size: Count
     neighbours: Count = 5
+    importance_samples: Count = 500
+    bound_images: Count = 1000
     weights: str = "last"
     extractor_note: str = ""
     expost_note: str = ""
@@ -149,6 +151,7 @@ class Kept(Costs):
     seed: Count
     status: Status
     reason: str = ""
+    gaps: dict[Name, str] = {}  # by metric, why it does not apply
     fingerprint: str = ""  # of the data
 
 
@@ -202,6 +205,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, int] | None = None  # of the metrics that it was measured with, where one is not the first
+    gaps: dict[str, str] = field(default_factory=dict)  # by metric, why it does not apply
 
     @property
     def key(self) -> Key:
@@ -319,7 +323,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
     dataset, method, seed = key
     place = (dataset, method)
     environments = [*record.get("earlier_environments", ()), record["environment"]]
-    known = ("fingerprint", *COSTS, "extractor")
+    known = ("fingerprint", "gaps", *COSTS, "extractor")
     return Run(
         dataset,
         method,

@@ -28,7 +28,7 @@ from lvm_bench.runs.record import (
 )
 from lvm_bench.suites.job import MOST_LATENT, is_control
 
-_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
+_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale", "gaps")
 
 # The file holds equal ones once, and a run gives their places.
 _LISTS = ("settings", "conditions", "architecture", "versions")
@@ -297,7 +297,9 @@ class _Lists:
     def entry(self, run: Run) -> dict[str, Any]:
         """The entry of a run, as `_ListedRun` describes it."""
         entry: dict[str, Any] = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "status": run.status}
-        entry |= {name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None, False)}
+        entry |= {
+            name: value for name in ("reason", *_KEPT) if (value := getattr(run, name)) not in ("", None, False, {})
+        }
         for name in _LISTS:
             if (value := getattr(run, name)) is not None:
                 entry[name] = self.place(name, value)

@@ -92,6 +92,8 @@ class EvaluationSettings(BaseModel):
     expost_flow_epochs: int = Field(default=50, ge=1, le=MOST)
     expost_vae_epochs: int = Field(default=800, ge=1, le=MOST)
     expost_vae_hidden: int = Field(default=1024, ge=1, le=MOST_LATENT)
+    importance_samples: int = Field(default=500, ge=1, le=MOST)  # codes of an image in bounds of log p(x)
+    bound_images: int = Field(default=1000, ge=1, le=MOST)  # images of these bounds, at most
 
 
 def is_chosen(metric: str, costly: bool, chosen: list[str] | Literal["all"]) -> bool:

@@ -53,6 +53,8 @@ class Settings:
     expost_flow_epochs: int = 1
     expost_vae_epochs: int = 1
     expost_vae_hidden: int = 8
+    importance_samples: int = 3
+    bound_images: int = 20
 
 
 class Rotation(Method):
@@ -366,6 +368,18 @@ def test_metrics_are_computed_on_the_runs_device(name: str, made: Callable[..., 
             return METRICS[name](**given)
 
         assert on_it(score) == pytest.approx(METRICS[name](**inputs), rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+def test_importance_weights_are_computed_on_the_runs_device() -> None:
+    here, there = (ModelEvidence(WithPosterior(), digits(), None, Settings(), 0, "cpu") for _ in range(2))
+    there.device = DEVICE
+
+    def bound() -> Any:
+        logs = there.provide("log_weights", "heldout")
+        assert logs.device.type == there.observed().x.device.type == DEVICE
+        return METRICS["iw_bound"](logs)
+
+    assert on_it(bound) == pytest.approx(METRICS["iw_bound"](here.provide("log_weights", "heldout")))
 
 
 @pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if "once" in signature(metric).parameters])

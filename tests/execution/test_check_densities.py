@@ -7,7 +7,11 @@ import pytest
 
 from lvm_bench.execution.check import encodes_the_mean, verdict
 from lvm_bench.execution.check_case import case
-from lvm_bench.execution.check_densities import posterior_has_its_density, prior_has_its_density
+from lvm_bench.execution.check_densities import (
+    likelihood_is_of_each_image,
+    posterior_has_its_density,
+    prior_has_its_density,
+)
 from lvm_bench.registry import METHODS
 
 METHOD = '''"""Dense."""
@@ -100,6 +104,33 @@ def test_a_density_that_is_not_that_of_the_draws_is_found(
     check: Callable[..., None], before: str, after: str, told: str, changed: Callable[..., Path]
 ) -> None:
     found = verdict(check, case("mine-dense", (changed(before, after),)))
+    assert found is not None
+    assert told in found
+    assert "mine.py, line " in found
+
+
+LIKELIHOOD = """    def log_likelihood(self, x, z):
+        return {}
+
+    def losses"""
+
+
+def test_a_likelihood_of_ones_own_passes(changed: Callable[..., Path]) -> None:
+    own = LIKELIHOOD.format("-sse(x, self.decode(z))")
+    assert verdict(likelihood_is_of_each_image, case("mine-dense", (changed("    def losses", own),))) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("-sse(x, self.decode(z)).mean()", "log_likelihood(x, z) has shape (), not (100,): [b]"),
+        ("-sse(x, self.decode(z)) / 0", "log_likelihood(x, z) is not finite on the first batch"),
+        ("sse(x, self.decode(z)) - sse(x, self.decode(z)).mean()", "is another among other images"),
+    ],
+)
+def test_a_likelihood_that_is_not_of_each_image_is_found(body: str, told: str, changed: Callable[..., Path]) -> None:
+    made = case("mine-dense", (changed("    def losses", LIKELIHOOD.format(body)),))
+    found = verdict(likelihood_is_of_each_image, made)
     assert found is not None
     assert told in found
     assert "mine.py, line " in found

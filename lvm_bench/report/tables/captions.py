@@ -1,18 +1,20 @@
 """The words above and below a table: its caption and its footnotes."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lvm_bench.report.tables import published, statistics
+from lvm_bench.report.tables import bounds, published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
-from lvm_bench.report.tables.layouts import Column, Layout, distance_name
+from lvm_bench.report.tables.layouts import Column, Layout, distance_name, known_metric
 from lvm_bench.report.tables.meanings import meanings
+from lvm_bench.runs.comparable import Place
+from lvm_bench.runs.record import LONGEST
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
 from lvm_bench.suites.labels import dataset_label
-from lvm_bench.text import counted, listed
+from lvm_bench.text import counted, listed, one_line
 
 _SPREAD_WORDS = {
     "std": "mean ± population standard deviation",
@@ -74,13 +76,16 @@ def with_footnotes(
     """
     letters: dict[tuple[str, str], str] = {}  # by data set and text
     sharing: dict[tuple[str, str], list[str]] = {}
+    told = _reasons(about)
     noted = []
     for row in rows:
         notes = {}
         for dataset in datasets:
             short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
             infinite = _why_infinite(row.name, dataset, cells, columns, about)
-            text = "; ".join(filter(None, (short, infinite, row.notes.get(dataset, ""))))
+            missing = (column for column in columns if (row.name, dataset, column.metric) not in cells)
+            why = _why_missing(missing, told.get((dataset, row.name), {}))
+            text = "; ".join(filter(None, (short, infinite, why, row.notes.get(dataset, ""))))
             said = f"{row.label}: {own}" if (own := labels.note(row.name)) else ""
             found = [each for each in ((dataset, text), ("", row.left_out.get(dataset, "")), ("", said)) if each[1]]
             for each in found:
@@ -89,7 +94,7 @@ def with_footnotes(
             if found:
                 notes[dataset] = ",".join(map(letters.__getitem__, found))
         noted.append(replace(row, notes=notes))
-    return noted, {letter: _footnote(*told, sharing[told]) for told, letter in letters.items()}
+    return noted, {letter: _footnote(*text, sharing[text]) for text, letter in letters.items()}
 
 
 def _footnote(dataset: str, text: str, rows: list[str]) -> str:
@@ -116,7 +121,7 @@ def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: l
     means = {column: cells.get((row, dataset, column.metric)) for column in columns}
     infinite = [column for column, cell in means.items() if cell and math.isinf(cell.mean)]
     of_fit = [column.label for column in infinite if _is_of_fit(column.key)]
-    of_prior = [column.label for column in infinite if column.key.startswith("dimension_wise_kl")]
+    of_prior = [column.label for column in infinite if column.key.startswith(("dimension_wise_kl", *bounds.BOUNDS))]
     told = [f"infinite ({listed(of_prior, 4)}): codes leave the support of the prior"] if of_prior else []
     if of_fit and too_few(row, dataset, about):
         n, l = about.facts(dataset)["samples"], about.latent(dataset, row)
@@ -125,6 +130,24 @@ def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: l
     elif of_fit:
         told.append(f"infinite ({listed(of_fit, 4)}): the codes of a seed do not vary in some direction")
     return "; ".join(told)
+
+
+def _reasons(about: About) -> dict[Place, dict[str, str]]:
+    """Why metrics do not apply to the methods of a suite, by data set and method, then by metric."""
+    found: dict[Place, dict[str, str]] = {}
+    for run in about.runs:
+        if run.gaps:
+            found.setdefault(run.place, {}).update(run.gaps)
+    return found
+
+
+def _why_missing(missing: Iterable[Column], told: Mapping[str, str]) -> str:
+    """`no ELBO: its codes are deterministic`: why a row has no number in some columns; "" where nothing is told."""
+    texts: dict[str, list[str]] = {}
+    for column in missing:
+        if why := told.get(known_metric(column.key)):
+            texts.setdefault(one_line(why)[:LONGEST], []).append(column.label)
+    return "; ".join(f"no {listed(names, 4)}: {why}" for why, names in texts.items())
 
 
 def too_few(row: str, dataset: str, about: About) -> bool:
@@ -193,7 +216,8 @@ def caption_of(
         facts = about.facts(dataset)
         own = [] if over[dataset] == over[first] else [over[dataset]]
         own += [_sample_facts(facts, layout, featured)] if "samples" in facts else []
-        if own:
+        own += [bounds.likelihoods(dataset, cells, about)] if bounds.are_bounds(columns) else []
+        if own := [*filter(None, own)]:
             text.append(f"{dataset_label(dataset)}: {', '.join(own)}.")
     if against:
         text += _comparison(against, about.extractor, [*planned], columns, featured)
@@ -227,6 +251,9 @@ def _sample_facts(facts: dict[str, Any], layout: Layout, featured: bool) -> str:
         parts.append(f"ex-post samplers fitted to the training codes ({facts['expost_note']})")
     if any(column.key.startswith("ood_") for column in layout.columns) and facts.get("novel"):
         parts.append(f"images of another data set: test split of {dataset_label(facts['novel'])}")
+    if bounds.are_bounds(layout.columns):
+        k, n = (facts.get(name, default) for name, default in (("importance_samples", 500), ("bound_images", 1000)))
+        parts.append(f"bounds of the first {n:,} with K = {k:,} codes of each")
     if any(column.key.startswith("kid.") for column in layout.columns):
         every = " (each holds all samples: KID std is that of the reference alone)"
         small = facts["kid_subset_size"] < facts["samples"]

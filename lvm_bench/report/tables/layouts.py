@@ -187,6 +187,20 @@ LAYOUTS = {
             NORMAL,
         ),
         Layout(
+            "likelihood",
+            "",
+            "Bounds of log p(x) in nats of held-out images x in [0, 1]: the ELBO, and the importance-weighted bound "
+            "with K codes (IW bound; higher is better), and bits per dimension, -(IW bound - D log 256) / (D log 2) "
+            "for D values (lower is better). A density p(x|z) is stated on the scale of the data's value range, and "
+            "its images are dequantised, x = (u + U[0, 1)) / 256. Where p(x|z) is Bernoulli, p(x) is a probability of "
+            "images in black and white alone, which stay as they are and have no bits per dimension here",
+            (
+                Column("ELBO", "elbo.heldout"),
+                Column("IW bound", "iw_bound.heldout"),
+                Column("bits per dimension", "bits_per_dim.heldout"),
+            ),
+        ),
+        Layout(
             "reviewers",
             "",
             "Codes against prior draws: accuracy of a classifier (C2ST) in telling them apart (0.5 is chance, lower "

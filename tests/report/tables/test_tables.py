@@ -44,6 +44,7 @@ KEYS = [
     *("gaussian_kl_floor.mean", "collapsed_variance.mean", "collapsed_kl.mean"),
     *(f"{name}.{of}" for name in ("two_sample", "two_sample_p", "code_coverage") for of in ("mean", "sampled")),
     *("memorisation.fake", f"memorisation_features.fake@{EXTRACTOR}"),
+    *(f"{name}.heldout" for name in ("elbo", "iw_bound", "bits_per_dim")),
     *("linear_probe.mean", "ood_reconstruction.heldout", "ood_density.mean"),
     *(f"{name}.posterior" for name in ("mutual_information", "total_correlation", "dimension_wise_kl")),
 ]
@@ -232,6 +233,15 @@ def test_infinite_means_have_a_footnote_that_gives_the_reason(
     assert cell_text(table.cells["avae", "mnist", "gaussian_kl.mean"], table.columns[0]) == "0.38 ± 0.12"
     few = build_table("entropy", scored({"vae": [-math.inf] * 2}, "entropy_gap.mean"), about).footnotes
     assert few["a"] == f"VAE on MNIST: {what} (gap): {reason}"
+
+
+def test_a_bound_of_codes_outside_of_the_prior_says_so(scored: Scored, about: About) -> None:
+    table = build_table(
+        "likelihood", scored({"vae": [-math.inf, -1.0], "avae": [-1.0, -2.0]}, "iw_bound.heldout"), about
+    )
+    assert table.footnotes == {"a": "VAE on MNIST: infinite (IW bound): codes leave the support of the prior"}
+    assert cell_text(table.cells["vae", "mnist", "iw_bound.heldout"], table.columns[1]) == "−∞"
+    assert "bounds of the first 1,000 with K = 500 codes of each" in " ".join(table.caption)
 
 
 def test_a_caption_tells_the_seeds_that_were_run_on_each_data_set(scored: Scored, about: About) -> None:
