@@ -279,8 +279,8 @@ class RunAtWork:
             self.keep(State.RUNNING)
             memory.forget_peak(device)
             images, validation = (resident(split.pixels, device) for split in (data.train, data.validation))
-            checkpoints = self.checkpoints(data)
-            result = train(method, images, validation, job.training, job.seed, self.tick, checkpoints, stop)
+            checkpoints, scored = self.checkpoints(data), job.evaluation.weights
+            result = train(method, images, validation, job.training, job.seed, self.tick, checkpoints, stop, scored)
             self.store(result, images)
         try:
             method.load_state_dict(load_file(self.folder / self.weights))
