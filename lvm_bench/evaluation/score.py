@@ -74,12 +74,14 @@ def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection
 
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
-    """The arguments of a metric for a variant; None where it does not apply."""
+    """The arguments of a metric for a variant; None where it does not apply, and `evidence.absent` says why."""
     if min(evidence.data.train.pixels.shape[2:]) < METRICS[name].metric.smallest:
         return None
     try:
         return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
-    except Absent:
+    except Absent as lack:
+        if text := str(lack):
+            evidence.absent[f"{name}.{variant}"] = text
         return None
 
 

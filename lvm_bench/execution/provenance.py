@@ -46,7 +46,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "threads": job.training.threads,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    kept = ("fingerprint", *COSTS, "architecture", "seconds_checkpoints", "measured")
+    kept = ("fingerprint", *COSTS, "architecture", "seconds_checkpoints", "measured", "absent")
     earlier = [*before.get("earlier_environments", [])]
     if before and _but_date(before["environment"]) != _but_date(environment):
         earlier.append(before["environment"])

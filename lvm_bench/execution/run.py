@@ -151,7 +151,7 @@ class RunAtWork:
             made = [name for name, arrays in shown.items() if arrays]
             for name in made:
                 disk.write(self.folder / name, partial(_save, arrays=shown[name]))
-            self.finish(scores, *made)
+            self.finish(scores, evidence, *made)
         elif not self.is_done:
             self.close()
         if self.context.resample:
@@ -230,7 +230,7 @@ class RunAtWork:
                 pictures = [SWEEPS]
         else:
             evidence = StandardNormal(job.training.latent, *context)
-        self.finish(self.scores(evidence), *pictures)
+        self.finish(self.scores(evidence), evidence, *pictures)
         return State.DONE
 
     def scores(self, evidence: Evidence) -> Scores:
@@ -249,10 +249,11 @@ class RunAtWork:
         """The file of the weights that are scored."""
         return WEIGHTS[self.job.evaluation.weights]
 
-    def finish(self, scores: Scores, *pictures: str) -> None:
-        """Write the scores and the record of a finished run."""
+    def finish(self, scores: Scores, evidence: Evidence, *pictures: str) -> None:
+        """Write the scores and the record of a finished run, which keeps what its method lacks for other scores."""
         disk.write_json(self.folder / SCORES, scores)
         self.note(SCORES, *pictures)
+        self.record["absent"] = evidence.absent
         self.record["measured"] = (measured(self.standing.record) if self.standing.lacks else {}) | self.job.metrics
         if self.standing.lacks:
             self.keep_redraws()

@@ -7,7 +7,7 @@ from typing import Any
 
 from lvm_bench.report.tables import published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
-from lvm_bench.report.tables.layouts import Column, Layout
+from lvm_bench.report.tables.layouts import Column, Layout, scored
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
 from lvm_bench.suites.labels import dataset_label
@@ -67,19 +67,22 @@ def with_footnotes(
     planned: dict[str, int],
     about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows with letters for runs that are missing or failed, infinite means and notes of methods, and the texts.
+    """The rows with letters for what is missing, failed or infinite and for notes of methods, and the texts.
 
     Rows share equal texts.
     """
     letters: dict[tuple[str, str], str] = {}  # by data set and text
     sharing: dict[tuple[str, str], list[str]] = {}
+    methods = {row.name for row in rows if not row.control}
+    had = {(dataset, metric) for (name, dataset, metric), cell in cells.items() if name in methods and _runs(cell)}
     noted = []
     for row in rows:
         notes = {}
         for dataset in datasets:
             short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
             infinite = _why_infinite(row.name, dataset, cells, columns, about)
-            text = "; ".join(filter(None, (short, infinite, row.notes.get(dataset, ""))))
+            absent = _why_absent(row, dataset, [c for c in columns if (dataset, c.metric) in had], cells)
+            text = "; ".join(filter(None, (short, infinite, absent, row.notes.get(dataset, ""))))
             said = f"{row.label}: {own}" if (own := labels.note(row.name)) else ""
             found = [each for each in ((dataset, text), ("", row.left_out.get(dataset, "")), ("", said)) if each[1]]
             for each in found:
@@ -124,6 +127,19 @@ def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: l
     elif of_fit:
         told.append(f"infinite ({listed(of_fit, 4)}): the codes of a seed do not vary in some direction")
     return "; ".join(told)
+
+
+def _why_absent(row: Row, dataset: str, columns: list[Column], cells: dict[CellKey, Cell]) -> str:
+    """In which columns a row has no number because its method lacks something, and what; "" if in none.
+
+    `columns` are those in which a method has a number.
+    """
+    reasons, lacking = row.absent.get(dataset, {}), dict[str, list[str]]()
+    for column in columns:
+        reason = reasons.get(scored(row.metric(column)))
+        if reason and not _runs(cells.get((row.name, dataset, column.metric))):
+            lacking.setdefault(reason, []).append(column.label)
+    return "; ".join(f"no number ({listed(names, 4)}): {reason}" for reason, names in lacking.items())
 
 
 def too_few(row: str, dataset: str, about: About) -> bool:
