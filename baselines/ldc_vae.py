@@ -22,7 +22,9 @@ from lvm_bench.losses import VARIANCES, gaussian_log_likelihood, nll
 @method(
     "ldc-vae",
     label="LDC-VAE (reconstructed)",
-    note="only the abstract of its paper is public; the equations are a reconstruction, not the authors'",
+    note="only the abstract of its paper is public; the equations are a reconstruction, not the authors'. Its samples "
+    "come from its sampler network, those called prior from N(0, I); C2ST and coverage compare its codes with the "
+    "sampler network, KL, MMD and DWKL with N(0, I)",
 )
 class LDCVAE(Method):
     """LDC-VAE, reconstructed from the abstract of arXiv:2109.10640: SVGD to Gibbs posteriors, and a sampler network.

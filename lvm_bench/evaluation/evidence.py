@@ -47,7 +47,10 @@ class EvidenceSettings(ExpostSettings, Protocol):
 
 
 class Absent(Exception):
-    """This model or data set has no such evidence, so a metric that asks for it does not apply. Its text tells why."""
+    """This model or data set has no such evidence, so a metric that asks for it does not apply.
+
+    Its text is what the method lacks. It has none for what no method of the data set has, and what tables say already.
+    """
 
 
 class Evidence:
@@ -61,7 +64,7 @@ class Evidence:
         self._labels = {"train": data.train.labels, "heldout": heldout.labels}
         self.n = min(settings.samples, len(heldout), len(data.train))
         self.made: dict[tuple[str, str], Any] = {}
-        self.gaps: dict[str, str] = {}  # by metric, why it does not apply, where evidence tells it
+        self.absent: dict[str, str] = {}  # by metric and variant, what the method lacks for it: `score.inputs_of`
 
     @property
     def further_samples(self) -> tuple[str, ...]:

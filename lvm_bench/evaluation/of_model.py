@@ -27,6 +27,8 @@ TRAVERSAL = 11  # images along a direction: the middle one is that of the real c
 
 PATH = 11  # images from one held-out code to another
 
+NO_POSTERIOR = "the encoder gives codes and no posterior"
+
 
 class ModelEvidence(Evidence):
     """Evidence of a trained model."""
@@ -122,7 +124,7 @@ class ModelEvidence(Evidence):
             raise Absent
         stream = generator(self.seed, "posterior")
         if (posterior := self.once("posterior", "heldout", self._posterior)) is None:
-            raise Absent
+            raise Absent(NO_POSTERIOR)
         return posterior.sample(lambda make: make(stream))
 
     def train_codes(self) -> Float[Tensor, "N l"]:
@@ -138,7 +140,7 @@ class ModelEvidence(Evidence):
     def posterior(self) -> Dense:
         found = self.once("posterior", "heldout", self._posterior)
         if not is_dense(found):
-            raise Absent
+            raise Absent(NO_POSTERIOR if found is None else "the posterior has no density")
         return found
 
     @torch.no_grad()
@@ -161,7 +163,7 @@ class ModelEvidence(Evidence):
         def log_prior(z: Float[Tensor, "b l"]) -> Float[Tensor, " b"]:
             found = method.log_prior(z.to(device, torch.float32))
             if found is None:
-                raise Absent
+                raise Absent("the density of the prior is unknown")
             return found.double().to(z.device)
 
         log_prior(torch.zeros(1, method.spec.latent))
@@ -185,8 +187,9 @@ class ModelEvidence(Evidence):
         return images.x[0].numel()
 
     def target_variance(self) -> float:
+        self._require_samples()
         if (found := self._target_variance()) is None:
-            raise Absent
+            raise Absent("the target of the codes is no N(0, v I)")
         return found
 
     def _target_variance(self) -> float | None:
@@ -195,7 +198,7 @@ class ModelEvidence(Evidence):
 
     def kernel_density(self) -> Density:
         if (own := self.method.kernel_density) is None:
-            raise Absent
+            raise Absent("no kernel density estimate is matched")
         codes = self.train_codes()
         stream = generator(0, "kernel density")  # other draws of an evaluation keep it
         return replace(own, centres=codes[torch.randperm(len(codes), generator=stream)[: len(own.centres)]])

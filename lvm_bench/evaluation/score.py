@@ -12,7 +12,7 @@ from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.metrics.asked import EVIDENCE
 from lvm_bench.registry import METRICS, metric_of, source_file
 from lvm_bench.suites.job import MOST_SECONDS, is_chosen
-from lvm_bench.text import one_line, shortened
+from lvm_bench.text import listed, one_line, shortened
 
 Scores = dict[str, float]
 
@@ -74,13 +74,22 @@ def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection
 
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
-    """The arguments of a metric for a variant; None where it does not apply, with the reason that evidence tells."""
+    """The arguments of a metric for a variant; None where it does not apply, and `evidence.absent` says why."""
     try:
         return arguments_of(evidence, name, variant)
     except Absent as absent:
         if reason := str(absent.__cause__ or ""):
-            evidence.gaps[name] = one_line(reason)
+            evidence.absent[f"{name}.{variant}"] = one_line(reason)
         return None
+
+
+def in_vain(absent: dict[str, str]) -> list[str]:
+    """Sentences on costly metrics, which a suite asks for by name, that a method has no evidence for."""
+    names: dict[str, set[str]] = {}
+    for key, why in absent.items():
+        if METRICS[name := key.partition(".")[0]].metric.costly:
+            names.setdefault(why, set()).add(name)
+    return [f"No {listed(sorted(those))}: {why}." for why, those in names.items()]
 
 
 def arguments_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any]:

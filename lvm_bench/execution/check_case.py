@@ -94,7 +94,10 @@ class Case:
         if not self.learns:
             settings = settings.model_copy(update={"epochs": 0})
         validation = resident(self.data.validation.pixels)
-        result = train(method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop)
+        scored = self.job.evaluation.weights
+        result = train(
+            method, self.images(), validation, settings, 0, checkpoints=checkpoints, stop=stop, weights=scored
+        )
         method.finish(encode(method, self.images()))
         return result
 

@@ -131,16 +131,18 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
     of = (settings.network, settings.width, job.seed, device, settings.precision)
     method = build.build(METHODS[job.method_base], job.arguments, spec, *of)
     images, networks = torch.from_numpy(data.train.pixels).to(device), (method.encoder, method.decoder)
+    work = state.Training(method, settings, images, 0)
     if not settings.epochs:
-        return given(row, method, images, settings.latent, device)
-    work, steps = state.Training(method, settings, images, 0), list[float]()
+        later, steps = of_later_stages(work, v, device)
+        method, row = given(row, method, images, settings.latent, device)
+        return method, row._replace(training=row.training + later, steps=steps)
     encoder, decoder = StandIn(method.heads * settings.latent), StandIn(*spec.shape)
     with work.at_work():
         method.encoder, method.decoder = encoder, decoder
         begun = time.perf_counter()
         with torch.no_grad():
             work.start_epoch()
-            for index in range(len(order := work.batches())):
+            for index in range(len(work.batches())):
                 method.start_step(index)
         hooks = time.perf_counter() - begun
         method.encoder, method.decoder = networks
@@ -149,12 +151,35 @@ def trained(row: Estimate, job: Job, data: Data, device: str) -> tuple[Method, E
         encoder.price = timed(partial(batches.encode, method, images[:MANY]), device) / min(n, MANY)
         decoder.price = max(validate - encoder.price, 0.0)
         method.train()
-        while sum(steps) < LONG and len(steps) < min(len(order), MANY):
-            steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
+        step, steps = of_a_step(work, device)
+    later, further = of_later_stages(work, v, device)
     method.encoder, method.decoder = encoder, decoder
-    epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + len(order) * median(steps)
-    whole = v * validate + work.stages.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
-    return method, row._replace(training=whole, step=median(steps), steps=work.stages.epochs * len(order))
+    epoch = hooks + encoder.count * encoder.price + decoder.count * decoder.price + steps * step
+    whole = v * validate + settings.epochs * (epoch + v * (validate + encoder.price)) + 2 * n * encoder.price
+    return method, row._replace(training=whole + later, step=step, steps=settings.epochs * steps + further)
+
+
+def of_a_step(work: state.Training, device: str) -> tuple[float, int]:
+    """The seconds of a step of a training, and how many its epoch has."""
+    order, steps = work.batches(), list[float]()
+    while sum(steps) < LONG and len(steps) < min(len(order), MANY):
+        steps.append(timed(partial(loop.step, work, order[len(steps)]), device))
+    return median(steps), len(order)
+
+
+def of_later_stages(work: state.Training, v: int, device: str) -> tuple[float, int]:
+    """The seconds of the later stages of a training with v validation images, and how many steps they have."""
+    seconds, count, few = 0.0, 0, work.images[:MANY]
+    for stage, epochs in enumerate(work.stages.lengths):
+        if stage and epochs:
+            work.history = [{}] * sum(work.stages.lengths[:stage])  # as long as when it begins
+            work.begin_stage()
+            with work.at_work():
+                work.start_epoch()
+                step, steps = of_a_step(work, device)
+                validate = timed(partial(work.validate, few, 0), device) / len(few)
+            seconds, count = seconds + epochs * (steps * step + v * validate), count + epochs * steps
+    return seconds, count
 
 
 def given(row: Estimate, method: Method, images: torch.Tensor, latent: int, device: str) -> tuple[Method, Estimate]:

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def describe(job: Job, device: str, before: dict[str, Any]) -> dict[str, Any]:
         "threads": job.training.threads,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    kept = ("fingerprint", *COSTS, "architecture", "seconds_checkpoints", "measured", "gaps")
+    kept = ("fingerprint", *COSTS, "architecture", "seconds_checkpoints", "measured", "absent")
     earlier = [*before.get("earlier_environments", [])]
     if before and _but_date(before["environment"]) != _but_date(environment):
         earlier.append(before["environment"])
@@ -108,3 +109,9 @@ def _commit() -> str | None:
         return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def lacking_scores(record: Mapping[str, Any], job: Job, absent: dict[str, str]) -> dict[str, str]:
+    """What the method lacks for the scores of a job, and for those of metrics that its run was measured with before."""
+    before = record.get("absent", {})
+    return {key: why for key, why in before.items() if key.partition(".")[0] not in job.metrics} | absent

@@ -22,10 +22,10 @@ from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import TRAVERSAL, ModelEvidence
 from lvm_bench.evaluation.own_pictures import own_pictures
-from lvm_bench.evaluation.score import Scores, evaluate, keep_for_later, seconds_before
+from lvm_bench.evaluation.score import Scores, evaluate, in_vain, keep_for_later, seconds_before
 from lvm_bench.execution.failure import cause
 from lvm_bench.execution.progress import Listener
-from lvm_bench.execution.provenance import architecture, describe
+from lvm_bench.execution.provenance import architecture, describe, lacking_scores
 from lvm_bench.execution.stopping import breakable
 from lvm_bench.execution.task import Task, facts_of, spec_of
 from lvm_bench.modelling.contract import Method, Spec, resident, to_float
@@ -54,7 +54,6 @@ from lvm_bench.runs.standing import Standing, State
 from lvm_bench.seeding import derive
 from lvm_bench.suites.given import checksums
 from lvm_bench.suites.job import Job, RunningSettings
-from lvm_bench.text import listed
 from lvm_bench.training import memory
 from lvm_bench.training.batches import encode
 from lvm_bench.training.build import build
@@ -151,7 +150,7 @@ class RunAtWork:
             made = [name for name, arrays in shown.items() if arrays]
             for name in made:
                 disk.write(self.folder / name, partial(_save, arrays=shown[name]))
-            self.finish(scores, *made)
+            self.finish(scores, evidence, *made)
         elif not self.is_done:
             self.close()
         if self.context.resample:
@@ -231,7 +230,7 @@ class RunAtWork:
                 pictures = [SWEEPS]
         else:
             evidence = StandardNormal(job.training.latent, *context)
-        self.finish(self.scores(evidence), *pictures)
+        self.finish(self.scores(evidence), evidence, *pictures)
         return State.DONE
 
     def evidence(self, method: Method, task: Task, seed: int) -> ModelEvidence:
@@ -249,27 +248,21 @@ class RunAtWork:
         before = seconds_before(file, identity)
         with breakable(self.context.stop):
             scores = evaluate(evidence, file, identity, say, self.context.stop)
-        self.keep_gaps(evidence.gaps)
         self.record["seconds_evaluation"] = round(before + time.perf_counter() - started, 3)
         return scores
-
-    def keep_gaps(self, gaps: dict[str, str]) -> None:
-        """Tell why metrics have no score, and record it beside what the record says of metrics of before."""
-        for why in dict.fromkeys(gaps.values()):
-            self.progress.notice(self.job, f"No {listed(name for name in gaps if gaps[name] == why)}: {why}.")
-        before, lacks = self.record.pop("gaps", {}), self.standing.lacks
-        if found := {name: why for name, why in before.items() if lacks and name not in lacks} | gaps:
-            self.record["gaps"] = found
 
     @property
     def weights(self) -> str:
         """The file of the weights that are scored."""
         return WEIGHTS[self.job.evaluation.weights]
 
-    def finish(self, scores: Scores, *pictures: str) -> None:
-        """Write the scores and the record of a finished run."""
+    def finish(self, scores: Scores, evidence: Evidence, *pictures: str) -> None:
+        """Write the scores and the record of a finished run, which keeps what its method lacks for other scores."""
         disk.write_json(self.folder / SCORES, scores)
         self.note(SCORES, *pictures)
+        for text in in_vain(evidence.absent):
+            self.progress.notice(self.job, text)
+        self.record["absent"] = lacking_scores(self.record, self.job, evidence.absent)
         self.record["measured"] = (measured(self.standing.record) if self.standing.lacks else {}) | self.job.metrics
         if self.standing.lacks:
             self.keep_redraws()
@@ -296,8 +289,8 @@ class RunAtWork:
             self.keep(State.RUNNING)
             memory.forget_peak(device)
             images, validation = (resident(split.pixels, device) for split in (data.train, data.validation))
-            checkpoints = self.checkpoints(data)
-            result = train(method, images, validation, job.training, job.seed, self.tick, checkpoints, stop)
+            checkpoints, scored = self.checkpoints(data), job.evaluation.weights
+            result = train(method, images, validation, job.training, job.seed, self.tick, checkpoints, stop, scored)
             self.store(result, images)
         try:
             method.load_state_dict(load_file(self.folder / self.weights))

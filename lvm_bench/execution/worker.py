@@ -66,7 +66,15 @@ class Worker:
             images, validation = (resident(split.pixels, self.device) for split in (data.train, data.validation))
             memory.forget_peak(self.device)
             trainings = {
-                run: Training(method, run.job.training, images, run.job.seed, run.tick, run.checkpoints(data, count))
+                run: Training(
+                    method,
+                    run.job.training,
+                    images,
+                    run.job.seed,
+                    run.tick,
+                    run.checkpoints(data, count),
+                    run.job.evaluation.weights,
+                )
                 for run, method in methods.items()
             }
             try:

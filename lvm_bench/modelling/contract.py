@@ -95,8 +95,9 @@ class Method(nn.Module):
 
     The keyword-only arguments of `__init__` are the hyper-parameters. All random numbers come from `self.generator`,
     which the trainer sets; draw them with `noise` and `draw`, so that several seeds can be trained together.
-    A later stage begins when the one before has ended. It optimises one module on the "loss" of its own losses; all
-    else is in eval mode meanwhile. Hooks, `monitor` and the adversary belong to the first stage.
+    A later stage begins when the one before has ended, with its last weights, or its best where these are scored. It
+    optimises one module on the "loss" of its own losses; all else is in eval mode meanwhile. Hooks, `monitor` and the
+    adversary belong to the first stage.
     Everything learned is a parameter or a buffer. Everything else that outlasts a step is a buffer with
     `persistent=False`; otherwise an interrupted training would resume without it.
     """

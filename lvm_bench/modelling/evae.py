@@ -32,7 +32,11 @@ def evae_32(shape: Shape, latent: int, heads: int, width: float) -> Pair:
 
 @network("evae-64")
 def evae_64(shape: Shape, latent: int, heads: int, width: float) -> Pair:
-    """EVAE, appendix C, CelebA: 64-128-256-512, 5x5 kernels, from 64x64 down to 4x4, pooled, and back from 8x8."""
+    """EVAE, appendix C, CelebA: 64-128-256-512, 5x5 kernels, from 64x64 down to 4x4, pooled, and back from 8x8.
+
+    The data set `celeba` is in [-1, 1], as the AVAE paper's, and without its Bernoulli likelihood. EVAE's own inputs in
+    [0, 1] are those of the data set `folder` with `crop = 140`, on the unpacked archive.
+    """
     expect_size("evae-64", shape, 64)
     c, (a, b, d, e) = shape[0], scaled(width, 64, 128, 256, 512)
     down = [layer for m, n in pairwise((c, a, b, d, e)) for layer in _normed(nn.Conv2d(m, n, 5, 2, 2), n)]

@@ -34,6 +34,7 @@ class Remarks:
     made: str = ""  # with what the runs that were not made here were made
     warnings: list[str] = field(default_factory=list)  # sentences on differences between shown runs
     changed: str = ""  # what differs from the suite's own settings
+    absent: dict[Place, dict[str, str]] = field(default_factory=dict)  # why scores are missing, as `Run.absent` has it
 
 
 def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
@@ -52,7 +53,8 @@ def shown(runs: Collection[Run], suite: str) -> tuple[list[Run], Remarks]:
     away = [run for run in kept if not run.folder]
     elsewhere = frozenset(run.place for run in away)
     changed = changed_settings((run.place, run.changed) for run in kept if not run.is_control)
-    return kept, Remarks(outcomes(runs), out, here, elsewhere, _made(away, here), warnings, changed)
+    absent = {run.place: run.absent for run in kept if run.absent}
+    return kept, Remarks(outcomes(runs), out, here, elsewhere, _made(away, here), warnings, changed, absent)
 
 
 def outcomes(runs: Iterable[Run]) -> dict[Place, str]:

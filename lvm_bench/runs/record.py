@@ -126,6 +126,10 @@ Layer = Annotated[str, Field(max_length=LONGEST_LAYER)]
 Architecture = dict[Annotated[str, Field(max_length=LONGEST_LAYER)], Annotated[list[Layer], Field(max_length=1000)]]
 
 
+Reasons = Annotated[
+    dict[Annotated[str, Field(max_length=200)], Annotated[str, Field(max_length=LONGEST)]], Field(max_length=1000)
+]  # why a run has no number, by metric and variant
+
 Versions = dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=1, lt=10**6)]]  # of metrics
 
 
@@ -151,7 +155,6 @@ class Kept(Costs):
     seed: Count
     status: Status
     reason: str = ""
-    gaps: dict[Name, str] = {}  # by metric, why it does not apply
     fingerprint: str = ""  # of the data
 
 
@@ -171,6 +174,7 @@ class _Record(Kept):
     earlier_environments: list[Environment] = []
     architecture: Architecture | None = None
     measured: Versions = {}
+    absent: Reasons = {}
     files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
 
 
@@ -205,7 +209,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, int] | None = None  # of the metrics that it was measured with, where one is not the first
-    gaps: dict[str, str] = field(default_factory=dict)  # by metric, why it does not apply
+    absent: dict[str, str] | None = None  # by metric and variant, what its method lacks for a number
 
     @property
     def key(self) -> Key:
@@ -323,7 +327,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
     dataset, method, seed = key
     place = (dataset, method)
     environments = [*record.get("earlier_environments", ()), record["environment"]]
-    known = ("fingerprint", "gaps", *COSTS, "extractor")
+    known = ("fingerprint", *COSTS, "extractor")
     return Run(
         dataset,
         method,
@@ -342,6 +346,7 @@ def _run(folder: Path, key: Key, pool: _Pool) -> Run:
         architecture=pool.one(record["architecture"], "architecture", *place) if "architecture" in record else None,
         files=record["files"],
         versions=pool.one(versions, "versions") if (versions := later_versions(record)) else None,
+        absent=pool.one(record["absent"], "absent") if record.get("absent") else None,
         changed=tuple(record["plan"].get("changed", ())),
         **{name: record[name] for name in known if name in record},
     )

@@ -21,6 +21,7 @@ from lvm_bench.runs.record import (
     Facts,
     Kept,
     Name,
+    Reasons,
     Run,
     Shown,
     Versions,
@@ -28,10 +29,10 @@ from lvm_bench.runs.record import (
 )
 from lvm_bench.suites.job import MOST_LATENT, is_control
 
-_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale", "gaps")
+_KEPT = ("digest_weights", "digest_scores", *COSTS, "fingerprint", "stale")
 
 # The file holds equal ones once, and a run gives their places.
-_LISTS = ("settings", "conditions", "architecture", "versions")
+_LISTS = ("settings", "conditions", "architecture", "versions", "absent")
 
 _TEXTS = ("suite", "description", "extractor", "protocol", "axis", "published")
 
@@ -90,6 +91,7 @@ class _ListedRun(Kept):
     conditions: int | None = None
     architecture: int | None = None
     versions: int | None = None
+    absent: int | None = None
     environment: int | None = None
     earlier_environments: list[int] = Field(default_factory=list)
     digest_weights: str = ""
@@ -131,6 +133,7 @@ class _Format(BaseModel):
     conditions: list[dict[str, Any]] = []
     architecture: list[Architecture] = []
     versions: list[Versions] = []
+    absent: list[Reasons] = []
     environments: list[Environment] = []
     runs: list[_ListedRun] = []
 
@@ -272,8 +275,9 @@ def write(folder: Path, about: About) -> None:
         "runs": [lists.entry(run) for run in about.runs],
     }
     record |= {name: value for name in ("axis", "published", "shown") if (value := getattr(about, name))}
-    if not lists.distinct["versions"]:  # as a rule, and in a file of old
-        del lists.distinct["versions"]
+    for name in ("versions", "absent"):
+        if not lists.distinct[name]:  # as in a file of old
+            del lists.distinct[name]
     disk.write_record(folder / ABOUT, record | lists.distinct)
 
 

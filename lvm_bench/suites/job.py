@@ -24,6 +24,8 @@ Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 Streams = Literal["single", "paired"]
 
+Weights = Literal["last", "best"]
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -76,7 +78,7 @@ class EvaluationSettings(BaseModel):
     extractor: str
     protocol: Literal["official-test", "avae-paper", "validation"]
     test_images: Count
-    weights: Literal["last", "best"]
+    weights: Weights
     samples: int = Field(ge=2, le=MOST)
     kid_subsets: int = Field(ge=1, le=MOST)
     kid_subset_size: int = Field(ge=2, le=MOST)
@@ -153,6 +155,7 @@ class Job:
     shown: dict[str, Any] = field(default_factory=dict)  # how plug-ins and variants are shown: `labels.to_record`
     ranges: dict[str, tuple[str, Any]] = field(default_factory=dict)  # what `tune` draws from, with its path
     files: list[str] = field(default_factory=list)  # that a given model's weights come from: `given.checksums`
+    staged: bool = False  # whether the training has later stages
 
     @property
     def name(self) -> str:
@@ -165,7 +168,7 @@ class Job:
 
     def control(self, name: str) -> "Job":
         """The control of that name for this job's data set and seed."""
-        return replace(self, method=name, method_base=name, arguments={}, files=[])
+        return replace(self, method=name, method_base=name, arguments={}, files=[], staged=False)
 
     def normal(self) -> "Job":
         """Exact prior draws of this job's latent size, which their name tells unless it is that of the suite."""
@@ -182,6 +185,8 @@ class Job:
             "arguments": self.arguments,
             "seed": self.seed,
             **({"files": self.files} if self.files else {}),
+            # A later stage begins with the best weights of the one before where the best are scored.
+            **({"weights": "best"} if self.staged and self.evaluation.weights == "best" else {}),
             # A setting that came later is left out at its default: runs from before it keep their identity.
             **self.training.model_dump(exclude_defaults=True),
         }

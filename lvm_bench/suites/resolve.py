@@ -257,6 +257,7 @@ def _job(layers: Layers, dataset: str, method: str, found: _Found) -> Job | None
         plan=Plan(description="", order=0, seeds=[]),
         ranges=layers.ranges(dataset, method),
         files=files,
+        staged=len(registry.METHODS[method_base].stages) > 1,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.modelling.contract import Method, to_float
-from lvm_bench.suites.job import TrainingSettings
+from lvm_bench.suites.job import TrainingSettings, Weights
 from lvm_bench.training.checkpoint import Checkpoints
 from lvm_bench.training.state import Trained, Training
 from lvm_bench.training.tick import Tick
@@ -25,13 +25,15 @@ def train(
     tick: Callable[[Tick], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
     stop: Callable[[], bool] = lambda: False,
+    weights: Weights = "last",
 ) -> Trained:
     """Minimise `losses(x)["loss"]` with Adam; the rate falls when the monitored validation loss stops falling.
 
-    Resumes from the newest checkpoint. Raises RunError, which names the first term that is not finite and its
-    epoch; raises Stopped after writing a checkpoint when `stop()` is true.
+    A later stage begins with the last or the best `weights` of the one before. Resumes from the newest checkpoint.
+    Raises RunError, which names the first term that is not finite and its epoch; raises Stopped after writing a
+    checkpoint when `stop()` is true.
     """
-    training = Training(method, settings, images, seed, tick, checkpoints)
+    training = Training(method, settings, images, seed, tick, checkpoints, weights)
     training.resume()
     loop = steps(training, validation, stop, checkpoints.due if checkpoints else lambda _=0.0: False)
     losses = None

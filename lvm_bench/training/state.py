@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lvm_bench.errors import RunError
 from lvm_bench.modelling.contract import Epoch, Method
 from lvm_bench.seeding import derive, generator
-from lvm_bench.suites.job import TrainingSettings
+from lvm_bench.suites.job import TrainingSettings, Weights
 from lvm_bench.training.aggregate import of_codes
 from lvm_bench.training.batches import Sums, aggregate, minibatches, validate
 from lvm_bench.training.checkpoint import Checkpoints, Snapshot
@@ -37,7 +37,8 @@ class Trained:
 class Training:
     """The weights, optimisers, schedules, generators, running sums and best epoch of one training.
 
-    `state` and `restore` carry all of it from one process to another, bit for bit.
+    A later stage begins with the last or the best `weights` of the one before. `state` and `restore` carry all of it
+    from one process to another, bit for bit.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Training:
         seed: int,
         tick: Callable[[Tick], None] = lambda _: None,
         checkpoints: Checkpoints | None = None,
+        weights: Weights = "last",
     ):
         self.method, self.settings, self.images, self.seed = method, settings, images, seed
+        self.weights = weights
         self.tick, self.checkpoints = tick, checkpoints
         self.memory_format = memory_format(method, images.device.type, settings.precision)
         self.seconds = 0.0  # what earlier processes spent
@@ -135,6 +138,8 @@ class Training:
             self.method.validated(means)
         self.step, self.sums = 0, Sums()
         if self.stages.at(self.index) != self.stage:
+            if self.weights == "best":
+                self.method.load_state_dict(self.best)
             self.begin_stage()
 
     @property

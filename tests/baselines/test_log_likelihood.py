@@ -75,7 +75,7 @@ def bounds_of(method, digits):
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_every_posterior_has_bounds(name, on_digits, digits):
     found, inputs = bounds_of(on_digits(name, **NEEDED.get(name, {}))[0].eval(), digits)
-    assert found.gaps == {}
+    assert found.absent == {}
     bound = iw_bound(**inputs)
     assert bound == -math.inf if name == "evae" else math.isfinite(bound)  # EVAE's codes leave its prior's support
     assert elbo(**inputs) <= bound
@@ -86,7 +86,7 @@ def test_every_posterior_has_bounds(name, on_digits, digits):
 def test_a_deterministic_code_has_none_and_says_why(name, on_digits, digits):
     found, inputs = bounds_of(on_digits(name, **NEEDED.get(name, {}))[0].eval(), digits)
     assert inputs is None
-    assert "deterministic" in found.gaps["iw_bound"]
+    assert "deterministic" in found.absent["iw_bound.heldout"]
 
 
 def test_a_distance_and_a_discriminator_are_no_density(x):

@@ -153,7 +153,7 @@ def test_binary_images_have_a_probability_in_nats_alone() -> None:
     assert found.observed().x.unique().tolist() == [0, 1]
     assert iw_bound(found.log_weights()) == pytest.approx(-D * math.log(2))
     assert inputs_of(found, "bits_per_dim", "heldout") is None
-    assert found.gaps.keys() == {"bits_per_dim"}
+    assert found.absent.keys() == {"bits_per_dim.heldout"}
 
 
 class Draws(NamedTuple):
@@ -184,8 +184,8 @@ def changed(**changes: Any) -> Linear:
 def test_what_has_no_likelihood_says_why(method: Method, reason: str, tmp_path: Path) -> None:
     found = evidence(method)
     assert evaluate(found, tmp_path / "scores.json", "it") == {}
-    assert {*found.gaps} == {*BOUNDS}
-    assert all(reason in why for why in found.gaps.values())
+    assert {*found.absent} == {f"{name}.heldout" for name in BOUNDS}
+    assert all(reason in why for why in found.absent.values())
 
 
 def test_likelihoods_of_another_shape_are_refused() -> None:

@@ -588,3 +588,30 @@ def test_the_dimension_wise_kl_is_to_the_methods_own_prior(tmp_path: Path) -> No
     assert standard == pytest.approx(default, rel=1e-5)
     assert own != pytest.approx(default, rel=0.05)
     assert found[3] == {}
+    assert made.absent == {"dimension_wise_kl.posterior": "the density of the prior is unknown"}
+
+
+def test_what_a_method_lacks_for_a_metric_is_said_and_what_its_data_lack_is_not(tmp_path: Path) -> None:
+    class Elsewhere(Several):
+        samplers = ("prior",)
+        target_variance = None  # type: ignore[assignment]
+
+    class Mute(Elsewhere):
+        cannot_sample = "it has no density"  # type: ignore[assignment]
+
+    asked = ["gaussian_kl", "gaussian_kl_target", "mutual_information", "equilibrium_variance", "ood_density", "mig"]
+
+    def lacks(cls: type[Method]) -> dict[str, str]:
+        made = ModelEvidence(cls(), digits(), EXTRACTOR, Settings(metrics=asked), 0, "cpu")  # type: ignore[arg-type]
+        scores = evaluate(made, tmp_path / f"{cls.__name__}.json", "it")
+        assert not {*made.absent} & {*scores}
+        return made.absent
+
+    target = "the target of the codes is no N(0, v I)"
+    unmatched = {"equilibrium_variance.mean": "no kernel density estimate is matched"}
+    undense = {"mutual_information.posterior": "the posterior has no density"}
+    of_target = {f"gaussian_kl_target.{variant}": target for variant in ("mean", "sampled")}
+    without = ("gaussian_kl.sampled", "gaussian_kl_target.sampled", "mutual_information.posterior")
+    assert lacks(Rotation) == unmatched | dict.fromkeys(without, "the encoder gives codes and no posterior")
+    assert lacks(Elsewhere) == undense | of_target
+    assert lacks(Mute) == undense, "tables say already why it has no prior"

@@ -17,6 +17,8 @@ from lvm_bench.evaluation.of_controls import RealImages
 from lvm_bench.evaluation.score import evaluate
 from lvm_bench.metrics import cmmd
 from lvm_bench.registry import EXTRACTORS
+from lvm_bench.suites.bench_toml import defaults_folder
+from lvm_bench.suites.resolve import resolve
 
 DOCS = Path(__file__).parents[2] / "docs" / "features.md"
 
@@ -50,9 +52,8 @@ def test_cmmd_is_measured_in_the_space_of_the_documented_plug_in(
         made = EXTRACTORS["clip"](Request(data, tmp_path, "cpu", 1))
     finally:
         EXTRACTORS._entries.pop("clip", None)
-    settings: Any = SimpleNamespace(
-        metrics=["cmmd", "vendi"], samples=20, protocol="official-test", votes=2, direction_images=2
-    )
+    told = ('metrics=["cmmd","vendi"]', "samples=20")
+    settings = resolve(defaults_folder() / "bench.toml", "quick", methods=("vae",), settings=told).jobs[0].evaluation
     scores = evaluate(RealImages(data, made, settings, 0, "cpu"), tmp_path / "partial.json", "x")
     assert scores.keys() == {"cmmd.fake@clip", "vendi.fake@clip"}
     real, fake = (made.features(torch.from_numpy(images.pixels[:20].copy())) for images in (data.train, data.test))

@@ -221,6 +221,47 @@ def test_a_plugin_with_hooks_is_estimated(lvm_bench: Call, tmp_path: Path) -> No
     assert "one after another)" in told
 
 
+STAGED = '''
+import torch
+
+from lvm_bench import Method, method
+
+
+@method("staged")
+class Staged(Method):
+    """An auto-encoder with a later stage."""
+
+    stages = ("train", "sampler")
+
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        self.sampler, self.stage_epochs = torch.nn.Linear(self.spec.latent, 1), {"sampler": 7}
+
+    def losses(self, x):
+        return {"loss": (x - self.decode(self.encode(x))).square().mean()}
+
+    def sampler_losses(self, x):
+        return {"loss": self.sampler(self.noise(len(x), self.spec.latent)).square().mean()}
+'''
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_each_stage_is_priced_by_its_own_step(epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock only steps take time: one second, and two in the later stage."""
+
+    def timed(action: Any, _: str) -> float:
+        action()
+        return action.args[0].stage + 1.0 if action.func is estimate.loop.step else 0.0
+
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    monkeypatch.setattr(estimate, "timed", timed)
+    (file := tmp_path / "staged.py").write_text(STAGED)
+    *_, row = estimated(suite(*FEW, f"epochs={epochs}", methods=("staged",), plugins=(file,)), tmp_path)
+    assert isinstance(row, Estimate), row
+    assert row.steps == 3 * (epochs + 7)
+    assert row.training == pytest.approx(3 * (epochs + 2 * 7), abs=1)
+
+
 def test_finished_runs_tell_what_others_cost(lvm_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = (*QUICK[4:], "--set", "epochs=1", "--suite", "quick", "--methods", "vae")
     assert lvm_bench("run", *small, "--seeds", "0").exit_code == 0

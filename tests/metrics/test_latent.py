@@ -243,3 +243,11 @@ def test_mmd_of_distant_clusters_keeps_the_digits_of_their_insides():
     within = float(kernels.sum() - kernels.trace()) / (300 * 299)
     far = [mmd(codes + 1e12, seed=1), mmd(torch.zeros(300, 4) + 1e12, seed=1)]  # both have no draw nearby
     assert far[0] - far[1] == pytest.approx(within - 7, abs=1e-3)
+
+
+def test_gaussian_entropy_of_many_axes_needs_no_singular_vectors(monkeypatch):
+    monkeypatch.setattr(latent, "optimal_bandwidth", lambda l, n: 0.9)
+    plain = latent._gaussian_entropy.__wrapped__(60, 40)
+    monkeypatch.setattr(latent, "_WIDE", 39)
+    monkeypatch.setattr(latent, "principal_axes", None)
+    assert latent._gaussian_entropy.__wrapped__(60, 40) == pytest.approx(plain, rel=1e-10)

@@ -61,6 +61,23 @@ def reported(_reported: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_reported, tmp_path, dirs_exist_ok=True))
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_methods_lack_is_committed_and_told_without_their_folders(tmp_path: Path) -> None:
+    lacks = {"gaussian_kl_target.mean": "no target"}
+    for seed in (0, 1):
+        make_run(tmp_path / "small", "mnist", "vae", seed, {"gaussian_kl_target.mean": 1.5, "gaussian_kl.mean": 1.0})
+        make_run(tmp_path / "small", "mnist", "vamp", seed, {"gaussian_kl.mean": 1.0}, absent=lacks)
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["report", "--results", str(tmp_path)], catch_exceptions=False)
+        assert done.exit_code == 0
+        table = (tmp_path / "small" / "tables" / "kl.md").read_text()
+        assert "VampPrior on MNIST: no number (to target): no target" in table
+        shutil.rmtree(tmp_path / "small" / "runs", ignore_errors=True)
+    about = disk.read_record(tmp_path / "small" / "about.json")
+    assert about["absent"] == [lacks]
+    assert {run["method"] for run in about["runs"] if "absent" in run} == {"vamp"}
+
+
 def names_in(*folders: Path) -> set[str]:
     return {file.name for folder in folders for file in folder.iterdir()}
 

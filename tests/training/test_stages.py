@@ -18,6 +18,9 @@ from lvm_bench.errors import RunError, Stopped
 from lvm_bench.modelling.contract import Method, Spec, to_float
 from lvm_bench.registry import METHODS
 from lvm_bench.seeding import generator
+from lvm_bench.suites.bench_toml import packaged
+from lvm_bench.suites.job import Job, Weights
+from lvm_bench.suites.resolve import resolve
 from lvm_bench.training.checkpoint import Checkpoints, history
 from lvm_bench.training.loop import train
 from lvm_bench.training.stages import check_declared
@@ -67,9 +70,29 @@ class Staged(Plain):
         return {"loss": (self.second(self.noise(len(x), 2)) - self.encode(x)).square().mean()}
 
 
-def run(method: Method, folder: Path | None = None, stop: Callable[[], bool] = lambda: False, **given: Any) -> Trained:
+class Rising(Staged):
+    """Its validation loss rises by 1 an epoch, so that the first epoch of the first stage is its best."""
+
+    at = 0
+
+    def start_epoch(self, epoch: Any) -> None:
+        super().start_epoch(epoch)
+        self.at = epoch.index
+
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
+        return {"loss": super().losses(x)["loss"] + (0 if self.training else self.at)}
+
+
+def run(
+    method: Method,
+    folder: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    weights: Weights = "last",
+    **given: Any,
+) -> Trained:
     kept = Checkpoints(folder, "it", math.inf, pytest.fail) if folder else None
-    return train(method, IMAGES[:25], IMAGES[25:], training_settings(**given), 0, checkpoints=kept, stop=stop)
+    settings = training_settings(**given)
+    return train(method, IMAGES[:25], IMAGES[25:], settings, 0, checkpoints=kept, stop=stop, weights=weights)
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor], but: str = "none") -> bool:
@@ -89,6 +112,16 @@ def test_the_first_stage_is_a_training_without_the_others_and_they_leave_it_as_i
     assert equal(staged.best, staged.method.state_dict()), "the best epoch is that of the last stage, which has one"
 
 
+def test_where_the_best_weights_are_scored_a_later_stage_follows_those_of_the_stage_before() -> None:
+    first, last, best = run(Plain(), epochs=1), run(Rising()), run(Rising(), weights="best")
+    kept = {key: value for key, value in first.method.state_dict().items() if not key.startswith(("sampler", "second"))}
+    for state in (best.best, best.method.state_dict()):
+        assert equal({key: state[key] for key in kept}, kept)
+    assert not any(torch.equal(last.best[key], kept[key]) for key in ("encoder.1.weight", "decoder.0.weight"))
+    assert best.history[:3] == last.history[:3]
+    assert best.history[3:] != last.history[3:], "the later stages see other codes"
+
+
 def test_a_later_stage_has_its_own_names_rate_and_batches_of_all_images() -> None:
     result = run(Staged(), patience=1, threshold=10.0)
     assert [row["epoch"] for row in result.history] == [1, 2, 3, 4, 5, 6]
@@ -100,19 +133,20 @@ def test_a_later_stage_has_its_own_names_rate_and_batches_of_all_images() -> Non
     assert result.updates == 15
 
 
-@pytest.mark.parametrize("streams", ["single", "paired"])
+@pytest.mark.parametrize(("streams", "weights"), [("single", "last"), ("paired", "last"), ("paired", "best")])
 @pytest.mark.parametrize("stops", [[6], [7], [9], [8, 2, 1, 3]], ids=str)
 def test_a_training_that_was_stopped_in_a_later_stage_goes_on_to_the_same_bits(
-    stops: list[int], streams: str, tmp_path: Path
+    stops: list[int], streams: str, weights: Weights, tmp_path: Path
 ) -> None:
     """Six steps end the first stage, nine the first epoch of the second."""
-    whole = run(Staged(), streams=streams)
+    given: dict[str, Any] = {"streams": streams, "weights": weights}
+    whole = run(Rising(), **given)
     for steps in stops:
         counted = itertools.count(1)
         with pytest.raises(Stopped):
-            run(Staged(), tmp_path, lambda: next(counted) == steps, streams=streams)  # noqa: B023
+            run(Rising(), tmp_path, lambda: next(counted) == steps, **given)  # noqa: B023
     assert len(history(tmp_path)) >= 2
-    result = run(Staged(), tmp_path, streams=streams)
+    result = run(Rising(), tmp_path, **given)
     assert result.history == whole.history
     assert (result.updates, result.encoded) == (whole.updates, whole.encoded)
     assert equal(result.method.state_dict(), whole.method.state_dict())
@@ -167,17 +201,17 @@ def test_seeds_that_are_trained_together_have_the_numbers_of_each_alone(monkeypa
         monkeypatch.setattr(f"lvm_bench.training.{module}.to_float", lambda *given: to_float(*given).double())
 
     def training(seed: int) -> Training:
-        method = Staged(seed).double()
+        method = Rising(seed).double()
         single = method.noise
         method.noise = lambda *shape: single(*shape).double()  # type: ignore[method-assign]
-        return Training(method, training_settings(), IMAGES[:25], seed)
+        return Training(method, training_settings(), IMAGES[:25], seed, weights="best")
 
     def trainings() -> list[Training]:
         return [training(seed) for seed in (1, 2)]
 
     for one, own in zip(train_together(trainings(), IMAGES[25:], lambda: False), trainings(), strict=True):
         assert isinstance(one, Trained), one
-        expected = train(own.method, IMAGES[:25], IMAGES[25:], own.settings, own.seed)
+        expected = train(own.method, IMAGES[:25], IMAGES[25:], own.settings, own.seed, weights="best")
         assert one.history == [pytest.approx(row, rel=1e-8, abs=1e-8) for row in expected.history]
         torch.testing.assert_close(one.method.state_dict(), expected.method.state_dict(), rtol=1e-6, atol=1e-6)
 
@@ -214,6 +248,18 @@ def plugin(tmp_path: Path) -> Iterator[Path]:
     file.write_text(PLUGIN)
     yield file
     METHODS._entries.pop("staged", None)
+
+
+def test_which_weights_are_scored_decides_the_weights_of_a_method_with_stages_alone(plugin: Path) -> None:
+    def job(method: str, weights: str) -> Job:
+        return resolve(
+            packaged(), "quick", methods=(method,), seeds=(0,), plugins=(plugin,), settings=(f"weights={weights}",)
+        ).jobs[0]
+
+    best, last = job("staged", "best"), job("staged", "last")
+    assert best.weights_settings() == last.weights_settings() | {"weights": "best"}
+    assert job("vae", "best").weights_settings() == job("vae", "last").weights_settings()
+    assert "weights" not in best.control("standard-normal").weights_settings()
 
 
 @pytest.mark.usefixtures("short_checks", "undrawn")

@@ -129,8 +129,9 @@ def _rows(
             {dataset: texts[dataset, method] for dataset in datasets if (dataset, method) in texts}
             for texts in (remarks.outcomes, remarks.left_out)
         )
+        absent = {d: remarks.absent[d, method] for d in datasets if (d, method) in remarks.absent}
         away = frozenset(d for d in datasets if mixed and (name, d) in measured and (d, method) in remarks.away)
-        return Row(name, words, control, notes, left_out, away, keys or {})
+        return Row(name, words, control, notes, left_out, absent, away, keys or {})
 
     def sized(name: str, words: str) -> str:
         """The label of a row with its latent sizes on the data sets where methods have several."""

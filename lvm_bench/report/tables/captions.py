@@ -1,20 +1,18 @@
 """The words above and below a table: its caption and its footnotes."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from lvm_bench.report.tables import bounds, published, statistics
 from lvm_bench.report.tables.cells import TIED, Cell, CellKey, Row, space_free
-from lvm_bench.report.tables.layouts import Column, Layout, distance_name, known_metric
+from lvm_bench.report.tables.layouts import Column, Layout, distance_name, scored
 from lvm_bench.report.tables.meanings import meanings
-from lvm_bench.runs.comparable import Place
-from lvm_bench.runs.record import LONGEST
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
 from lvm_bench.suites.labels import dataset_label
-from lvm_bench.text import counted, listed, one_line
+from lvm_bench.text import counted, listed
 
 _SPREAD_WORDS = {
     "std": "mean ± population standard deviation",
@@ -70,22 +68,22 @@ def with_footnotes(
     planned: dict[str, int],
     about: About,
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows with letters for runs that are missing or failed, infinite means and notes of methods, and the texts.
+    """The rows with letters for what is missing, failed or infinite and for notes of methods, and the texts.
 
     Rows share equal texts.
     """
     letters: dict[tuple[str, str], str] = {}  # by data set and text
     sharing: dict[tuple[str, str], list[str]] = {}
-    told = _reasons(about)
+    methods = {row.name for row in rows if not row.control}
+    had = {(dataset, metric) for (name, dataset, metric), cell in cells.items() if name in methods and _runs(cell)}
     noted = []
     for row in rows:
         notes = {}
         for dataset in datasets:
             short = _fewer_seeds(row.name, dataset, cells, columns, planned[dataset])
             infinite = _why_infinite(row.name, dataset, cells, columns, about)
-            missing = (column for column in columns if (row.name, dataset, column.metric) not in cells)
-            why = _why_missing(missing, told.get((dataset, row.name), {}))
-            text = "; ".join(filter(None, (short, infinite, why, row.notes.get(dataset, ""))))
+            absent = _why_absent(row, dataset, [c for c in columns if (dataset, c.metric) in had], cells)
+            text = "; ".join(filter(None, (short, infinite, absent, row.notes.get(dataset, ""))))
             said = f"{row.label}: {own}" if (own := labels.note(row.name)) else ""
             found = [each for each in ((dataset, text), ("", row.left_out.get(dataset, "")), ("", said)) if each[1]]
             for each in found:
@@ -132,22 +130,17 @@ def _why_infinite(row: str, dataset: str, cells: dict[CellKey, Cell], columns: l
     return "; ".join(told)
 
 
-def _reasons(about: About) -> dict[Place, dict[str, str]]:
-    """Why metrics do not apply to the methods of a suite, by data set and method, then by metric."""
-    found: dict[Place, dict[str, str]] = {}
-    for run in about.runs:
-        if run.gaps:
-            found.setdefault(run.place, {}).update(run.gaps)
-    return found
+def _why_absent(row: Row, dataset: str, columns: list[Column], cells: dict[CellKey, Cell]) -> str:
+    """In which columns a row has no number because its method lacks something, and what; "" if in none.
 
-
-def _why_missing(missing: Iterable[Column], told: Mapping[str, str]) -> str:
-    """`no ELBO: its codes are deterministic`: why a row has no number in some columns; "" where nothing is told."""
-    texts: dict[str, list[str]] = {}
-    for column in missing:
-        if why := told.get(known_metric(column.key)):
-            texts.setdefault(one_line(why)[:LONGEST], []).append(column.label)
-    return "; ".join(f"no {listed(names, 4)}: {why}" for why, names in texts.items())
+    `columns` are those in which a method has a number.
+    """
+    reasons, lacking = row.absent.get(dataset, {}), dict[str, list[str]]()
+    for column in columns:
+        reason = reasons.get(scored(row.metric(column)))
+        if reason and not _runs(cells.get((row.name, dataset, column.metric))):
+            lacking.setdefault(reason, []).append(column.label)
+    return "; ".join(f"no number ({listed(names, 4)}): {reason}" for reason, names in lacking.items())
 
 
 def too_few(row: str, dataset: str, about: About) -> bool:

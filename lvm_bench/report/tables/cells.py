@@ -51,6 +51,7 @@ class Row:
     control: bool = False
     notes: dict[str, str] = field(default_factory=dict)  # why runs are missing; later the letters of the footnotes
     left_out: dict[str, str] = field(default_factory=dict)  # why committed scores are not shown
+    absent: dict[str, dict[str, str]] = field(default_factory=dict)  # by data set, `Remarks.absent` of its method
     away: frozenset[str] = frozenset()  # the data sets on which it was not run here
     keys: dict[str, str] = field(default_factory=dict)  # by a column's key, the key that it shows instead
 

@@ -347,6 +347,11 @@ def known_metric(key: str) -> str:
     return metric_of(key, labels.current().facts["metrics"])
 
 
+def scored(key: str) -> str:
+    """The metric and variant of a key, `<metric>.<variant>`, which all parts of a metric share."""
+    return f"{known_metric(key)}.{_parts(key)[1]}"
+
+
 def _said(key: str) -> dict[str, str]:
     """The label, direction and table that the decorator of a key's metric gives."""
     return labels.current().facts["metrics"].get(known_metric(key), {})

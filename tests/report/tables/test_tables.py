@@ -14,6 +14,7 @@ from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, direction, distance_name, layout_of, uncovered
 from lvm_bench.report.tables.writers import cell_text
 from lvm_bench.runs import comparable
+from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import labels
@@ -48,6 +49,24 @@ KEYS = [
     *("linear_probe.mean", "ood_reconstruction.heldout", "ood_density.mean"),
     *(f"{name}.posterior" for name in ("mutual_information", "total_correlation", "dimension_wise_kl")),
 ]
+
+
+def test_a_dash_for_what_a_method_lacks_has_a_footnote_where_another_method_has_a_number(
+    scored: Scored, about: About
+) -> None:
+    keys = ("collapsed_kl.mean", "entropy_raw.sampled", "entropy_gap.sampled", "mmd.mean")
+    frame = pd.concat([scored({"vae": [1.0, 2.0]}, key) for key in keys])
+    frame = pd.concat([frame, scored({"aae": [1.0, 2.0], "my_method": [3.0, 4.0]}, "mmd.mean")])
+    lacks = {"collapsed_kl.mean": "no KL", "entropy.sampled": "no draws", "total_correlation.posterior": "no density"}
+    absent = {(dataset, method): lacks for dataset in ("mnist", "digits") for method in ("vae", "aae", "my_method")}
+    table = build_table("latent", frame, about, remarks=Remarks(absent=absent))
+    told = "no number (collapsed (KL)): no KL; no number (drawn: entropy raw, drawn: gap): no draws"
+    assert [*table.footnotes.values()] == [f"AAE, my_method on MNIST: {told}"]
+    assert [(row.name, row.notes) for row in table.rows if row.notes] == [
+        ("aae", {"mnist": "a"}),
+        ("my_method", {"mnist": "a"}),
+    ]
+    assert build_table("latent", frame, about).footnotes == {}
 
 
 def _marks(table: Table, metric: str, dataset: str = "mnist") -> dict[str, str]:
