@@ -77,9 +77,10 @@ class Adapted(Method):
     def prior(self, n: int) -> Float[Tensor, "n l"]:
         if not hasattr(self.own, "prior"):
             return super().prior(n)
-        with torch.random.fork_rng(devices=[]):  # whatever it draws from torch's own generator follows from the seed
-            torch.default_generator.manual_seed(int(self.draw(_seed)))
-            return _checked_codes(self.own, n, self.spec.latent).to(self.generator.device)
+        device = self.generator.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # it draws from torch's own generators
+            torch.manual_seed(int(self.draw(_seed)))
+            return _checked_codes(self.own, n, self.spec.latent).to(device)
 
     def log_prior(self, z: Float[Tensor, "b l"]) -> Float[Tensor, " b"] | None:
         if hasattr(self.own, "log_prior"):
@@ -97,7 +98,7 @@ def code_shape(model: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:
             raise UserError(f"{_name(model)}: has no function {function}. Give it encode(x) and decode(z).")
     made_for = getattr(model, "shape", shape)
     if tuple(made_for) != shape:
-        raise UserError(f"{_name(model)}: is made for images of {_text(made_for)} (c, h, w); the data have {_text(shape)}.")
+        raise UserError(f"{_name(model)}: is made for images of {by_size(made_for)} (c, h, w); the data have {by_size(shape)}.")
     low, high = getattr(model, "value_range", (0, 1))
     codes = _checked(model, "encode", torch.full((_PROBES, *shape), (low + high) / 2), None)
     if codes.ndim < 2 or len(codes) != _PROBES or not 2 <= codes[0].numel() <= MOST_LATENT:
@@ -117,8 +118,8 @@ def check(model: Any, x: Float[Tensor, "b c h w"], value_range: tuple[float, flo
     if lowest < low - margin or highest > high + margin:
         raise UserError(
             f"{_name(model)}: decode(encode(x)) has values from {lowest:.3g} to {highest:.3g}, and its value range is "
-            f"{low:g} to {high:g}. Say value_range = ({lowest:.0f}, {highest:.0f}) in its class, if that is meant, or "
-            "scale the images that decode returns."
+            f"{low:g} to {high:g}. Give its class the value_range of its images, as in value_range = (-1, 1), or scale "
+            "what decode returns."
         )
 
 
@@ -164,5 +165,6 @@ def _name(model: Any) -> str:
     return getattr(model, "name", type(model).__name__)
 
 
-def _text(shape: tuple[int, ...]) -> str:
+def by_size(shape: tuple[int, ...]) -> str:
+    """A shape as messages say it: 1x28x28."""
     return "x".join(map(str, shape))

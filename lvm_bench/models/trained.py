@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 from torch import Tensor
@@ -25,7 +25,7 @@ from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.job import TrainingSettings, is_control
 from lvm_bench.training.build import build
 
-Pixels = UInt8[np.ndarray, "n c h w"] | UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
+Pixels = np.ndarray | Tensor  # uint8, or floats in the value range [n c h w]
 
 AT_ONCE = 500  # images
 
