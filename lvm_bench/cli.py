@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lvm_bench import __version__, output
+from lvm_bench import __version__, cli_score, output
 from lvm_bench.errors import RunError, UserError, did_you_mean
 from lvm_bench.text import columns, counted, printable
 
@@ -293,6 +293,9 @@ def report(
         from lvm_bench.report.write import write_report as write_report
 
         sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
+
+
+main.command()(plugin_option(config_option(cli_score.score)))
 
 
 @main.group(name="list")

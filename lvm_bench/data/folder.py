@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -34,12 +34,15 @@ FORMATS = {
 LARGEST_SIZE = 4096  # pixels along a side, far beyond any network here
 
 
+GREY = {"1", "L"}  # Pillow's modes without colour
+
+
 class Look(NamedTuple):
     """How image files become arrays."""
 
-    size: int
+    size: int | None  # along a side; None: as in the files, which must have one size
     crop: int | None
-    channels: int
+    channels: int | None  # None: 1 if all files are grey, else 3
     background: str
 
 
@@ -49,6 +52,18 @@ class Decoded(NamedTuple):
     pixels: UInt8[np.ndarray, "c h w"]
     is_transparent: bool
     frames: int
+    is_grey: bool
+    size: tuple[int, int]  # w, h in the file
+
+
+class Whole(NamedTuple):
+    """All images of a folder in the order of their paths, the topmost sub-folder of each ("" for none), and notes."""
+
+    pixels: UInt8[np.ndarray, "n c h w"]
+    classes: list[str]
+    notes: list[str]
+    files: list[Path]
+    sizes: set[tuple[int, int]]  # w, h in the files
 
 
 @dataset("folder", later=("channels", "background"))
@@ -73,16 +88,16 @@ def folder(
     look = Look(size, crop, channels, background)
     homes = {"path": path} if test_path is None else {"path": path, "test_path": test_path}
     read = [_read(root / Path(place).expanduser(), key, look) for key, place in homes.items()]
-    notes = [note for _, _, own in read for note in own]
-    classes = [own for _, own, _ in read]
+    notes = [note for own in read for note in own.notes]
+    classes = [own.classes for own in read]
     one_of_each = len({Path(place).suffix.lower() == ".npz" for place in homes.values()}) == 2
     if one_of_each and not {*classes[0]} & {*classes[1]}:
         notes.append(
             f"{test_path}: none of its labels is one of {path}: labels are left out. Name sub-folders like them."
         )
         classes = [[""] * len(own) for own in classes]
-    labels = _labels(classes, root / path)
-    train, *tests = (Images(pixels, own) for (pixels, _, _), own in zip(read, labels, strict=True))
+    labels = labels_of(classes, root / path)
+    train, *tests = (Images(found.pixels, own) for found, own in zip(read, labels, strict=True))
     return own_splits("folder", train, tests[0] if tests else None, notes)
 
 
@@ -102,29 +117,57 @@ def _check_options(size: int, crop: int | None, background: str) -> None:
         ) from error
 
 
-def _read(home: Path, key: str, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], list[str], list[str]]:
-    """The images of a folder in the order of their paths, the topmost sub-folder of each ("" for none), and notes."""
+def _read(home: Path, key: str, look: Look) -> Whole:
+    """The images of a folder, or of an .npz file beside one."""
     if home.is_file() and home.suffix.lower() == ".npz":
         return _read_arrays(home, look)
     if not home.is_dir():
         raise UserError(f"{home}: not a folder. Set {key} of the data set 'folder' to a folder of images.")
+    return read_folder(home, key, look)
+
+
+def read_folder(home: Path, key: str, look: Look) -> Whole:
+    """The image files of a folder as arrays. UserError for what is no image, and for several sizes without `size`."""
     formats = readable_formats()
     found = image_files(home, {suffix for name in formats for suffix in FORMATS[name]}, key)
     files = found.images
+    first = _decode(home / files[0], look, formats)
     try:
-        pixels = np.empty((len(files), look.channels, look.size, look.size), np.uint8)
+        pixels = np.empty((len(files), *first.pixels.shape), np.uint8)
     except MemoryError as error:
-        raise UserError(f"{home}: {len(files):,} images with size = {look.size} do not fit into memory.") from error
+        size = look.size or " x ".join(map(str, first.size))
+        raise UserError(f"{home}: {len(files):,} images with size = {size} do not fit into memory.") from error
     counts: Counter[str] = Counter()
+    sizes = set()
     for index, file in enumerate(progress(files, f"Reading {home.name}")):
-        pixels[index], is_transparent, frames = _decode(home / file, look, formats)
-        counts["transparent"] += is_transparent
-        counts["of frames"] += frames > 1
-    return pixels, ["" if len(file.parts) == 1 else file.parts[0] for file in files], _notes(home, found, counts, look)
+        decoded = _decode(home / file, look, formats)
+        if decoded.pixels.shape != first.pixels.shape:
+            _refuse_sizes(home, (files[0], first), (file, decoded))
+        pixels[index] = decoded.pixels
+        sizes.add(decoded.size)
+        counts["transparent"] += decoded.is_transparent
+        counts["of frames"] += decoded.frames > 1
+        counts["grey"] += decoded.is_grey
+    if look.channels is None and counts["grey"] == len(files):
+        pixels = pixels[:, :1]
+    classes = ["" if len(file.parts) == 1 else file.parts[0] for file in files]
+    return Whole(pixels, classes, _notes(home, found, counts, look), files, sizes)
 
 
-def _read_arrays(file: Path, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], list[str], list[str]]:
-    """The images of an .npz file, the label of each as the name of a class ("" for none), and notes."""
+def _refuse_sizes(home: Path, *two: tuple[Path, Decoded]) -> NoReturn:
+    (one, first), (other, second) = two
+    raise UserError(
+        f"{home}: its images have several sizes: {one} has {_pixels(first.size)} pixels and {other} has "
+        f"{_pixels(second.size)}. Give --size {min(*first.size, *second.size)}, say: centre squares are resized to it."
+    )
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _read_arrays(file: Path, look: Look) -> Whole:
+    """The images of an .npz file, with the label of each as the name of a class ("" for none)."""
     pixels, labels, notes = alone(file)
     expected = (look.channels, look.size, look.size)
     if pixels.shape[1:] != expected:
@@ -132,7 +175,8 @@ def _read_arrays(file: Path, look: Look) -> tuple[UInt8[np.ndarray, "n c h w"], 
             f"{file}: its images are {pixels.shape[1:]} (c, h, w), and the folder beside it gives {expected}. "
             "Set channels and size of the data set 'folder' to those of the file, whose images must be squares."
         )
-    return pixels, [""] * len(pixels) if labels is None else [str(label) for label in labels], notes
+    classes = [""] * len(pixels) if labels is None else [str(label) for label in labels]
+    return Whole(pixels, classes, notes, [], {(pixels.shape[3], pixels.shape[2])})
 
 
 def _notes(home: Path, found: ImageFiles, counts: Counter[str], look: Look) -> list[str]:
@@ -155,7 +199,7 @@ def readable_formats() -> list[str]:
     return [name for name in FORMATS if name != "AVIF" or "avif" in features.get_supported_modules()]
 
 
-def _labels(classes: list[list[str]], where: Path) -> Sequence[Int64[np.ndarray, " n"] | None]:
+def labels_of(classes: list[list[str]], where: Path) -> Sequence[Int64[np.ndarray, " n"] | None]:
     """The number of each image's class among those of all splits; None if an image has none, or there is one class."""
     names = {name for part in classes for name in part}
     if "" in names or len(names) == 1:
@@ -177,8 +221,14 @@ def _decode(file: Path, look: Look, formats: list[str]) -> Decoded:
             if image.mode[0] in "IF":
                 raise ValueError(f"pixels of mode {image.mode}, more than 8 bits")
             shown, is_transparent = opaque(upright(image), look.background)
-            pixels = square(shown, look.crop or min(shown.size), look.size, look.channels)
-            return Decoded(pixels, is_transparent, getattr(image, "n_frames", 1))
+            channels = 3 if look.channels is None else look.channels
+            if look.size is None:
+                pixels = np.asarray(shown.convert("RGB" if channels == 3 else "L"))
+                pixels = pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
+            else:
+                pixels = square(shown, look.crop or min(shown.size), look.size, channels)
+            frames = getattr(image, "n_frames", 1)
+            return Decoded(pixels, is_transparent, frames, image.mode in GREY, shown.size)
     except (
         OSError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, MemoryError, struct.error,
         PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning,

@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lvm_bench.data.file_tree import image_files
-from lvm_bench.data.folder import FORMATS, folder, readable_formats
+from lvm_bench.data.folder import FORMATS, GREY, folder, readable_formats
 from lvm_bench.data.images import OWN_SPLIT
 from lvm_bench.data.npz import read_ahead, shape_alone
 from lvm_bench.errors import UserError
 
 LARGEST = 64  # pixels along a side that larger image files are resized to
 _LOOKED_AT = 100  # image files whose sizes are read
-
-_GREY = {"1", "L"}  # Pillow's modes without colour
 
 
 class Glance(NamedTuple):
@@ -80,7 +78,7 @@ def _of_folder(path: Path, options: dict[str, Any]) -> Glance:
                 modes.add(image.mode)
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(f"{path / file}: cannot be used as an image ({error}). Replace or remove it.") from error
-    size, channels = min(sides), 1 if modes <= _GREY else 3
+    size, channels = min(sides), 1 if modes <= GREY else 3
     classes = {"" if len(file.parts) == 1 else file.parts[0] for file in files}
     n_train = len(files) if "test_path" in options else len(files) - len(files) // OWN_SPLIT
     options |= {"size": size, "channels": channels}

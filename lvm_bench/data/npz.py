@@ -6,7 +6,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,10 +91,10 @@ def shape_alone(file: Path) -> tuple[int, int, int]:
     return c, h, w
 
 
-def alone(file: Path) -> tuple[UInt8[np.ndarray, "n c h w"], np.ndarray | None, list[str]]:
+def alone(file: Path, images: str = "images") -> tuple[UInt8[np.ndarray, "n c h w"], np.ndarray | None, list[str]]:
     """The pixels of one file, its labels as they stand, and notes; UserError unless each image has a label, or none."""
-    arrays, place = _read(file, "images", LABELS, stored), f"{file}, array 'images'"
-    (pixels,), notes = to_bytes([channels_first(arrays["images"], None, place)], [place])
+    arrays, place = _read(file, images, LABELS, stored), f"{file}, array {images!r}"
+    (pixels,), notes = to_bytes([channels_first(arrays[images], None, place)], [place])
     labels = arrays.get(LABELS)
     _labels([labels], [pixels], [file], LABELS)
     return pixels, labels, notes
@@ -101,15 +102,27 @@ def alone(file: Path) -> tuple[UInt8[np.ndarray, "n c h w"], np.ndarray | None, 
 
 def _read(file: Path, images: str, labels: str, take: Take) -> dict[str, np.ndarray]:
     """The arrays of images and labels of a file; UserError if it cannot be read or lacks one."""
+    with opened(file) as archive:
+        keys = arrays_in(archive)
+        for name in [images] if labels == LABELS else [images, labels]:
+            if name not in keys:
+                raise _missing(file, archive, name, "images" if name == images else "labels")
+        return {name: take(archive, name, str(file)) for name in {images, labels} if name in keys}
+
+
+def arrays_in(archive: zipfile.ZipFile) -> list[str]:
+    """The names of the arrays of an .npz archive."""
+    return [member.removesuffix(".npy") for member in archive.namelist()]
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive of an .npz file. UserError if it cannot be read, or what is read of it inside this context."""
     try:
         if file.exists() and not file.is_file():  # a pipe may have no end
             raise ValueError("it is no file")
         with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            keys = [member.removesuffix(".npy") for member in archive.namelist()]
-            for name in [images] if labels == LABELS else [images, labels]:
-                if name not in keys:
-                    raise _missing(file, archive, name, "images" if name == images else "labels")
-            return {name: take(archive, name, str(file)) for name in {images, labels} if name in keys}
+            yield archive
     except FileNotFoundError as error:
         raise UserError(f"{file}: does not exist. Set path or test_path of the data set 'npz' to a file.") from error
     except UserError:

@@ -1,6 +1,6 @@
 """The evidence that metrics may ask for, each piece computed once. `of_model` and `of_controls` add codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,7 +40,7 @@ class EvidenceSettings(Protocol):
 
 
 class Absent(Exception):
-    """This model or data set has no such evidence, so a metric that asks for it does not apply."""
+    """This model or data set has no such evidence, so a metric that asks for it does not apply; it may say why."""
 
 
 class Evidence:
@@ -129,13 +129,17 @@ class Evidence:
             raise Absent
         return self.data.grid
 
+    def factor_sizes(self) -> Sequence[int]:
+        """How many values each factor has."""
+        return self.grid().sizes
+
     def grid_codes(self) -> Float[Tensor, "N l"]:
         """The code of every combination of factors, the last factor fastest."""
         raise Absent
 
     def directions(self) -> Float64[Tensor, "k l"]:
         """The latent direction of each factor, shared by every metric that needs them."""
-        codes, sizes, settings = self.grid_codes(), self.grid().sizes, self.settings
+        codes, sizes, settings = self.grid_codes(), self.factor_sizes(), self.settings
         return self.once(
             "directions",
             "grid",
@@ -207,7 +211,7 @@ PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "novel_recon": lambda own, _: own.novel_recon(),
     "novel_codes": lambda own, _: own.novel_codes(),
     "grid_codes": lambda own, _: own.grid_codes(),
-    "factor_sizes": lambda own, _: own.grid().sizes,
+    "factor_sizes": lambda own, _: own.factor_sizes(),
     "directions": lambda own, _: own.directions(),
     "seed": lambda own, _: own.seed,
     "once": lambda own, _: own.once,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lvm_bench import disk
-from lvm_bench.data.files import require
+from lvm_bench.data.files import WEIGHTS, require
 from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError
 from lvm_bench.modelling.contract import resident
@@ -35,6 +35,7 @@ class Extractor:
     network: Callable[[Tensor], Tensor]
     device: str
     size: int = 100  # images at a time
+    weights: str = ""  # the checksum of the network's weights, where one is known
 
     @torch.no_grad()
     def features(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
@@ -64,7 +65,7 @@ def inception(request: Request) -> Extractor:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
-    return _pool_3(network, request.device)
+    return _pool_3(network, request.device, WEIGHTS.checksum)
 
 
 def untrained_inception(device: str) -> Extractor:
@@ -83,7 +84,7 @@ def untrained_inception(device: str) -> Extractor:
     return _pool_3(network, device)
 
 
-def _pool_3(network: nn.Module, device: str) -> Extractor:
+def _pool_3(network: nn.Module, device: str, weights: str = "") -> Extractor:
     *layers, _logits = network.children()  # in the order in which they are applied
     body = folded(nn.Sequential(*layers)).to(device).to(memory_format=torch.channels_last)
 
@@ -94,7 +95,7 @@ def _pool_3(network: nn.Module, device: str) -> Extractor:
     note = "Inception pool_3 (2015-12-05), TensorFlow 1 bilinear resize to 299 x 299"
     # On the CPU few images at a time, so that what layers pass on stays in the cache.
     size = 8 if device == "cpu" else 100
-    return Extractor("inception", "inception-2015-12-05-tf1-bilinear-folded", note, pool_3, device, size)
+    return Extractor("inception", "inception-2015-12-05-tf1-bilinear-folded", note, pool_3, device, size, weights)
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -217,7 +218,8 @@ def classifier(request: Request) -> Extractor:
     disk.once(file, fit)
     network.load_state_dict(load_file(file))
     folded(network.eval()).to(memory_format=torch.channels_last)
-    made = Extractor("classifier", identity, "", network, request.device)
+    weights = f"sha256:{disk.fingerprint(file)['sha256']}"
+    made = Extractor("classifier", identity, "", network, request.device, weights=weights)
     hits = network.head(made.features(resident(heldout.pixels)).to(request.device))
     accuracy = float((hits.argmax(1).cpu() == torch.from_numpy(heldout.labels)).double().mean())
     made.note = f"classifier trained on this data set's labels, {split} accuracy {100 * accuracy:.1f} %"

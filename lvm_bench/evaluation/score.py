@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lvm_bench import disk
 from lvm_bench.errors import RunError, Stopped
 from lvm_bench.evaluation.evidence import Absent, Evidence
+from lvm_bench.metrics.asked import EVIDENCE
 from lvm_bench.registry import METRICS, metric_of, source_file
 from lvm_bench.suites.job import MOST_SECONDS, is_chosen
 from lvm_bench.text import shortened
@@ -40,8 +41,7 @@ def evaluate(
         inputs = inputs_of(evidence, name, variant)
         if inputs is None:
             continue
-        suffix = f"{variant}@{evidence.extractor.name}" if any(map(is_of_features, inputs)) else variant
-        done[label] = _keyed(name, suffix, METRICS[name](**inputs))
+        done[label] = scores_of(evidence, name, variant, inputs)
         seconds = before + time.perf_counter() - started
         disk.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
@@ -75,12 +75,29 @@ def keep_for_later(partial: Path, identity: str, scores: Scores, but: Collection
 
 def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | None:
     """The arguments of a metric for a variant; None where it does not apply."""
-    if min(evidence.data.train.pixels.shape[2:]) < METRICS[name].metric.smallest:
-        return None
     try:
-        return {key: evidence.provide(key, variant) for key in inspect.signature(METRICS[name]).parameters}
+        return arguments_of(evidence, name, variant)
     except Absent:
         return None
+
+
+def arguments_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any]:
+    """The arguments of a metric for a variant; Absent, with the reason, where it does not apply."""
+    if min(evidence.data.train.pixels.shape[2:]) < (smallest := METRICS[name].metric.smallest):
+        raise Absent(f"it asks for images of {smallest} pixels or more along a side")
+    found = {}
+    for key in inspect.signature(METRICS[name]).parameters:
+        try:
+            found[key] = evidence.provide(key, variant)
+        except Absent as absent:
+            raise Absent(str(absent) or f"it asks for {key}: {EVIDENCE[key].meaning}") from absent
+    return found
+
+
+def scores_of(evidence: Evidence, name: str, variant: str, inputs: dict[str, Any]) -> Scores:
+    """The scores of a metric by key, given its arguments."""
+    suffix = f"{variant}@{evidence.extractor.name}" if any(map(is_of_features, inputs)) else variant
+    return _keyed(name, suffix, METRICS[name](**inputs))
 
 
 def is_of_features(parameter: str) -> bool:

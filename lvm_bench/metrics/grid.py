@@ -7,6 +7,7 @@ numbers of values of the factors.
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,6 +21,18 @@ from lvm_bench.seeding import generator
 BLOCK = 2**15  # rows per block, so that their codes stay in the cache of the processor
 
 Factors = Array  # integers [n k]; the values of each factor are counted from 0
+
+
+class Sampled(tuple[int, ...]):
+    """The sizes of factors of which no grid is known, but some samples: `factors` [n k] of the codes [n l]."""
+
+    factors: Int64[Tensor, "n k"]
+
+    def __new__(cls, factors: Int64[Tensor, "n k"]) -> Self:
+        made = super().__new__(cls, (factors.amax(0) + 1).tolist())
+        made.factors = factors
+        return made
+
 
 # Checks
 
@@ -74,6 +87,11 @@ def _checked(sizes: Sequence[int], name: str) -> tuple[int, ...]:
 
 def grid_matrix(grid_codes: Array, sizes: Sequence[int], name: str) -> Float64[Tensor, "N l"]:
     """The codes of a grid in float64 on the CPU; UserError unless they are one code for each of its combinations."""
+    if isinstance(sizes, Sampled):
+        raise UserError(
+            f"{name}: it draws from the codes of every combination of factors, and there are codes of "
+            f"{len(sizes.factors)} samples; give each combination of the factors' values once."
+        )
     sizes = _checked(sizes, name)
     if len(sizes) < 2 or min(sizes) < 2:
         raise UserError(
@@ -118,11 +136,14 @@ def draw_factors(
 def drawn_codes(
     grid_codes: Array, sizes: Sequence[int], n: int, seed: int, name: str
 ) -> tuple[Float64[Tensor, "n l"], Int64[Tensor, "n k"]]:
-    """The codes and the factors of n random combinations, drawn with replacement."""
+    """The codes and the factors of n random combinations, drawn with replacement; of samples n at most, without."""
+    if isinstance(sizes, Sampled):
+        rows = torch.randperm(len(sizes.factors), generator=generator(seed, name))[:n]
+        return matrix(grid_codes, "codes", name).cpu()[rows], sizes.factors[rows]
     codes = grid_matrix(grid_codes, sizes, name)
     factors = draw_factors(sizes, n, generator(seed, name))
-    rows = np.ravel_multi_index(tuple(factors.numpy().T), tuple(sizes))
-    return codes[torch.from_numpy(rows)], factors
+    places = np.ravel_multi_index(tuple(factors.numpy().T), tuple(sizes))
+    return codes[torch.from_numpy(places)], factors
 
 
 def ordered_by_factor(codes: Float64[Tensor, "N l"], sizes: Sequence[int], k: int) -> Float64[Tensor, "N l"]:

@@ -1,0 +1,61 @@
+"""The options and the help of `lvm-bench score`, which measures what exists."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lvm_bench.text import printable
+
+_PATH = click.Path(path_type=Path)
+
+_OPTIONS = (
+    click.option("--real", type=_PATH, help="Real images: a folder, an .npz file, or statistics (mu, sigma) of them."),
+    click.option("--fake", type=_PATH, help="Samples: a folder, an .npz file, or statistics."),
+    click.option("--recon", type=_PATH, help="Reconstructions of the real images, in the same order."),
+    click.option("--size", type=int, metavar="PIXELS", help="Resize the centre squares of all images (LANCZOS)."),
+    click.option("--codes", type=_PATH, help="Codes: an .npy file of an array [n l]."),
+    click.option("--prior", type=click.Choice(["normal"]), help="The prior of the codes: N(0, I)."),
+    click.option("--factors", type=_PATH, help="Ground-truth factors of the codes: an .npy file of integers [n k]."),
+    click.option("--extractor", multiple=True, metavar="NAMES", help="Feature spaces [default: inception]."),
+    click.option(
+        "--metrics", multiple=True, metavar="NAMES", help="Only these; costly ones when named [default: all]."
+    ),
+    click.option("--json", "out", type=_PATH, help="Write scores and protocol to this file, with all digits."),
+    click.option(
+        "--against", multiple=True, type=_PATH, help="Set the scores of such a file beside them (repeatable)."
+    ),
+    click.option(
+        "--write-statistics", type=_PATH, help="Write mu and sigma of the real images' features to this .npz."
+    ),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+)
+
+
+def score(
+    out: Path | None, against: tuple[Path, ...], config: Path | None, plugins: tuple[Path, ...], **options: Any
+) -> None:
+    """Measure what exists, without a suite: image sets or codes on disk; the protocol stands beside the numbers.
+
+    Names are separated by commas. Metrics whose evidence is not given are left out. Scores of other protocols are not
+    compared: --against refuses them and says what differs.
+
+    \b
+    Example:
+      lvm-bench score --real photos/ --fake samples.npz --extractor inception --json mine.json
+      lvm-bench score --real photos/ --fake others/ --against mine.json
+      lvm-bench score --codes codes.npy --prior normal --factors factors.npy
+    """
+    from lvm_bench.execution.score import score as measure
+
+    def say(line: str) -> None:
+        click.echo(printable(line))
+
+    def warn(line: str) -> None:
+        click.echo(printable(line), err=True)
+
+    measure(options, out, against, config, plugins, say, warn)
+
+
+for _option in reversed(_OPTIONS):
+    score = _option(score)

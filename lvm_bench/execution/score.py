@@ -1,0 +1,154 @@
+"""`lvm-bench score`: what is checked before any work, what is measured, and what is printed and written."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lvm_bench import registry
+from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.execution import score_record
+from lvm_bench.execution.score_record import HERE, Record, check_comparable, lines
+from lvm_bench.suites import bench_toml
+from lvm_bench.suites.discover import extensions
+from lvm_bench.suites.job import EvaluationSettings
+
+if TYPE_CHECKING:
+    from lvm_bench.execution.score_subject import Given, Subject
+
+_OF_IMAGES = ("fake", "recon", "size", "extractor", "write_statistics")  # options that go with --real
+_OF_CODES = ("prior", "factors")  # with --codes
+
+
+def score(
+    options: dict[str, Any],
+    out: Path | None,
+    against: Sequence[Path],
+    config: Path | None,
+    plugins: tuple[Path, ...],
+    say: Callable[[str], object],
+    warn: Callable[[str], object],
+) -> None:
+    """Measure what the options name, print it, and write it to `out`; records of `against` stand beside it.
+
+    UserError for what cannot be measured, or compared. Whatever can be checked before the work is.
+    """
+    is_measured = bool(options["real"] or options["codes"])
+    _check_options({**options, "json": out}, is_measured, against)
+    file = bench_toml.config_file(config)
+    entries = extensions(file, plugins)
+    metrics, extractors = _listed(options["metrics"]), _listed(options["extractor"])
+    _check_known("metric", "--metrics", metrics, (*entries["metric"], "all"))
+    _check_known("extractor", "--extractor", extractors, entries["extractor"])
+    for option, place in (("--json", out), ("--write-statistics", options["write_statistics"])):
+        if place is not None:
+            _check_writable(option, place)
+    records = {str(place): score_record.read(place) for place in against}
+    if is_measured:
+        settings = _settings(file, list(metrics) or ["all"])
+        registry.load_all([*entries["metric"].values(), *(entries["extractor"][name] for name in extractors)])
+        records = _with_new(records, options, extractors, settings, warn)
+    check_comparable(records)
+    for line in lines(records, {name: entry.description for name, entry in entries["metric"].items()}):
+        say(line)
+    if out is not None:
+        score_record.write(out, records[HERE])
+
+
+def _with_new(
+    others: dict[str, Record],
+    options: dict[str, Any],
+    extractors: tuple[str, ...],
+    settings: EvaluationSettings,
+    warn: Callable[[str], object],
+) -> dict[str, Record]:
+    """The record of what is measured now, before the others. It is compared with them before the work, too."""
+    import torch
+
+    from lvm_bench.execution.score_subject import Given, begun, finished
+    from lvm_bench.execution.task import resolve_device
+    from lvm_bench.training.numerics import fixed_numerics
+
+    shared = {name: options[name] for name in ("real", "fake", "recon", "size", "codes", "prior", "factors")}
+    device = resolve_device(options["device"])
+    given = Given(
+        **shared, extractors=extractors, statistics=options["write_statistics"], settings=settings, device=device
+    )
+    with fixed_numerics(torch.get_num_threads()):
+        subjects = _subjects(given)
+        for note in (note for own in subjects for note in own.notes):
+            warn(note)
+        record = begun(subjects)
+        check_comparable({HERE: record, **others})
+        record = finished(record, subjects, settings.metrics)
+    for name, reason in record.left_out.items():
+        warn(f"Left out: {name}: {reason.removesuffix('.')}.")
+    if not record.scores and not given.statistics:
+        raise UserError("No metric could be computed of what was given. Give --fake, --recon or --codes, say.")
+    return {HERE: record, **others}
+
+
+def _subjects(given: "Given") -> "list[Subject]":
+    """What the options name, read and checked."""
+    from lvm_bench.execution.score_codes import codes_subject
+    from lvm_bench.execution.score_images import images_subject
+    from lvm_bench.execution.score_statistics import has_statistics, statistics_subject
+
+    found = []
+    if given.real:
+        of_real = statistics_subject if has_statistics(given) else images_subject
+        found.append(of_real(given, given.real))
+    if given.codes:
+        found.append(codes_subject(given, given.codes))
+    return found
+
+
+def _check_options(options: dict[str, Any], is_measured: bool, against: Sequence[Path]) -> None:
+    """UserError for options that do not go together."""
+    for needed, others in (("real", _OF_IMAGES), ("codes", _OF_CODES)):
+        for name in others:
+            if options[name] and not options[needed]:
+                raise UserError(f"--{name}: give --{needed} too.".replace("_", "-"))
+    if not is_measured and options["json"]:
+        raise UserError("--json: give --real or --codes too.")
+    if not is_measured and len(against) < 2:
+        raise UserError("Give --real or --codes, or two files of scores: --against A.json --against B.json.")
+
+
+def _listed(given: Sequence[str]) -> tuple[str, ...]:
+    """The names of an option that is repeated, or holds several names between commas."""
+    return tuple(dict.fromkeys(name.strip() for each in given for name in each.split(",") if name.strip()))
+
+
+def _check_known(kind: str, option: str, names: Sequence[str], valid: Sequence[str] | dict[str, Any]) -> None:
+    for name in names:
+        if name not in valid:
+            raise UserError(f"{option} {name}: unknown {registry.REGISTRIES[kind].kind}.{did_you_mean(name, valid)}")
+
+
+def _check_writable(option: str, place: Path) -> None:
+    """UserError unless a file can be created there."""
+    try:
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=place.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{option} {place}: cannot be written ({error.strerror}). Give a file in a folder that can be."
+        ) from error
+
+
+def _settings(file: Path, metrics: list[str]) -> EvaluationSettings:
+    """The settings of metrics: those of bench.toml that hold for every suite."""
+    tables = bench_toml.read(file)
+    values = {**tables.get("train", {}), **tables.get("evaluate", {}), "metrics": metrics}
+    known = {key: value for key, value in values.items() if key in EvaluationSettings.model_fields}
+    try:
+        return EvaluationSettings.model_validate(known)
+    except ValidationError as error:
+        raise UserError(f"{file}, evaluate: {bench_toml.validation_reasons(error)}.") from error
