@@ -18,6 +18,8 @@ NO_PRIOR = "this model declares no prior"
 
 BEYOND = 0.5  # of the value range: what lies further outside is of another range, what lies nearer is clamped
 
+OWN = "model: "  # begins the names of a given model's settings in tables
+
 _PROBES = 2  # images that tell the shape of codes
 
 
@@ -44,7 +46,8 @@ class Adapted(Method):
         self.code_shape = code_shape(model, spec.shape)
         if (l := math.prod(self.code_shape)) != spec.latent:
             raise UserError(f"{_name(model)}: its codes have {l} numbers, and the latent size is {spec.latent}.")
-        self.worked_out = {f"model: {key}": str(value) for key, value in getattr(model, "settings", {}).items()}
+        own = {f"{OWN}{key}": str(value) for key, value in getattr(model, "settings", {}).items()}
+        self.worked_out = {**own, "network": "its own", "width": "its own"}
 
     @property
     def own(self) -> Any:
