@@ -40,10 +40,12 @@ ALONE = "score-a-model"  # the name of the suite that stands for none
 
 def model_subject(given: Given, model: str) -> Subject:
     """A model on the images of a data set, or of a user's own. UserError where it cannot be measured on them."""
+    opened = sources.opened(model)  # whatever is wrong with it is told first
     job = _job_alone(given, model)
+    _check_data(model, opened, job)
     data, root = load_data(job, data_root()), data_root()
     require_enough(job, data)
-    method = adapted(_opened(model, job), data, given.device)
+    method = adapted(opened, data, given.device)
     settings = job.evaluation.model_copy(update={"metrics": given.settings.metrics})
     names = given.extractors or ((settings.extractor,) if needs_features(settings.metrics) else ())
     request = Request(data, root, given.device, settings.classifier_epochs)
@@ -89,15 +91,13 @@ def _job_alone(given: Given, model: str) -> Job:
     return resolve(given.config, ALONE, methods=(METHOD,), plugins=(*given.plugins, FILE), under=under).jobs[0]
 
 
-def _opened(model: str, job: Job) -> Any:
-    """The model. UserError where it says that it was trained on other data."""
-    found = sources.opened(model)
-    if (trained_on := getattr(found, "data", job.dataset_base)) != job.dataset_base:
+def _check_data(model: str, opened: Any, job: Job) -> None:
+    """UserError where a model says that it was trained on other data than those of a job."""
+    if (trained_on := getattr(opened, "data", job.dataset_base)) != job.dataset_base:
         raise UserError(
             f"{model}: was trained on the data set {trained_on!r}, and {job.dataset_base!r} is given. Measure it on its "
             "own data."
         )
-    return found
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,11 @@ def add_row(row: Row) -> int:
 
     UserError where the suite has other data, or another method of that name.
     """
-    job = _resolved(row, {}).jobs[0]
-    method = adapted(_opened(row.model, job), load_data(job, data_root()), "cpu")
-    suite = _resolved(row, {"latent": method.spec.latent})
+    name, opened = _method_name(row), sources.opened(row.model)
+    job = _resolved(row, name, {}).jobs[0]
+    _check_data(row.model, opened, job)
+    method = adapted(opened, load_data(job, data_root()), "cpu")
+    suite = _resolved(row, name, {"latent": method.spec.latent})
     failed = survey(suite.jobs[0], row.results).state == State.FAILED
     given = Options(row.results, data_root(), row.device, failed, 0, True, 1, None)
     stop = Stop(None)
@@ -129,12 +131,9 @@ def add_row(row: Row) -> int:
         return run_suite(suite, given, stop)
 
 
-def _resolved(row: Row, settings: dict[str, Any]) -> Suite:
+def _resolved(row: Row, method: str, settings: dict[str, Any]) -> Suite:
     """The suite with the model as its only method, on one data set, from its first seed."""
-    tables = bench_toml.read(row.config).get("suites", {})
-    if row.suite not in tables:
-        raise UserError(f"{row.config.name}: unknown suite {row.suite!r}.{did_you_mean(row.suite, tables)}")
-    own, method = tables[row.suite], _method_name(row)
+    own = bench_toml.read(row.config)["suites"][row.suite]
     datasets = own.get("datasets", [])
     if row.data is None and len(datasets) != 1:
         raise UserError(f"--suite {row.suite}: has the data sets {', '.join(datasets)}. Name one of them with --data.")
@@ -155,15 +154,21 @@ def _resolved(row: Row, settings: dict[str, Any]) -> Suite:
 
 
 def _method_name(row: Row) -> str:
-    """The name of a row's folder, from its label. UserError where that is no label, or the name is a method's."""
+    """The name of a row's folder, from its label. UserError where that is no label, or the name is a method's.
+
+    UserError for an unknown suite, too.
+    """
+    tables = bench_toml.read(row.config)
+    suites = tables.get("suites", {})
+    if row.suite not in suites:
+        raise UserError(f"{row.config.name}: unknown suite {row.suite!r}.{did_you_mean(row.suite, suites)}")
     try:
         check_label(row.name)
     except UserError as error:
         raise UserError(f"--as: {error}.") from error
     name = re.sub("[^a-z0-9]+", "-", row.name.lower()).strip("-")[:60]
-    tables = bench_toml.read(row.config)
     taken = {*extensions(row.config, row.plugins)["method"], *tables.get("methods", {})}
-    taken |= {*tables["suites"][row.suite].get("method", {})}
+    taken |= {*suites[row.suite].get("method", {})}
     if not is_name(name) or name in taken or any(bench_toml.misnamed("method", [name])):
         raise UserError(f"--as {row.name}: {name!r} is a method here, or names no folder. Give another name.")
     return name

@@ -12,6 +12,9 @@ def opened(text: str) -> Any:
     """The model called NAME in FILE.py. UserError where there is none, and for an error of the file's own."""
     file, name = _parts(text)
     found = _named(file, name)
+    for own in files(text):
+        if not own.is_file():
+            raise UserError(f"{file}: the files of {name} name {own}, which is not there. Put it there, or change them.")
     if hasattr(found, "encode") and not isinstance(found, type):
         return found
     try:
