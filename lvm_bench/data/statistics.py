@@ -81,7 +81,9 @@ def write_statistics(place: Path, found: Statistics) -> None:
 
     def fill(beside: Path) -> None:
         with beside.open("wb") as stream:
-            told = {} if found.origin is None else {_TOLD: np.array(found.origin.model_dump_json())}
-            np.savez(stream, **{_MEAN: found.mean, _COVARIANCE: found.covariance}, **told)
+            arrays = {_MEAN: found.mean, _COVARIANCE: found.covariance}
+            if found.origin:
+                arrays[_TOLD] = np.array(found.origin.model_dump_json())
+            np.savez(stream, allow_pickle=False, **arrays)
 
     disk.write(place, fill)

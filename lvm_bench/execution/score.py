@@ -56,7 +56,7 @@ def score(
     records = {str(place): score_record.read(place) for place in against}
     if is_measured:
         settings = _settings(file, list(metrics) or ["all"])
-        registry.load_all([*entries["metric"].values(), *(entries["extractor"][name] for name in extractors)])
+        registry.load_all([*entries["metric"].values(), *entries["extractor"].values()])
         place = {"config": file, "plugins": plugins}
         records = _with_new(records, options | place, extractors, settings, warn)
     check_comparable(records)

@@ -33,7 +33,7 @@ def images_subject(given: Given, real: Path) -> Subject:
         raise UserError(
             f"--write-statistics {given.statistics}: holds those of one feature space. Give one --extractor."
         )
-    evidence = [_evidence(given, sets, each) for each in spaces or [None]]
+    evidence = [_evidence(given, sets, each) for each in spaces] or [_evidence(given, sets, None)]
     protocol = {"images": protocol_of(sets)} | ({"features": {s.name: facts_of(s) for s in spaces}} if spaces else {})
 
     def measure() -> Found:

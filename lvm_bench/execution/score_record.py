@@ -82,14 +82,17 @@ def lines(records: Mapping[str, Record], descriptions: Mapping[str, str]) -> Ite
     settings = _joined([record.metrics for record in records.values()])
     rows += [(f"metrics.{name}", _settings(said)) for name, said in settings.items()]
     yield from text.columns([("PROTOCOL", ""), *rows])
-    yield ""
+    keys = [*_joined([record.scores for record in records.values()])]
+    if not keys:  # statistics were written, and no more was asked
+        return
     heading = ("SCORE", *(("VALUE",) if len(records) == 1 else records), "")
     table, before = [heading], ""
-    for key in _joined([record.scores for record in records.values()]):
+    for key in keys:
         name = metric_of(key, descriptions)
         values = (f"{record.scores[key]:.6g}" if key in record.scores else "-" for record in records.values())
-        table.append((key, *values, "" if name == before else descriptions[name]))
+        table.append((key, *values, "" if name == before else descriptions.get(name, "")))
         before = name
+    yield ""
     yield from text.columns(table, right=range(1, 1 + len(records)))
 
 

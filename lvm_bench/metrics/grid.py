@@ -7,7 +7,6 @@ numbers of values of the factors.
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ class Sampled(tuple[int, ...]):
 
     factors: Int64[Tensor, "n k"]
 
-    def __new__(cls, factors: Int64[Tensor, "n k"]) -> Self:
+    def __new__(cls, factors: Int64[Tensor, "n k"]) -> "Sampled":
         made = super().__new__(cls, (factors.amax(0) + 1).tolist())
         made.factors = factors
         return made

@@ -43,13 +43,13 @@ class OfDiffusers(nn.Module):
         if self.kind != "AutoencoderKL":
             self.prior = None
 
-    def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def encode(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d u v"]:
         found = self.model.encode(x)
         if self.kind == "AutoencoderKL":
             return self._scaled(found.latent_dist.mean)
         return self._scaled(self.model.quantize(found.latents)[0] if self.kind == "VQModel" else found.latents)
 
-    def decode(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def decode(self, z: Float[Tensor, "b d u v"]) -> Float[Tensor, "b c h w"]:
         return self.model.decode(z / self.scale * self.spread + self.shift).sample
 
     def posterior(self, x: Float[Tensor, "b c h w"]) -> Gaussian | None:
@@ -59,11 +59,11 @@ class OfDiffusers(nn.Module):
         found = self.model.encode(x).latent_dist
         return Gaussian(self._scaled(found.mean), found.logvar + 2 * (math.log(self.scale) - self.spread.log()))
 
-    def _scaled(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def _scaled(self, latents: Float[Tensor, "b d u v"]) -> Float[Tensor, "b d u v"]:
         return (latents - self.shift) / self.spread * self.scale
 
 
-def _per_channel(value: float | list[float]) -> Float[Tensor, "1 c 1 1"]:
+def _per_channel(value: float | list[float]) -> Float[Tensor, "1 d 1 1"]:
     return torch.tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
 
 
