@@ -359,6 +359,14 @@ def _check_read(file: Path) -> None:
         )
 
 
+def code_digest(method: str) -> str:
+    """The first digits of the SHA-256 of the file that defines a method.
+
+    How a method is shown is no part of it: the keywords of `@method` are left out.
+    """
+    return hashlib.sha256(without_keywords(Path(source_file(METHODS[method])), "method")).hexdigest()[:12]
+
+
 def load_all(entries: Iterable[Entry]) -> None:
     """Load the file of each extension, once."""
     for file in dict.fromkeys(entry.file for entry in entries):

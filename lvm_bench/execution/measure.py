@@ -15,9 +15,9 @@ from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.evaluation import score
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.of_model import ModelEvidence
+from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.models.adapted import Adapted, by_size, check, code_shape
 from lvm_bench.models.trained import Model
-from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.registry import EXTRACTORS, load_all
 from lvm_bench.seeding import generator
 from lvm_bench.suites import bench_toml
@@ -51,9 +51,10 @@ def evaluate(
     root, chosen = data_root(None), _settings(metrics, settings)
     data = _data(images, train)
     method = adapted(model, data, device)
-    if isinstance(extractor, str):
-        extractor = EXTRACTORS[extractor](Request(data, root, device, chosen.classifier_epochs))
-    return measured(method, data, extractor, chosen, seed)
+    space = extractor
+    if isinstance(space, str):
+        space = EXTRACTORS[space](Request(data, root, device, chosen.classifier_epochs))
+    return measured(method, data, space, chosen, seed)
 
 
 def measured(

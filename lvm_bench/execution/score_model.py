@@ -20,9 +20,9 @@ from lvm_bench.execution.own_images import chosen as of_own_images
 from lvm_bench.execution.score_images import facts_of
 from lvm_bench.execution.score_subject import Given, Subject, measured
 from lvm_bench.execution.stopping import Stop
+from lvm_bench.modelling.contract import Method
 from lvm_bench.models import sources
 from lvm_bench.models.adapted import OWN
-from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import EXTRACTORS, check_label
 from lvm_bench.runs.standing import State, survey
 from lvm_bench.suites import bench_toml
@@ -95,8 +95,8 @@ def _check_data(model: str, opened: Any, job: Job) -> None:
     """UserError where a model says that it was trained on other data than those of a job."""
     if (trained_on := getattr(opened, "data", job.dataset_base)) != job.dataset_base:
         raise UserError(
-            f"{model}: was trained on the data set {trained_on!r}, and {job.dataset_base!r} is given. Measure it on its "
-            "own data."
+            f"{model}: was trained on the data set {trained_on!r}, and {job.dataset_base!r} is given. Measure it on "
+            "its own data."
         )
 
 

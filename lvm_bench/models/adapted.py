@@ -1,7 +1,6 @@
 """Any object with `encode` and `decode` as a method, so that it is measured as every other model is."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -101,13 +100,15 @@ def code_shape(model: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:
             raise UserError(f"{_name(model)}: has no function {function}. Give it encode(x) and decode(z).")
     made_for = getattr(model, "shape", shape)
     if tuple(made_for) != shape:
-        raise UserError(f"{_name(model)}: is made for images of {by_size(made_for)} (c, h, w); the data have {by_size(shape)}.")
+        raise UserError(
+            f"{_name(model)}: is made for images of {by_size(made_for)} (c, h, w); the data have {by_size(shape)}."
+        )
     low, high = getattr(model, "value_range", (0, 1))
     codes = _checked(model, "encode", torch.full((_PROBES, *shape), (low + high) / 2), None)
     if codes.ndim < 2 or len(codes) != _PROBES or not 2 <= codes[0].numel() <= MOST_LATENT:
         raise UserError(
-            f"{_name(model)}: encode(x) of {_PROBES} images gave shape {tuple(codes.shape)}. Give [b l] or [b c h w], a "
-            f"code of 2 to {MOST_LATENT:,} numbers for each image."
+            f"{_name(model)}: encode(x) of {_PROBES} images gave shape {tuple(codes.shape)}. Give [b l] or [b c h w], "
+            f"a code of 2 to {MOST_LATENT:,} numbers for each image."
         )
     return tuple(codes.shape[1:])
 
@@ -127,7 +128,7 @@ def check(model: Any, x: Float[Tensor, "b c h w"], value_range: tuple[float, flo
 
 
 def _checked(model: Any, name: str, given: Tensor, shape: tuple[int, ...] | None) -> Float[Tensor, "..."]:
-    """What a function of the model gives, as float32. UserError for an error of its own, another shape, or no number."""
+    """What a function of the model gives, as float32. UserError for an error of its own, another shape, or a NaN."""
     try:
         with torch.no_grad():
             found = getattr(model, name)(given)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lvm_bench import Method, Spec, method
+from lvm_bench import method
 from lvm_bench.models import sources
 from lvm_bench.models.adapted import Adapted
 

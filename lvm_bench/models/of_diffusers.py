@@ -30,10 +30,13 @@ class OfDiffusers(nn.Module):
     """
 
     value_range = (-1, 1)
+    shift: Tensor
+    spread: Tensor
 
-    def __init__(self, folder: str, model: nn.Module, config: dict[str, Any]):
+    def __init__(self, folder: str, model: Any, config: dict[str, Any]):
         super().__init__()
-        self.name, self.model, self.kind = f"diffusers:{folder}", model, config["_class_name"]
+        self.name, self.kind = f"diffusers:{folder}", config["_class_name"]
+        self.model: Any = model
         self.scale = float(config.get("scaling_factor") or 1)
         shift, mean, std = (config.get(key) for key in ("shift_factor", "latents_mean", "latents_std"))
         self.register_buffer("shift", _per_channel(mean if mean is not None else shift or 0.0), persistent=False)

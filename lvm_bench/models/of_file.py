@@ -14,7 +14,9 @@ def opened(text: str) -> Any:
     found = _named(file, name)
     for own in files(text):
         if not own.is_file():
-            raise UserError(f"{file}: the files of {name} name {own}, which is not there. Put it there, or change them.")
+            raise UserError(
+                f"{file}: the files of {name} name {own}, which is not there. Put it there, or change them."
+            )
     if hasattr(found, "encode") and not isinstance(found, type):
         return found
     try:

@@ -33,11 +33,12 @@ WITHOUT_PRIOR = ("AE", "RAE_GP", "RAE_L2")
 
 
 class OfPythae(nn.Module):
-    """A model of pythae, as `Adapted` takes it: images in [0, 1], codes of its encoder, N(0, I) where it has a prior."""
+    """A model of pythae, as `Adapted` takes it: images in [0, 1], codes of its encoder, N(0, I) unless it has none."""
 
-    def __init__(self, folder: str, model: nn.Module, config: dict[str, Any]):
+    def __init__(self, folder: str, model: Any, config: dict[str, Any]):
         super().__init__()
-        self.name, self.model = f"pythae:{folder}", model
+        self.name = f"pythae:{folder}"
+        self.model: Any = model
         self.shape = tuple(config["input_dim"])
         self.settings = {key: setting_text(value) for key, value in config.items() if not key.startswith("uses_")}
         if _class_of(config) in WITHOUT_PRIOR:
@@ -126,7 +127,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: cannot be read ({error.strerror}). Save the model again.") from error
     except (RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"{file}: is a pickle of something else than weights, and is not opened, since it may run any code. {OWN_FILE}"
+            f"{file}: is a pickle of something else than weights, and is not opened, since it may run any code. "
+            f"{OWN_FILE}"
         ) from error
 
 

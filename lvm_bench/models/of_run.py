@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lvm_bench.models.trained import finished, load, weights_file
 from lvm_bench.modelling.contract import Method, posterior_of
 from lvm_bench.modelling.posteriors import Posterior
+from lvm_bench.models.trained import finished, load, weights_file
 from lvm_bench.runs.layout import RECORD
 from lvm_bench.text import setting_text
 

@@ -1,6 +1,7 @@
 """`lvm_bench.load`: the trained model of a run's folder. Nothing is unpickled."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Model:
 
     @property
     def spec(self) -> Spec:
-        """The facts of its task: the shape and value range of images, the latent size, the number of training images."""
+        """The facts of its task: shape and value range of images, latent size, number of training images."""
         return self.method.spec
 
     @torch.no_grad()
@@ -101,6 +102,9 @@ def load(folder: str | Path, *, plugins: Sequence[str | Path] = (), device: str 
     _load_extensions(settings, tuple(map(Path, plugins)))
     if (now := given.checksums(settings["method"], settings["arguments"])) != (then := settings.get("files", [])):
         raise UserError(f"{folder}: the files of its weights are not those of its run: {then} then, {now} now.")
+    if registry.code_digest(settings["method"]) != record["environment"]["versions"].get("method"):
+        file = registry.source_file(METHODS[settings["method"]])
+        warnings.warn(f"{folder}: {file} has changed since: it may read these weights otherwise.", stacklevel=2)
     training = TrainingSettings(**{name: settings[name] for name in TrainingSettings.model_fields if name in settings})
     method = build(
         METHODS[settings["method"]],

@@ -77,7 +77,9 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
         drawn = read_redraws(committed_in / SUITE_REDRAWS)
     committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
-    _require(committed_in, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
+    _require(
+        committed_in, listed, [run for key, run in committed.items() if run.status == "done" and key not in present]
+    )
     runs = with_stale(run for _, run in sorted((committed | ended).items()))
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}

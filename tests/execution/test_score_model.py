@@ -68,7 +68,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def few(here: Path) -> None:
     """Suites of few digits and three metrics."""
     (here / "bench.toml").write_text(
-        '[datasets.digits]\ntrain_images = 100\nvalidation_images = 20\ntest_images = 40\nclassifier_epochs = 1\n'
+        "[datasets.digits]\ntrain_images = 100\nvalidation_images = 20\ntest_images = 40\nclassifier_epochs = 1\n"
         '[suites.few]\nmethods = ["ae"]\ndatasets = ["digits"]\nseeds = [4, 5]\n'
         '[suites.few.evaluate]\nmetrics = ["mse", "gaussian_kl", "sharpness"]\n'
         '[suites.two]\nmethods = ["ae"]\ndatasets = ["digits", "mnist"]\nseeds = [0]\n'
@@ -151,7 +151,10 @@ def test_a_model_becomes_a_row_that_says_what_it_is(here: Path, lvm_bench: Call)
         ((*MODEL[1:], "--data", "digits", "--as", "A"), "--as: give the --suite too"),
         ((*MODEL[1:], "--suite", "few"), "--suite: name the row of the model, as in --as"),
         ((*MODEL[1:], "--suite", "fewer", "--as", "A"), "unknown suite 'fewer'. Did you mean 'few'?"),
-        ((*MODEL[1:], "--suite", "few", "--as", "A", "--data", "mnist"), "--data mnist: is no data set of the suite few"),
+        (
+            (*MODEL[1:], "--suite", "few", "--as", "A", "--data", "mnist"),
+            "--data mnist: is no data set of the suite few",
+        ),
         ((*MODEL[1:], "--suite", "two", "--as", "A"), "has the data sets digits, mnist. Name one of them with --data"),
         ((*MODEL[1:], "--suite", "few", "--as", "VAE"), "--as VAE: 'vae' is a method here"),
         ((*MODEL[1:], "--suite", "few", "--as", "..."), "--as ...: '' is a method here, or names no folder"),
@@ -178,7 +181,10 @@ def test_a_run_of_ours_is_measured_as_it_was_there_and_not_on_other_data(here: P
     )
     assert done.exit_code == 0, done.output
     assert "run ae on digits" in done.stderr
-    scores, before = json.loads((here / "own.json").read_text())["scores"], disk.read_json(here / folder / "scores.json")
+    scores, before = (
+        json.loads((here / "own.json").read_text())["scores"],
+        disk.read_json(here / folder / "scores.json"),
+    )
     assert scores["mse.heldout"] == before["mse.heldout"]
 
     row = lvm_bench("score", "--model", f"run:{folder}", "--as", "Again", "--suite", "few")

@@ -180,7 +180,10 @@ def raising(x: Tensor) -> Tensor:
         (changed(encode=lambda x: (x, x)), "encode returned a tuple, not a tensor"),
         (changed(encode=raising), r"encode of shape \(2, 1, 8, 8\) raised RuntimeError: no such size"),
         (object(), "object: has no function encode"),
-        (type("Large", (Blocks,), {"shape": (3, 64, 64)})(), r"made for images of 3x64x64 \(c, h, w\); the data have 1"),
+        (
+            type("Large", (Blocks,), {"shape": (3, 64, 64)})(),
+            r"made for images of 3x64x64 \(c, h, w\); the data have 1",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_measured_is_told_in_a_sentence(model: Any, told: str) -> None:
@@ -191,7 +194,10 @@ def test_a_model_that_cannot_be_measured_is_told_in_a_sentence(model: Any, told:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: lvm_bench.evaluate(Blocks(), PIXELS / 255), r"images are float64 of shape .*\. Give uint8 \[n c h w\]"),
+        (
+            lambda: lvm_bench.evaluate(Blocks(), PIXELS / 255),
+            r"images are float64 of shape .*\. Give uint8 \[n c h w\]",
+        ),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, train=PIXELS[:, :, 1:]), r"images are \(1, 8, 8\) \(c, h, w\)"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, metrics=["msee"]), "Unknown metric 'msee'. Did you mean 'mse'"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, samples=1), "samples: input should be greater than or equal"),

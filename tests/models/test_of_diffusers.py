@@ -24,11 +24,14 @@ KINDS = ("AutoencoderKL", "VQModel", "AutoencoderTiny")
 
 SMALL = {"in_channels": 1, "out_channels": 1, "latent_channels": 2}
 
-BLOCKS = {"block_out_channels": (8, 8), "norm_num_groups": 4, "down_block_types": ("DownEncoderBlock2D",) * 2}
+BLOCKS = {
+    "block_out_channels": (8, 8), "norm_num_groups": 4, "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+}  # fmt: skip
 
 OF_KIND: dict[str, dict[str, Any]] = {
-    "AutoencoderKL": {**BLOCKS, "up_block_types": ("UpDecoderBlock2D",) * 2, "scaling_factor": 0.5, "shift_factor": 0.1},
-    "VQModel": {**BLOCKS, "up_block_types": ("UpDecoderBlock2D",) * 2, "num_vq_embeddings": 16},
+    "AutoencoderKL": {**BLOCKS, "scaling_factor": 0.5, "shift_factor": 0.1},
+    "VQModel": {**BLOCKS, "num_vq_embeddings": 16},
     "AutoencoderTiny": {
         "encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8), "num_encoder_blocks": (1, 1),
         "num_decoder_blocks": (1, 1),

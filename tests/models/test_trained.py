@@ -141,3 +141,13 @@ def test_the_error_of_a_sum_of_squares_needs_no_suite(run: Path) -> None:
     assert sse(x, model.reconstruct(real)) == pytest.approx(
         lvm_bench.evaluate(model, real, train=real, metrics=["sse"])["sse.heldout"]
     )
+
+
+def test_a_method_whose_file_has_changed_since_is_warned_of(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "digits" / "vae" / "seed-0"
+    shutil.copytree(run, copy)
+    record = disk.read_record(copy / "job.json")
+    record["environment"]["versions"]["method"] = "0123456789ab"
+    disk.write_record(copy / "job.json", record)
+    with pytest.warns(UserWarning, match=r"vae\.py has changed since: it may read these weights otherwise"):
+        lvm_bench.load(copy)
