@@ -1,7 +1,9 @@
 """Whole commands: the evaluation of a run beside the peers in turn, the start, a report, and memory."""
 
+import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,13 +19,18 @@ from benchmarks.codes import scipy_leave_one_out
 from benchmarks.distances import by_prdc, published_prd, pytorch_fid_distance, torch_fidelity_kid
 from benchmarks.measure import quiet, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
+from lvm_bench import disk
 from lvm_bench.data.files import data_root, require
+from lvm_bench.data.image_set import read_images
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.features import Request
 from lvm_bench.evaluation.of_model import ModelEvidence
 from lvm_bench.evaluation.score import evaluate
+from lvm_bench.execution import score
 from lvm_bench.execution.job_data import load_data
+from lvm_bench.execution.score_images import space_of
 from lvm_bench.execution.task import spec_of
+from lvm_bench.metrics import frechet_distance
 from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
 from lvm_bench.registry import EXTRACTORS, METHODS
 from lvm_bench.suites import bench_toml
@@ -136,6 +143,47 @@ def evaluation(small: bool) -> Measured:
         f"{shared:.1f} s of both sides are encoding, decoding and features, which are ours on both"
     )
     return Measured(mine, others, Equality("FD, k-NN shares and entropies", difference, 1e-3), note=note)
+
+
+def image_files(folder: Path, n: int) -> dict[str, Path]:
+    """Two .npz files of n colour images of 32 px, and labels in both."""
+    stream, files = np.random.default_rng(0), {}
+    for name in ("real", "fake"):
+        files[name] = folder / f"{name}.npz"
+        np.savez(files[name], images=stream.integers(0, 256, (n, 3, 32, 32), np.uint8), labels=np.arange(n) % 10)
+    return files
+
+
+@row(
+    "score",
+    "`lvm-bench score` of 10,000 + 10,000 images of 32 px in .npz files: Fréchet distance, `classifier`",
+    "torch",
+    Goal(longer=1.15),
+    peer="the features of both sets alone",
+    smoke=True,
+)
+def scoring(small: bool) -> Measured:
+    """From the options to the JSON file, with the classifier trained before and no feature kept."""
+    options = dict.fromkeys(("recon", "size", "codes", "prior", "factors", "write_statistics"))
+    options |= {"extractor": ["classifier"], "metrics": ["frechet"], "device": "cpu"}
+    with tempfile.TemporaryDirectory() as name, disk.cache_apart():
+        folder = Path(name)
+        files, out = image_files(folder, 600 if small else 10_000), folder / "scores.json"
+        sets = {key: read_images(file, f"--{key}", None) for key, file in files.items()}
+        settings = score.settings_of(bench_toml.config_file(None), ["frechet"])
+        space = space_of("classifier", sets["real"], settings, "cpu")
+
+        def ours() -> float:
+            shutil.rmtree(disk.cache_folder() / "features", ignore_errors=True)
+            score.score(options | files, out, (), None, (), lambda _: None, lambda _: None)
+            return json.loads(out.read_text())["scores"]["frechet.fake@classifier"]
+
+        def theirs() -> list[torch.Tensor]:
+            return [space.features(torch.from_numpy(own.images.pixels)) for own in sets.values()]
+
+        mine, others, a, features = taking_turns(ours, theirs, 2 if small else 5)
+    b = frechet_distance(*features)
+    return Measured(mine, others, Equality("the distance, relative", abs(a / b - 1), 1e-12))
 
 
 @row("evaluation-all", "evaluation of an MNIST run of `mnist-small` with every metric", "", Goal(most=40.0))

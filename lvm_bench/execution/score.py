@@ -55,7 +55,7 @@ def score(
             _check_writable(option, place)
     records = {str(place): score_record.read(place) for place in against}
     if is_measured:
-        settings = _settings(file, list(metrics) or ["all"])
+        settings = settings_of(file, list(metrics) or ["all"])
         registry.load_all([*entries["metric"].values(), *entries["extractor"].values()])
         place = {"config": file, "plugins": plugins}
         records = _with_new(records, options | place, extractors, settings, warn)
@@ -180,7 +180,7 @@ def _check_writable(option: str, place: Path) -> None:
         ) from error
 
 
-def _settings(file: Path, metrics: list[str]) -> EvaluationSettings:
+def settings_of(file: Path, metrics: list[str]) -> EvaluationSettings:
     """The settings of metrics: those of bench.toml that hold for every suite."""
     tables = bench_toml.read(file)
     values = {**tables.get("train", {}), **tables.get("evaluate", {}), "metrics": metrics}

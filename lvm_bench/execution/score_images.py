@@ -4,9 +4,12 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lvm_bench import disk
 from lvm_bench.data.files import data_root
 from lvm_bench.data.image_set import SHAPE, ImageSet, check_alike, check_pairs, read_images
-from lvm_bench.data.images import OWN_SPLIT, Data, fingerprint, shuffled
+from lvm_bench.data.images import OWN_SPLIT, Data, random_order
 from lvm_bench.data.statistics import Origin, Statistics, write_statistics
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.evidence import Absent
@@ -17,8 +20,10 @@ from lvm_bench.execution.score_subject import Found, Given, Subject, measured
 from lvm_bench.metrics.fidelity import Moments
 from lvm_bench.modelling.contract import resident
 from lvm_bench.registry import EXTRACTORS, METRICS
+from lvm_bench.suites.job import EvaluationSettings
 
 DEFAULT = "inception"  # the feature space unless another is named
+_MOST_TESTED = 500
 
 
 def images_subject(given: Given, real: Path) -> Subject:
@@ -28,7 +33,7 @@ def images_subject(given: Given, real: Path) -> Subject:
     check_alike({f"--{name}": own for name, own in sets.items()})
     notes = [note for own in sets.values() for note in own.notes]
     notes += check_pairs(sets["real"], sets["recon"]) if "recon" in sets else []
-    spaces = [space_of(name, sets["real"], given) for name in _names(given, sets)]
+    spaces = [space_of(name, sets["real"], given.settings, given.device) for name in _names(given, sets)]
     if given.statistics and len(spaces) > 1:
         raise UserError(
             f"--write-statistics {given.statistics}: holds those of one feature space. Give one --extractor."
@@ -68,15 +73,19 @@ def _needs_features(evidence: ImageSets, name: str, variant: str) -> bool:
     return any(map(is_of_features, parameters))
 
 
-def space_of(name: str, images: ImageSet, given: Given) -> Extractor:
-    """A feature space. One that is trained learns from five sixths of the images and is tested on the others."""
-    labelled = images.images.labels is not None
-    digest = fingerprint([images.images]) if labelled else images.fingerprint
-    mixed = shuffled(images.images, "score")
-    aside = max(1, len(mixed) // OWN_SPLIT)
-    train, test = mixed.take(slice(None, -aside)), mixed.take(slice(-aside, None))
+def space_of(name: str, images: ImageSet, settings: EvaluationSettings, device: str) -> Extractor:
+    """A feature space. One that is trained is tested on a sixth of the images, 500 at most."""
+    everything, labels = images.images, images.images.labels
+    digest = disk.digest([images.fingerprint, None if labels is None else labels.tolist()])
+    train = test = everything
+    if labels is not None:
+        is_tested = np.zeros(len(everything), bool)
+        is_tested[random_order(len(everything), "score")[: max(1, min(_MOST_TESTED, len(everything) // OWN_SPLIT))]] = (
+            True
+        )
+        train, test = (everything.take(np.flatnonzero(which)) for which in (~is_tested, is_tested))
     data = Data(str(images.place), train, test, test, (0, 1), digest)
-    return EXTRACTORS[name](Request(data, data_root(), given.device, given.settings.classifier_epochs))
+    return EXTRACTORS[name](Request(data, data_root(), device, settings.classifier_epochs))
 
 
 def facts_of(space: Extractor) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _space(sides: dict[str, Side], origins: dict[str, Origin], given: Given) -> 
             f"--extractor {','.join(given.extractors)}: statistics are of one feature space. Name it alone."
         )
     told = [name for each in origins.values() for name in each.features]
-    return space_of((given.extractors or (*told, DEFAULT))[0], images[0], given)
+    return space_of((given.extractors or (*told, DEFAULT))[0], images[0], given.settings, given.device)
 
 
 def _check_origins(places: dict[str, Path], origins: dict[str, Origin]) -> None:

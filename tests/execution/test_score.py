@@ -54,7 +54,9 @@ def score(lvm_bench: Call, tmp_path: Path) -> Iterator[Call]:
     np.save(tmp_path / "codes.npy", CODES)
     np.save(tmp_path / "factors.npy", FACTORS)
     (tmp_path / "own.py").write_text(PLUGIN)
-    (tmp_path / "bench.toml").write_text("[evaluate]\nvotes = 60\ndirection_images = 20\nkid_subsets = 5\nclassifier_epochs = 1\n")
+    (tmp_path / "bench.toml").write_text(
+        "[evaluate]\nvotes = 60\ndirection_images = 20\nkid_subsets = 5\nclassifier_epochs = 1\n"
+    )
     yield lambda *options: lvm_bench("score", "--plugin", "own.py", *options)
     METRICS._entries.pop("brightness", None)
     EXTRACTORS._entries.pop("eighths", None)
