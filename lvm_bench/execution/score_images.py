@@ -79,11 +79,9 @@ def space_of(name: str, images: ImageSet, settings: EvaluationSettings, device: 
     digest = disk.digest([images.fingerprint, None if labels is None else labels.tolist()])
     train = test = everything
     if labels is not None:
-        is_tested = np.zeros(len(everything), bool)
-        is_tested[random_order(len(everything), "score")[: max(1, min(_MOST_TESTED, len(everything) // OWN_SPLIT))]] = (
-            True
-        )
-        train, test = (everything.take(np.flatnonzero(which)) for which in (~is_tested, is_tested))
+        order, aside = random_order(len(everything), "score"), max(1, min(_MOST_TESTED, len(everything) // OWN_SPLIT))
+        # Sorted, a copy of most images takes a fraction of the time.
+        train, test = (everything.take(np.sort(which)) for which in (order[aside:], order[:aside]))
     data = Data(str(images.place), train, test, test, (0, 1), digest)
     return EXTRACTORS[name](Request(data, data_root(), device, settings.classifier_epochs))
 
