@@ -1,4 +1,4 @@
-"""lvm-bench: the benchmark of latent generative models. What a plug-in imports stands here."""
+"""lvm-bench: the benchmark of latent generative models. What plug-ins and notebooks use stands here."""
 
 import importlib
 from typing import Any
@@ -14,6 +14,9 @@ _HOMES = {
     "network": "lvm_bench.modelling.networks",
     "metric": "lvm_bench.metrics.arrays",
     "extractor": "lvm_bench.evaluation.features",
+    "load": "lvm_bench.models.trained",
+    "scores": "lvm_bench.runs.tidy",
+    "evaluate": "lvm_bench.execution.measure",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -312,7 +312,7 @@ def report(
         sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
 
 
-main.command()(plugin_option(config_option(cli_score.score)))
+main.command()(plugin_option(results_option(config_option(cli_score.score))))
 
 
 @main.group(name="list")

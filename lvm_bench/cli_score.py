@@ -1,5 +1,6 @@
 """The options and the help of `lvm-bench score`, which measures what exists."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ _OPTIONS = (
     click.option("--codes", type=_PATH, help="Codes: an .npy file of an array [n l]."),
     click.option("--prior", type=click.Choice(["normal"]), help="The prior of the codes: N(0, I)."),
     click.option("--factors", type=_PATH, help="Ground-truth factors of the codes: an .npy file of integers [n k]."),
+    click.option("--model", metavar="MODEL", help="FILE.py:NAME, pythae:FOLDER, diffusers:FOLDER or run:FOLDER."),
+    click.option("--data", metavar="NAME", help="The data set that a model is measured on."),
+    click.option("--images", type=_PATH, help="Or images of your own: a folder, or an .npz file."),
+    click.option("--as", "row", metavar="NAME", help="With --suite: the name of the model's row."),
+    click.option("--suite", help="Make the model a row of this suite's tables, measured as its methods are."),
     click.option("--extractor", multiple=True, metavar="NAMES", help="Feature spaces [default: inception]."),
     click.option(
         "--metrics", multiple=True, metavar="NAMES", help="Only these; costly ones when named [default: all]."
@@ -35,16 +41,19 @@ _OPTIONS = (
 def score(
     out: Path | None, against: tuple[Path, ...], config: Path | None, plugins: tuple[Path, ...], **options: Any
 ) -> None:
-    """Measure what exists, without a suite: image sets or codes on disk; the protocol stands beside the numbers.
+    """Measure what exists: image sets or codes on disk, or a model; the protocol stands beside the numbers.
 
     Names are separated by commas. Metrics whose evidence is not given are left out. Scores of other protocols are not
-    compared: --against refuses them and says what differs.
+    compared: --against refuses them and says what differs. With --as and --suite a model becomes a row of a suite's
+    tables: `report` shows it, and says that it was not trained here.
 
     \b
     Example:
       lvm-bench score --real photos/ --fake samples.npz --extractor inception --json mine.json
       lvm-bench score --real photos/ --fake others/ --against mine.json
       lvm-bench score --codes codes.npy --prior normal --factors factors.npy
+      lvm-bench score --model my_model.py:Mine --data mnist
+      lvm-bench score --model my_model.py:Mine --as "My model" --suite mnist-small
     """
     from lvm_bench.execution.score import score as measure
 
@@ -54,7 +63,7 @@ def score(
     def warn(line: str) -> None:
         click.echo(printable(line), err=True)
 
-    measure(options, out, against, config, plugins, say, warn)
+    sys.exit(measure(options, out, against, config, plugins, say, warn))
 
 
 for _option in reversed(_OPTIONS):

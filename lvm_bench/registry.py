@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from lvm_bench import text
@@ -307,8 +308,8 @@ def without_keywords(file: Path, kind: str) -> bytes:
     return content
 
 
-def load(file: Path) -> None:
-    """Import one file: the package's own by its name, any other by its path under a private module name.
+def load(file: Path) -> ModuleType:
+    """The module of one file: the package's own by its name, any other by its path under a private module name.
 
     The latter leaves `sys.path` and names alone. Raises UserError with the file and line when the file itself raises.
     """
@@ -317,19 +318,18 @@ def load(file: Path) -> None:
         raise UserError(f"{file}: not a Python file that can be loaded. Give the path of a .py file.")
     try:
         if is_own(file):
-            importlib.import_module(f"{__package__}.{file.parent.name}.{file.stem}")
-        else:
-            _import_by_path(file)
+            return importlib.import_module(f"{__package__}.{file.parent.name}.{file.stem}")
+        return _import_by_path(file)
     except UserError as error:
         raise UserError(f"{where(error, file)}: {text.one_line(str(error))}") from error
     except (Exception, SystemExit) as error:
         raise UserError(f"{where(error, file)}: raised {text.of_error(error)}") from error
 
 
-def _import_by_path(file: Path) -> None:
+def _import_by_path(file: Path) -> ModuleType:
     name = f"_lvm_bench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     if name in sys.modules:
-        return
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise UserError("not a Python file that can be loaded. Give the path of a .py file.")
@@ -341,6 +341,7 @@ def _import_by_path(file: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+    return module
 
 
 def _check_read(file: Path) -> None:
@@ -357,6 +358,14 @@ def _check_read(file: Path) -> None:
             f"registers {', '.join(unread)} under a name that is not written out. Write the name itself as the first "
             "argument of the decorator, at the top level: files are read to list what they hold."
         )
+
+
+def code_digest(method: str) -> str:
+    """The first digits of the SHA-256 of the file that defines a method.
+
+    How a method is shown is no part of it: the keywords of `@method` are left out.
+    """
+    return hashlib.sha256(without_keywords(Path(source_file(METHODS[method])), "method")).hexdigest()[:12]
 
 
 def load_all(entries: Iterable[Entry]) -> None:

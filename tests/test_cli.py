@@ -379,6 +379,18 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert (site / "lvm_bench" / "defaults" / "bench.toml").is_file()
+    assert (site / "lvm_bench" / "py.typed").is_file()
+    carried = site / "lvm_bench" / "defaults" / "results"
+    assert {file.suffix for file in carried.rglob("*") if file.is_file()} == {".csv", ".json", ".md", ".toml"}
+    assert (carried / "published" / "avae-2024.csv").is_file()
+    code = "import lvm_bench, sys; print({*lvm_bench.scores('mnist-small').method}, 'torch' in sys.modules)"
+    listed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert "'avae'" in listed.stdout, listed.stderr
+    assert listed.stdout.endswith("} False\n")
     done = process(*RUN, '--set=metrics=["mse"]', "--methods", "ae", cwd=tmp_path, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert str(Path("site", "lvm_bench", "defaults", "baselines", "autoencoder.py")) in done.stderr

@@ -1,4 +1,4 @@
 """How a suite is run: workers, progress, stopping, clusters, and what a run will cost.
 
-May import: data, evaluation, metrics, modelling, runs, suites, training.
+May import: data, evaluation, metrics, modelling, models, runs, suites, training.
 """

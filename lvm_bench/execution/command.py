@@ -13,6 +13,7 @@ from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
 from lvm_bench.runs import comparable
+from lvm_bench.runs.layout import RESULTS
 from lvm_bench.runs.standing import left, surveyed
 from lvm_bench.suites.job import Suite
 from lvm_bench.text import counted, printable
@@ -58,7 +59,7 @@ def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     if failed:
         click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
         return 1
-    place = "" if given.results == Path("results") else f" --results {shlex.quote(str(given.results))}"
+    place = "" if given.results == RESULTS else f" --results {shlex.quote(str(given.results))}"
     click.echo(printable(f"Now type: lvm-bench report --suite {chosen.name}{place}"), err=True)
     return 0
 

@@ -1,21 +1,18 @@
 """With what a run is made: versions, device, commit, and the code of its method."""
 
 import datetime
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from lvm_bench import __version__, disk
+from lvm_bench import __version__, disk, registry
 from lvm_bench.modelling.contract import Method
 from lvm_bench.modelling.networks import layers
-from lvm_bench.registry import METHODS, source_file, without_keywords
 from lvm_bench.runs.record import COSTS, LONGEST_LAYER, STAGE
 from lvm_bench.suites.job import Job
 
@@ -91,14 +88,8 @@ def _device(device: str) -> str:
 
 
 def code_digest(job: Job) -> str:
-    """The first digits of the SHA-256 of the file that defines a job's method; "" for a control.
-
-    How a method is shown is no part of it: the keywords of `@method` are left out.
-    """
-    if job.is_control:
-        return ""
-    content = without_keywords(Path(source_file(METHODS[job.method_base])), "method")
-    return hashlib.sha256(content).hexdigest()[:12]
+    """The digest of the file that defines a job's method; "" for a control."""
+    return "" if job.is_control else registry.code_digest(job.method_base)
 
 
 @cache

@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ from lvm_bench.suites.job import EvaluationSettings
 if TYPE_CHECKING:
     from lvm_bench.execution.score_subject import Given, Subject
 
-_OF_IMAGES = ("fake", "recon", "size", "extractor", "write_statistics")  # options that go with --real
+_OF_IMAGES = ("fake", "recon", "size", "write_statistics")  # options that go with --real
 _OF_CODES = ("prior", "factors")  # with --codes
+_OF_SCORES = ("images", "extractor", "metrics", "json", "against")  # without a suite
+_OF_MODELS = ("data", "images", "suite", "row")  # with --model
 
 
 def score(
@@ -32,14 +35,17 @@ def score(
     plugins: tuple[Path, ...],
     say: Callable[[str], object],
     warn: Callable[[str], object],
-) -> None:
+) -> int:
     """Measure what the options name, print it, and write it to `out`; records of `against` stand beside it.
 
-    UserError for what cannot be measured, or compared. Whatever can be checked before the work is.
+    A model may become a row of a suite instead. Returns the exit code. UserError for what cannot be measured, or
+    compared. Whatever can be checked before the work is.
     """
-    is_measured = bool(options["real"] or options["codes"])
+    is_measured = bool(options["real"] or options["codes"] or options["model"])
     _check_options({**options, "json": out}, is_measured, against)
     file = bench_toml.config_file(config)
+    if options["suite"]:
+        return _row({**options, "json": out, "against": against}, file, plugins)
     entries = extensions(file, plugins)
     metrics, extractors = _listed(options["metrics"]), _listed(options["extractor"])
     _check_known("metric", "--metrics", metrics, (*entries["metric"], "all"))
@@ -51,12 +57,29 @@ def score(
     if is_measured:
         settings = settings_of(file, list(metrics) or ["all"])
         registry.load_all([*entries["metric"].values(), *entries["extractor"].values()])
-        records = _with_new(records, options, extractors, settings, warn)
+        place = {"config": file, "plugins": plugins}
+        records = _with_new(records, options | place, extractors, settings, warn)
     check_comparable(records)
     for line in lines(records, {name: entry.description for name, entry in entries["metric"].items()}):
         say(line)
     if out is not None:
         score_record.write(out, records[HERE])
+    return 0
+
+
+def _row(options: dict[str, Any], file: Path, plugins: tuple[Path, ...]) -> int:
+    """Make a model a row of a suite. UserError for options that the suite's own settings decide."""
+    if not options["row"]:
+        raise UserError('--suite: name the row of the model, as in --as "My model".')
+    if given := [name for name in _OF_SCORES if options[name]]:
+        raise UserError(
+            f"--{given[0]} does not go with --suite, which says what is measured, on which data and how. Leave it out: "
+            f"`lvm-bench report --suite {options['suite']}` shows the row."
+        )
+    from lvm_bench.execution.score_model import Row, add_row
+
+    named = {"name": options["row"], "config": file, "plugins": plugins}
+    return add_row(Row(**{key: options[key] for key in ("model", "suite", "data", "results", "device")}, **named))
 
 
 def _with_new(
@@ -73,7 +96,8 @@ def _with_new(
     from lvm_bench.execution.task import resolve_device
     from lvm_bench.training.numerics import fixed_numerics
 
-    shared = {name: options[name] for name in ("real", "fake", "recon", "size", "codes", "prior", "factors")}
+    own = {"extractors", "statistics", "settings", "device"}
+    shared = {field.name: options[field.name] for field in fields(Given) if field.name not in own}
     device = resolve_device(options["device"])
     given = Given(
         **shared, extractors=extractors, statistics=options["write_statistics"], settings=settings, device=device
@@ -104,19 +128,32 @@ def _subjects(given: "Given") -> "list[Subject]":
         found.append(of_real(given, given.real))
     if given.codes:
         found.append(codes_subject(given, given.codes))
+    if given.model:
+        from lvm_bench.execution.score_model import model_subject
+
+        found.append(model_subject(given, given.model))
     return found
 
 
 def _check_options(options: dict[str, Any], is_measured: bool, against: Sequence[Path]) -> None:
     """UserError for options that do not go together."""
-    for needed, others in (("real", _OF_IMAGES), ("codes", _OF_CODES)):
+    for needed, others in (("real", _OF_IMAGES), ("codes", _OF_CODES), ("model", _OF_MODELS)):
         for name in others:
             if options[name] and not options[needed]:
-                raise UserError(f"--{name}: give --{needed} too.".replace("_", "-"))
+                option = {"row": "as"}.get(name, name.replace("_", "-"))
+                raise UserError(f"--{option}: give --{needed} too.")
+    if options["extractor"] and not (options["real"] or options["model"]):
+        raise UserError("--extractor: give --real or --model too.")
+    if options["model"] and (options["real"] or options["codes"]):
+        raise UserError("--model goes with neither --real nor --codes: it makes its own images and codes.")
+    if options["row"] and not options["suite"]:
+        raise UserError("--as: give the --suite too whose tables the model is to stand in.")
+    if options["model"] and not options["suite"] and bool(options["data"]) == bool(options["images"]):
+        raise UserError("--model: give the images that it is measured on, either --data NAME or --images PATH.")
     if not is_measured and options["json"]:
-        raise UserError("--json: give --real or --codes too.")
+        raise UserError("--json: give --real, --codes or --model too.")
     if not is_measured and len(against) < 2:
-        raise UserError("Give --real or --codes, or two files of scores: --against A.json --against B.json.")
+        raise UserError("Give --real, --codes or --model, or two files of scores: --against A.json --against B.json.")
 
 
 def _listed(given: Sequence[str]) -> tuple[str, ...]:

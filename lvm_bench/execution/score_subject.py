@@ -32,6 +32,11 @@ class Given:
     statistics: Path | None  # where those of the real images are written
     settings: EvaluationSettings
     device: str
+    model: str | None = None  # FILE.py:NAME, pythae:FOLDER ...
+    data: str | None = None  # the data set that the model is measured on
+    images: Path | None = None  # or a user's own images
+    config: Path | None = None  # with the settings of the data set
+    plugins: tuple[Path, ...] = ()
 
 
 class Found(NamedTuple):

@@ -23,7 +23,7 @@ from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Compose
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
-from lvm_bench.runs.layout import CLAIMS, SITE, site_folder, suite_folders
+from lvm_bench.runs.layout import CLAIMS, SITE, reported_folders, site_folder
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.suites import labels
@@ -59,7 +59,7 @@ def write_report(
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     show = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     damaged: list[str] = []
-    for folder in suite_folders(results_root, suite):
+    for folder in reported_folders(results_root, suite):
         console.rule(Text(one_line(folder.name)))
         names = [name for name in table_names if name != BANDWIDTH]
         try:

@@ -14,20 +14,16 @@ from pydantic import TypeAdapter, ValidationError
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.layout import (
-    ABOUT,
     CHECKSUMS,
     CLAIMS,
     FIGURES,
+    GATHERED,
     LEASE,
     LOCK,
-    SUITE_HISTORY,
     SUITE_REDRAWS,
-    SUITE_SCORES,
     TABLES,
 )
 from lvm_bench.runs.record import Fingerprint, reason_of
-
-GATHERED = (SUITE_SCORES, SUITE_HISTORY, ABOUT)  # what `report` reads again
 
 READ = (*GATHERED, SUITE_REDRAWS)  # the last where runs were measured more than once
 

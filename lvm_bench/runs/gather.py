@@ -11,7 +11,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, comparable, suite_record
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.differences import with_stale
-from lvm_bench.runs.layout import SUITE_HISTORY, SUITE_REDRAWS, SUITE_SCORES
+from lvm_bench.runs.layout import GATHERED, SUITE_HISTORY, SUITE_REDRAWS, SUITE_SCORES, committed_folder
 from lvm_bench.runs.record import COSTS, Run, read_runs
 from lvm_bench.runs.redraw_files import Redraws, collect_redraws, read_redraws, write_redraws
 from lvm_bench.runs.score_files import (
@@ -59,22 +59,27 @@ def gather(folder: Path, listed: dict[str, dict[str, Any]], complain: Complain) 
 
     RunError when a file that `report` wrote was changed, or when seeds cannot be averaged.
     """
-    checksums.check(folder, listed)
-    before = suite_record.read(folder)
+    committed_in = committed_folder(folder)
+    if committed_in != folder:
+        listed = checksums.read(committed_in)
+    checksums.check(committed_in, listed)
+    before = suite_record.read(committed_in)
     here, damaged = read_runs(folder)
     for text in damaged.values():
         complain(text)
     found = collect([run for run in here if run.status == "done"], complain)
     ended = {run.key: run for run in here if run.status in ("failed", "declined") or run.key in found}
     told = {run.key for run in before.runs if run.status == "done"}
-    if {*checksums.GATHERED} <= listed.keys() and before.lists_done and told <= ended.keys():
+    if {*GATHERED} <= listed.keys() and before.lists_done and told <= ended.keys():
         old, epochs, drawn = {}, {}, {}  # every finished run is here, and reading these takes a second or two
     else:
-        old, epochs = read_scores(folder / SUITE_SCORES), read_history(folder / SUITE_HISTORY)
-        drawn = read_redraws(folder / SUITE_REDRAWS)
+        old, epochs = read_scores(committed_in / SUITE_SCORES), read_history(committed_in / SUITE_HISTORY)
+        drawn = read_redraws(committed_in / SUITE_REDRAWS)
     committed = {key: Run(*key, "done") for key in old} | {run.key: run for run in before.runs}
     present = {run.key for run in here} | damaged.keys()
-    _require(folder, listed, [run for key, run in committed.items() if run.status == "done" and key not in present])
+    _require(
+        committed_in, listed, [run for key, run in committed.items() if run.status == "done" and key not in present]
+    )
     runs = with_stale(run for _, run in sorted((committed | ended).items()))
     scores = {key: values for key, values in old.items() if key not in ended} | found
     history = {key: rows for key, rows in epochs.items() if key not in ended}
@@ -102,7 +107,7 @@ def _require(folder: Path, listed: dict[str, dict[str, Any]], elsewhere: list[Ru
     if missing and elsewhere:
         raise RunError(
             f"{folder / missing[0]}: is missing, and {len(elsewhere)} runs that it told of are not here "
-            f"({listed_runs(elsewhere)}). Restore it, or delete {' and '.join(checksums.GATHERED)} to go on without "
+            f"({listed_runs(elsewhere)}). Restore it, or delete {' and '.join(GATHERED)} to go on without "
             "them."
         )
 
@@ -122,7 +127,7 @@ def write(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> l
 def rewrite(folder: Path, found: Gathered, listed: dict[str, dict[str, Any]]) -> None:
     """Write scores.csv, history.csv, about.json and, where there are redraws, resampled.csv."""
     # files.json leaves them out while they change: a report that is killed here leaves no false alarm.
-    checksums.write(folder, {name: known for name, known in listed.items() if name not in checksums.GATHERED}, [])
+    checksums.write(folder, {name: known for name, known in listed.items() if name not in GATHERED}, [])
     write_scores(folder / SUITE_SCORES, found.scores)
     write_history(folder / SUITE_HISTORY, found.history)
     suite_record.write(folder, found.about)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.suites.bench_toml import shipped_results
 from lvm_bench.text import check_name, is_name
+
+RESULTS = Path("results")  # the default folder of results
 
 # Of a run
 
@@ -41,6 +44,8 @@ SUITE_SCORES, SUITE_HISTORY, SUITE_REDRAWS = "scores.csv", "history.csv", "resam
 
 ABOUT, CLAIMS, PAGE = "about.json", "claims.csv", "report.html"
 
+GATHERED = (SUITE_SCORES, SUITE_HISTORY, ABOUT)  # what `report` reads again
+
 TABLES, FIGURES = "tables", "figures"  # folders
 
 CHECKSUMS = "files.json"  # of all of these
@@ -66,6 +71,24 @@ def suite_folders(results: Path, suite: str | None) -> list[Path]:
     if suite is not None and suite not in found:
         raise UserError(f"{results}: no results of a suite {suite!r}.{did_you_mean(suite, found)}")
     return [found[check_name("suite", name)] for name in ([suite] if suite is not None else found)]
+
+
+def reported_folders(results: Path, suite: str | None) -> list[Path]:
+    """As `suite_folders`; the named one may also be one whose committed scores the installed package carries."""
+    if suite is not None and is_name(suite) and committed_folder(results / suite) != results / suite:
+        return [results / suite]
+    return suite_folders(results, suite)
+
+
+def committed_folder(suite: Path) -> Path:
+    """The folder that holds what `report` committed of a suite: its own.
+
+    In the default results folder, where nothing was committed of it yet, that of the installed package.
+    """
+    shipped = shipped_results()
+    if shipped is None or suite.parent != RESULTS or any((suite / name).exists() for name in GATHERED):
+        return suite
+    return shipped / suite.name if (shipped / suite.name / SUITE_SCORES).is_file() else suite
 
 
 def site_folder(suite: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.runs import suite_record
-from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, is_empty, run_folder
+from lvm_bench.runs.layout import RECORD, SCORES, TRAINED, Key, committed_folder, is_empty, run_folder
 from lvm_bench.runs.lease import is_alive
 from lvm_bench.runs.measured import effective, lacking, measured
 from lvm_bench.runs.record import checked_record
@@ -163,7 +163,7 @@ def surveyed(suite: Suite, results: Path, *, missing: bool = False) -> list[tupl
     pairs = list(zip(everything, survey_all(everything, results), strict=True))
     if not missing:
         return pairs
-    runs = suite_record.read(results / suite.name).runs
+    runs = suite_record.read(committed_folder(results / suite.name)).runs
     committed = {run.key: run.digest_scores for run in runs if run.status == State.DONE and not run.stale}
 
     def found(job: Job, at: Standing) -> Standing:

@@ -102,9 +102,14 @@ def defaults_folder() -> Path:
 
 
 def published_folder() -> Path:
-    """The folder of the published numbers: beside the packaged bench.toml, or in the checkout's results."""
+    """The folder of the published numbers, in the results beside the packaged bench.toml."""
+    return defaults_folder() / "results" / "published"
+
+
+def shipped_results() -> Path | None:
+    """The results that an installed wheel carries, without runs and pictures; None in a checkout, which has its own."""
     folder = defaults_folder()
-    return folder / "published" if (folder / "published").is_dir() else folder / "results" / "published"
+    return folder / "results" if folder.name == "defaults" else None
 
 
 def published_sources() -> dict[str, Path]:

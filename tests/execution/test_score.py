@@ -306,7 +306,7 @@ def write_bad(place: Path) -> None:
         ("--real real.npz --extractor eighths --metrics frechet", "No metric could be computed"),
         ("--fake fake.npz", "--fake: give --real too."),
         ("--prior normal", "--prior: give --codes too."),
-        ("--json out.json", "--json: give --real or --codes too."),
+        ("--json out.json", "--json: give --real, --codes or --model too."),
         ("--against bad.json", "or two files of scores"),
         ("--codes codes.npy --against bad.json", "is not what `lvm-bench score --json` writes"),
         ("--codes nan.npy", "--codes: nan.npy has NaN or infinite values in 1 of 90 rows"),
