@@ -126,19 +126,25 @@ def _taps(length: int, size: int) -> Float[Tensor, "s l"]:
     return weights
 
 
-def _tensors_alone(file: Path) -> io.BytesIO:
-    """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it.
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights by name; UserError where it holds something else, which is not run.
 
     Its checksum is verified before, but the file could be exchanged in between.
     """
-    anew = io.BytesIO()
     try:
         with warnings.catch_warnings(action="ignore"):  # about what a pickle that is refused looks like
-            torch.save(torch.load(file, map_location="cpu", weights_only=True), anew)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        owner = file.parent.name
         raise UserError(
-            f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch inception`."
+            f"{file}: holds something else than weights. Delete it and run `lvm-bench data fetch {owner}`."
         ) from error
+
+
+def _tensors_alone(file: Path) -> io.BytesIO:
+    """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it."""
+    anew = io.BytesIO()
+    torch.save(tensors_of(file), anew)
     anew.seek(0)
     return anew
 

@@ -145,7 +145,8 @@ class RunAtWork:
         self.progress.scoring(job)
         if not self.is_scored() or self.standing.lacks:
             self.keep_other_scores()
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, job.seed, device)
+            context = (task.data, task.extractor, job.evaluation, job.seed, device, task.perceptual)
+            evidence = ModelEvidence(method, *context)
             scores = self.scores(evidence)
             shown = {} if self.is_scored() else _shown(evidence)
             made = [name for name, arrays in shown.items() if arrays]
@@ -176,7 +177,8 @@ class RunAtWork:
             if not lacks:
                 continue
             seed = derive(job.seed, "resample", place + 1)
-            evidence = ModelEvidence(method, task.data, task.extractor, job.evaluation, seed, context.device)
+            of = (task.data, task.extractor, job.evaluation, seed, context.device, task.perceptual)
+            evidence = ModelEvidence(method, *of)
             causes = disk.digest([scores_identity(record), seed, job.metrics])
             if before.scores:
                 keep_for_later(half, causes, before.scores, lacks, 0.0)
@@ -215,8 +217,8 @@ class RunAtWork:
 
     def score_control(self) -> State:
         """Measure real images as samples, or exact prior draws as codes."""
-        job, (data, extractor) = self.job, self.begin()
-        context = (data, extractor, job.evaluation, job.seed, self.context.device)
+        job, (data, extractor, perceptual) = self.job, self.begin()
+        context = (data, extractor, job.evaluation, job.seed, self.context.device, perceptual)
         self.progress.scoring(job)
         if not self.is_done:
             self.keep(State.RUNNING)

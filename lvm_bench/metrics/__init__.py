@@ -20,9 +20,11 @@ from lvm_bench.metrics.latent import (
 )
 from lvm_bench.metrics.memorisation import nearest_distances, nearest_ratio
 from lvm_bench.metrics.novelty import auroc, mahalanobis
+from lvm_bench.metrics.perceptual import lpips
 from lvm_bench.metrics.posteriors import collapsed_kl, dimension_wise_kl, mutual_information, total_correlation
 from lvm_bench.metrics.probe import linear_probe
-from lvm_bench.metrics.reconstruction import mse, sharpness, sse
+from lvm_bench.metrics.reconstruction import mse, psnr, sharpness, sse
+from lvm_bench.metrics.similarity import ms_ssim, ssim
 from lvm_bench.metrics.two_sample import two_sample_test
 
 __all__ = [
@@ -48,9 +50,11 @@ __all__ = [
     "knn",
     "latent_directions",
     "linear_probe",
+    "lpips",
     "mahalanobis",
     "mig",
     "mmd",
+    "ms_ssim",
     "mse",
     "mutual_information",
     "nearest_distances",
@@ -59,9 +63,11 @@ __all__ = [
     "pca_mig",
     "prd",
     "prd_curve",
+    "psnr",
     "sap",
     "sharpness",
     "sse",
+    "ssim",
     "total_correlation",
     "two_nn_dimension",
     "two_sample_test",

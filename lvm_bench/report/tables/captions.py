@@ -19,6 +19,15 @@ _SPREAD_WORDS = {
 }
 
 
+_OF_SCORES = {
+    "frechet_originals": "FD REC compares reconstructions with the training images, FD to originals with the very "
+    "images that were encoded (with Inception it is an rFID); lower is better.",
+    "psnr": "PSNR is in dB, the mean over the images that differ from their reconstructions; the others, whose PSNR "
+    "is infinite, are the share called equal.",
+    "ms_ssim": "Clamped is the share of channels in which a negative term of MS-SSIM counts as 0.",
+}  # sentences of a caption, by the score that they explain
+
+
 def over_seeds(counts: Collection[int], planned: int) -> str:
     """How many of the planned seeds were averaged: `3 seeds`, `1 of 3 seeds`, `1 to 2 of 3 seeds`."""
     if {*counts} <= {planned}:
@@ -192,6 +201,8 @@ def caption_of(
         own += [_sample_facts(facts, layout, featured)] if "samples" in facts else []
         if own:
             text.append(f"{dataset_label(dataset)}: {', '.join(own)}.")
+    keys = {key.partition(".")[0] for _, _, key in cells}
+    text += [sentence for name, sentence in _OF_SCORES.items() if name in keys]
     if against:
         text += _comparison(against, about.extractor, [*planned], columns, featured)
     return text

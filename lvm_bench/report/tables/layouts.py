@@ -138,8 +138,17 @@ LAYOUTS = {
                     )
                 ),
                 Column("FD REC", "frechet.recon@"),
+                Column("FD to originals", "frechet_originals.recon@"),
                 Column("sharpness REC", "sharpness.recon"),
                 Column("sharpness real", "sharpness.real", "none"),
+                Column("PSNR train", "psnr.train"),
+                Column("PSNR held-out", "psnr.heldout"),
+                Column("equal train", "psnr_equal.train", "none", scale=100),
+                Column("equal held-out", "psnr_equal.heldout", "none", scale=100),
+                Column("SSIM", "ssim.heldout"),
+                Column("MS-SSIM", "ms_ssim.heldout"),
+                Column("clamped", "ms_ssim_clamped.heldout", "none", scale=100),
+                Column("LPIPS (alex)", "lpips.heldout"),
             ),
         ),
         Layout(
