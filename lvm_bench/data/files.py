@@ -113,7 +113,7 @@ def verify(file: RemoteFile, root: Path) -> Path:
 
 
 def require(name: str, root: Path) -> list[Path]:
-    """The paths of the files of a data set, of `inception` or of `lpips`, in the order of their declaration, after a check.
+    """The checked paths of the files of a data set, of `inception` or of `lpips`, in the order of their declaration.
 
     Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
     """

@@ -28,8 +28,9 @@ class Perceptual(nn.Module):
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """What each convolution makes of images in [0, 1], rectified."""
         mean, std = (x.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
-        x, found = ((x - mean) / std).contiguous(memory_format=torch.channels_last), []
+        x, found = torch.addcmul(-mean / std, x, 1 / std).contiguous(memory_format=torch.channels_last), []
         for place, (conv, (*_, stride, padding)) in enumerate(zip(self.convolutions, _LAYERS, strict=True)):
+            assert isinstance(conv, nn.Conv2d)
             x = max_pool2d(x, 3, 2) if place in (1, 2) else x
             x = _convolved(x, conv.weight, conv.bias, stride, padding).relu_()
             found.append(x)
@@ -37,7 +38,11 @@ class Perceptual(nn.Module):
 
 
 def _convolved(
-    x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c k k"], bias: Float[Tensor, " d"], stride: int, padding: int
+    x: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "d c k k"],
+    bias: Float[Tensor, " d"] | None,
+    stride: int,
+    padding: int,
 ) -> Float[Tensor, "b d u v"]:
     """A convolution, without the weights that meet nothing but padding: on 1 x 1 pixels all but the middle ones."""
     needed = [min(padding, length - 1) for length in x.shape[2:]]
@@ -45,18 +50,14 @@ def _convolved(
     return conv2d(x, weight[:, :, rows, columns], bias, stride, needed)
 
 
-def _unit(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The channels of every pixel, scaled to unit length."""
-    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
-
-
 @torch.no_grad()
 def _distances(perceptual: Perceptual, pair: Float[Tensor, "two_b c h w"]) -> Float64[Tensor, " b"]:
     """LPIPS of each image of the first half from its partner in the second, eq. 1."""
     total = torch.zeros(len(pair) // 2, dtype=torch.float64, device=pair.device)
-    for activations, shares in zip(perceptual(pair), perceptual.shares, strict=True):
-        real, recon = _unit(activations).chunk(2)
-        total += torch.einsum("bchw,c->bhw", (real - recon).square_(), shares).mean((1, 2), dtype=torch.float64)
+    for x, shares in zip(perceptual(pair), perceptual.shares, strict=True):
+        real, recon = x.div_(torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10).chunk(2)
+        squares = real.sub_(recon).square_()
+        total += torch.einsum("bchw,c->bhw", squares, shares).mean((1, 2), dtype=torch.float64)
     return total
 
 

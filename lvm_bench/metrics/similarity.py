@@ -6,6 +6,7 @@ matrix product. float64: the variance of a smooth window is a small difference o
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from jaxtyping import Float64, Shaped
@@ -22,17 +23,23 @@ _C1, _C2 = 0.01**2, 0.03**2  # for values in [0, 1]
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # the exponent of each scale, from the finest on
 _SIDE = (_TAPS - 1) * 2 ** (len(_SCALES) - 1) + 1  # pixels of which a window is left at the coarsest scale
 _TILE = 16  # rows of an average that one product gives: more would multiply zeros
-_BLOCK = 2**16  # pixels of each set at a time, which stay in the cache
+_BLOCK = 2**18  # pixels of each set at a time, which stay in the cache
+
+
+@cache
+def _band() -> Float64[Tensor, "n k"]:
+    """The weights of the Gaussian averages of every 11 rows: those of the i-th begin at the i-th row."""
+    weights = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64).square().div(-2 * _SIGMA**2).exp()
+    weights, band = weights / weights.sum(), torch.zeros(_TILE, _TILE + _TAPS - 1, dtype=torch.float64)
+    for i, row in enumerate(band):
+        row[i : i + _TAPS] = weights
+    return band
 
 
 def _averages(x: Float64[Tensor, "h k"]) -> Float64[Tensor, "u k"]:
     """Gaussian averages of every 11 rows."""
-    u = len(x) - _TAPS + 1
-    weights = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64).square().div(-2 * _SIGMA**2).exp()
-    band = torch.zeros(min(u, _TILE), min(u, _TILE) + _TAPS - 1, dtype=torch.float64)
-    for i, row in enumerate(band):
-        row[i : i + _TAPS] = weights / weights.sum()
-    band, averages = band.to(x.device), x.new_empty(u, x.shape[1])
+    u, band = len(x) - _TAPS + 1, _band().to(x.device)
+    averages = x.new_empty(u, x.shape[1])
     for rows in row_blocks(u, 1, _TILE):
         n = rows.stop - rows.start
         torch.mm(band[:n, : n + _TAPS - 1], x[rows.start : rows.stop + _TAPS - 1], out=averages[rows])
@@ -68,7 +75,7 @@ def _sums_and_differences(
     h, w = x.shape[2:]
     if min(h, w) < least:
         raise UserError(f"{name}: real has images of {h} x {w} pixels; give at least {least} x {least}.")
-    x, y = x.flatten(0, 1), y.to(x.device).flatten(0, 1)
+    x, y = x.flatten(0, 1), y.flatten(0, 1)
     for rows in row_blocks(len(x), h * w, _BLOCK):
         p, q = x[rows].permute(1, 2, 0).double() / x_unit, y[rows].permute(1, 2, 0).double() / y_unit
         yield (p + q).contiguous(), (p - q).contiguous()

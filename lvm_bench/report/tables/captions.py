@@ -22,9 +22,8 @@ _SPREAD_WORDS = {
 _OF_SCORES = {
     "frechet_originals": "FD REC compares reconstructions with the training images, FD to originals with the very "
     "images that were encoded (with Inception it is an rFID); lower is better.",
-    "psnr": "PSNR is in dB, the mean over the images that differ from their reconstructions; the others, whose PSNR "
-    "is infinite, are the share called equal.",
-    "ms_ssim": "Clamped is the share of channels in which a negative term of MS-SSIM counts as 0.",
+    "psnr": "PSNR is in dB, the mean over the images that differ from their reconstructions; the share of the others, "
+    "whose PSNR is infinite, is called equal.",
 }  # sentences of a caption, by the score that they explain
 
 
