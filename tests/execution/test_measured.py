@@ -170,7 +170,7 @@ def test_runs_of_before_have_all_metrics_of_then(tmp_path: Path) -> None:
     from lvm_bench.runs.measured import lacking, measured
 
     old, now = {"settings": {"metrics": "all"}}, found.jobs[0].metrics
-    later = {"equilibrium_variance", "gaussian_kl_parts"}
+    later = {"equilibrium_variance", "frechet_originals", "gaussian_kl_parts", "psnr"}
     assert lacking(measured(old), now) == [name for name, version in now.items() if version > 1 or name in later]
     assert lacking(measured(old), {"mse": 2, "new": 1}) == ["mse", "new"]
     assert lacking(measured({"settings": {"metrics": ["mse"]}}), {"mse": 1, "sse": 1}) == ["sse"]
