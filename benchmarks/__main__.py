@@ -17,6 +17,7 @@ for module in (
     "training",
     "codes",
     "distances",
+    "reconstructions",
     "disentangling",
     "likelihood",
     "whole",

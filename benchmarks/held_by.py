@@ -16,6 +16,7 @@ HELD_BY: dict[str, str] = {
         "three float32 products, as theirs; ours has density and coverage besides, and settles in float64 what float32 "
         "cannot tell"
     ),
+    "lpips": "four fifths of ours are convolutions, at about the speed of a float32 product (both sides' are the same)",
     "dci": "the threads grow trees at once only where scikit-learn lets go of Python's lock",
     "step-bf16": "what is no convolution costs as much in bfloat16 as in float32 (the note has both)",
     "evaluation": (

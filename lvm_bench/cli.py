@@ -470,7 +470,7 @@ def data_(context: click.Context, data_folder: Path | None) -> None:
 @data_option
 @click.pass_context
 def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None) -> None:
-    """Download data sets (or the weights of an extractor, as `inception`) and verify their checksums.
+    """Download data sets (or weights, such as `inception`, `dinov2` and `lpips`) and verify their checksums.
 
     \b
     Example:

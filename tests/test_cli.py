@@ -355,6 +355,14 @@ def test_missing_weights_point_to_the_classifier(lvm_bench: Call) -> None:
     assert "--extractor classifier" in result.stderr
 
 
+def test_missing_weights_of_lpips_are_told_before_any_work(lvm_bench: Call) -> None:
+    result = lvm_bench("run", "--suite", "quick", "--set", 'metrics=["mse", "lpips"]', "--data", "nowhere")
+    assert result.exit_code == 2
+    assert "alexnet-owt-7be5be79.pth is missing: run `lvm-bench data fetch lpips`" in result.stderr
+    assert "leave lpips out of the metrics" in result.stderr
+    assert "Traceback" not in result.output
+
+
 def test_a_results_folder_that_cannot_be_written_is_refused_before_any_work(lvm_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file, not a folder")
     result = lvm_bench(*RUN)

@@ -60,7 +60,25 @@ DINOV2 = tuple(
         ("dinov2-small", "vits14", "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9", 88_283_115),
     )
 )  # the publisher tells no checksum: these are what several public copies of the files have
-WEIGHTS_LICENCE = "Apache 2.0"  # of all of them
+_LINEAR = "richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/alex.pth"
+LPIPS_WEIGHTS = tuple(
+    RemoteFile(f"lpips/{name}", url, checksum, size, "Without it, leave lpips out of the metrics.")
+    for name, url, checksum, size in (
+        (
+            "alexnet-owt-7be5be79.pth",
+            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            "sha256:7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+            244_408_911,
+        ),
+        (
+            "alex.pth",
+            f"https://raw.githubusercontent.com/{_LINEAR}",
+            "sha256:df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+            6_009,
+        ),
+    )
+)  # of torchvision's AlexNet, and of its channels in LPIPS
+WEIGHTS_LICENCES = {"inception": "Apache 2.0", "dinov2": "Apache 2.0", "dinov2-small": "Apache 2.0", "lpips": "BSD"}
 
 
 class FileStatus(NamedTuple):
@@ -108,7 +126,7 @@ def verify(file: RemoteFile, root: Path) -> Path:
 
 
 def require(name: str, root: Path) -> list[Path]:
-    """The paths of the files of a data set or an extractor, in the order of their declaration, after a check.
+    """The checked paths of the files of a data set, or of weights, in the order of their declaration.
 
     Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
     """
@@ -128,9 +146,9 @@ def _missing(file: RemoteFile, path: Path) -> str:
 
 
 def fetchable() -> dict[str, tuple[RemoteFile, ...]]:
-    """The files that `fetch` can download, by name: those of the data sets, and the weights of extractors."""
+    """The files that `fetch` can download, by name: those of the data sets, and the weights of networks."""
     sets = {name: function.info.files for name, function in DATASETS.items() if function.info.files}
-    return {**sets, **{file.owner: (file,) for file in (WEIGHTS, *DINOV2)}}
+    return {**sets, **{file.owner: (file,) for file in (WEIGHTS, *DINOV2)}, "lpips": LPIPS_WEIGHTS}
 
 
 def fetch(name: str, root: Path) -> None:
@@ -211,7 +229,7 @@ def inventory(root: Path) -> list[FileStatus]:
             path = root / file.path
             size = path.stat().st_size if path.is_file() else None
             state = "missing" if size is None else "present" if size == file.size else "damaged"
-            licence = licences.get(owner, WEIGHTS_LICENCE)
+            licence = (licences | WEIGHTS_LICENCES)[owner]
             rows.append(FileStatus(owner, file.path, state, _bytes(file.size if size is None else size), licence))
     return rows
 

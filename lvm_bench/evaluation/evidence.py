@@ -13,6 +13,7 @@ from lvm_bench.evaluation.expost.fit import ExpostSettings
 from lvm_bench.evaluation.features import Extractor, cached_features
 from lvm_bench.metrics.directions import latent_directions
 from lvm_bench.metrics.grid import draw_factors
+from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.metrics.posteriors import LogDensity
 from lvm_bench.modelling.contract import resident
 from lvm_bench.modelling.kde import Density
@@ -56,9 +57,17 @@ class Absent(Exception):
 class Evidence:
     """The evidence of one run. `PROVIDED` computes the value of each parameter that a metric may have."""
 
-    def __init__(self, data: Data, extractor: Extractor | None, settings: EvidenceSettings, seed: int, device: str):
+    def __init__(
+        self,
+        data: Data,
+        extractor: Extractor | None,
+        settings: EvidenceSettings,
+        seed: int,
+        device: str,
+        perceptual: Perceptual | None = None,
+    ):
         self.data, self.settings, self.seed, self.device = data, settings, seed, device
-        self._extractor = extractor
+        self._extractor, self._perceptual = extractor, perceptual
         heldout = data.test if settings.protocol == "official-test" else data.validation
         self.splits = {"train": resident(data.train.pixels), "heldout": resident(heldout.pixels)}
         self._labels = {"train": data.train.labels, "heldout": heldout.labels}
@@ -90,6 +99,12 @@ class Evidence:
         if self._extractor is None:
             raise Absent
         return self._extractor
+
+    def perceptual(self) -> Perceptual:
+        """The network of LPIPS; Absent where no metric of the suite needs it."""
+        if self._perceptual is None:
+            raise Absent
+        return self._perceptual
 
     def real(self, split: str) -> UInt8[Tensor, "n c h w"]:
         """The first n images of a split, or some drawn from the whole grid."""
@@ -226,6 +241,7 @@ PROVIDED: dict[str, Callable[[Evidence, str], Any]] = {
     "dequantised_values": lambda own, _: own.dequantised_values(),
     "target_variance": lambda own, _: own.target_variance(),
     "kernel_density": lambda own, _: own.kernel_density(),
+    "perceptual": lambda own, _: own.perceptual(),
     "train_labels": lambda own, _: own.labels("train"),
     "labels": lambda own, _: own.labels("heldout"),
     "novel": lambda own, _: own.unit(own.novel()),

@@ -138,10 +138,7 @@ def resized(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n 3 s
 
 
 def _tensors_alone(file: Path) -> io.BytesIO:
-    """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it.
-
-    Its checksum is verified before, but the file could be exchanged in between.
-    """
+    """A file of weights written anew from its tensors: torch-fidelity would run whatever else is pickled in it."""
     anew = io.BytesIO()
     torch.save(weights_of(file, "inception"), anew)
     anew.seek(0)

@@ -147,7 +147,17 @@ def seconds_before(partial: Path, identity: str) -> float:
 
 def needs_features(chosen: list[str] | Literal["all"]) -> bool:
     """Whether one of these metrics measures in a feature space."""
-    return any(is_of_features(p) for name, _ in wanted(chosen) for p in inspect.signature(METRICS[name]).parameters)
+    return any(map(is_of_features, _parameters(chosen)))
+
+
+def needs_perceptual(chosen: list[str] | Literal["all"]) -> bool:
+    """Whether one of these metrics asks for the network of LPIPS."""
+    return "perceptual" in _parameters(chosen)
+
+
+def _parameters(chosen: list[str] | Literal["all"]) -> set[str]:
+    """The parameters of all these metrics."""
+    return {parameter for name, _ in wanted(chosen) for parameter in inspect.signature(METRICS[name]).parameters}
 
 
 def _keyed(name: str, suffix: str, value: float | dict[str, float]) -> Scores:

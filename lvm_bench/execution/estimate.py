@@ -20,6 +20,7 @@ from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.expost import fit
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import ModelEvidence
+from lvm_bench.evaluation.perceptual import untrained_perceptual
 from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.job_data import load_data, require_enough, require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
@@ -241,7 +242,8 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
     counts = ((key, n) for key, n in job.evaluation if isinstance(n, int) and n > 100 and key != "importance_samples")
     draws = {key: max(round(n * share), 50) for key, n in counts}
     extractor = features.Extractor(job.evaluation.extractor, "", "", space, device) if space else None
-    context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device)
+    perceptual = untrained_perceptual(device) if score.needs_perceptual(job.evaluation.metrics) else None
+    context = (replace(data, **parts), extractor, job.evaluation.model_copy(update=draws), job.seed, device, perceptual)
     control = RealImages if job.method == "real-images" else partial(StandardNormal, job.training.latent)
     found: Evidence = ModelEvidence(method, *context) if method else control(*context)
     if method:

@@ -215,8 +215,8 @@ class RunAtWork:
 
     def score_control(self) -> State:
         """Measure real images as samples, or exact prior draws as codes."""
-        job, (data, extractor) = self.job, self.begin()
-        context = (data, extractor, job.evaluation, job.seed, self.context.device)
+        job, (data, extractor, perceptual) = self.job, self.begin()
+        context = (data, extractor, job.evaluation, job.seed, self.context.device, perceptual)
         self.progress.scoring(job)
         if not self.is_done:
             self.keep(State.RUNNING)
@@ -238,7 +238,7 @@ class RunAtWork:
         job, device, say = self.job, self.context.device, partial(self.progress.notice, self.job)
         identity = disk.digest([scores_identity(self.record), seed, device])
         kept = Checkpoints(self.folder, identity, self.context.running.checkpoint_seconds, say, names=FITTING)
-        return ModelEvidence(method, *task, job.evaluation, seed, device, checkpoints=kept)
+        return ModelEvidence(method, *task[:2], job.evaluation, seed, device, task.perceptual, checkpoints=kept)
 
     def scores(self, evidence: Evidence) -> Scores:
         """The scores of the run, from the last metric that was kept on."""

@@ -13,18 +13,21 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, TooFewImages, UserError
 from lvm_bench.evaluation.expost.fit import told
 from lvm_bench.evaluation.features import Extractor, Request
-from lvm_bench.evaluation.score import needs_features
+from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.score import needs_features, needs_perceptual
 from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
+from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.modelling.contract import Spec
 from lvm_bench.registry import DATASETS, EXTRACTORS
 from lvm_bench.suites.job import Job
 
 
 class Task(NamedTuple):
-    """The images and the feature space that the runs of a data set share."""
+    """The images, the feature space and the network of LPIPS that the runs of a data set share."""
 
     data: Data
     extractor: Extractor | None
+    perceptual: Perceptual | None
 
 
 class Tasks:
@@ -47,7 +50,12 @@ class Tasks:
                 require_enough(job, data)
                 for note in data.notes:
                     self.tell(job, note)
-                self._task = Task(data, extractor_of(job, data, self.root, self.device))
+                lpips = needs_perceptual(job.evaluation.metrics)
+                self._task = Task(
+                    data,
+                    extractor_of(job, data, self.root, self.device),
+                    perceptual(self.root, self.device) if lpips else None,
+                )
             except StorageError:
                 raise
             except (Exception, SystemExit) as error:
@@ -102,6 +110,7 @@ def extractor_of(job: Job, data: Data, root: Path, device: str) -> Extractor | N
 def require_files(jobs: list[Job], root: Path) -> None:
     """UserError naming every file that these jobs need and that is missing or damaged."""
     named = {job.evaluation.extractor for job in jobs if needs_features(job.evaluation.metrics)}
+    named |= {"lpips" for job in jobs if needs_perceptual(job.evaluation.metrics)}
     problems = []
     for name in sorted(fetchable().keys() & (named | {job.dataset_base for job in jobs})):
         try:

@@ -26,10 +26,12 @@ from lvm_bench.metrics.memorisation import authpct, c_t, nearest_distances, near
 from lvm_bench.metrics.modularity import explicitness, modularity
 from lvm_bench.metrics.normality import mardia_kurtosis, mardia_skewness
 from lvm_bench.metrics.novelty import auroc, mahalanobis
+from lvm_bench.metrics.perceptual import lpips
 from lvm_bench.metrics.posteriors import collapsed_kl, dimension_wise_kl, mutual_information, total_correlation
 from lvm_bench.metrics.prior import energy_distance, norm_ks, norm_ks_prior, sliced_wasserstein
 from lvm_bench.metrics.probe import linear_probe
-from lvm_bench.metrics.reconstruction import mse, sharpness, sse
+from lvm_bench.metrics.reconstruction import mse, psnr, sharpness, sse
+from lvm_bench.metrics.similarity import ms_ssim, ssim
 from lvm_bench.metrics.two_sample import two_sample_test
 
 __all__ = [
@@ -66,12 +68,14 @@ __all__ = [
     "knn",
     "latent_directions",
     "linear_probe",
+    "lpips",
     "mahalanobis",
     "mardia_kurtosis",
     "mardia_skewness",
     "mig",
     "mmd",
     "modularity",
+    "ms_ssim",
     "mse",
     "mutual_information",
     "nearest_distances",
@@ -82,10 +86,12 @@ __all__ = [
     "pca_mig",
     "prd",
     "prd_curve",
+    "psnr",
     "sap",
     "sharpness",
     "sliced_wasserstein",
     "sse",
+    "ssim",
     "total_correlation",
     "two_nn_dimension",
     "two_sample_test",

@@ -46,6 +46,7 @@ EVIDENCE = {
     "kernel_density": Asked(
         "the kernel density estimate that the method matches, on as many training codes as it has centres"
     ),
+    "perceptual": Asked("the network of LPIPS with its weights, see `metrics.perceptual`"),
     "train_labels": Asked("the labels of all training images [N]"),
     "labels": Asked("the labels of the held-out images [n]"),
     "novel": Asked("images of another data set of equal shape, float32 [m c h w] in [0, 1]"),

@@ -180,6 +180,15 @@ def fd_infinity_score(
     return fd_infinity(reference_features, fake_features, smallest, seed, once)
 
 
+@metric("frechet_originals", better="lower", of=("recon",), label="FD to originals", table="reconstruction")
+def frechet_originals(heldout_features: Float[Array, "n d"], fake_features: Float[Array, "n d"]) -> float:
+    """Frechet distance of reconstructions to their own originals, as rFID is taken; lower is better (arXiv:1706.08500).
+
+    `frechet` compares the same reconstructions with the training images.
+    """
+    return frechet_distance(heldout_features, fake_features)
+
+
 def _kernel_sums(
     x: Float[Tensor, "n d"], in_x: Float[Tensor, "s n"], y: Float[Tensor, "m d"], in_y: Float[Tensor, "s m"]
 ) -> Float64[Tensor, " s"]:

@@ -3,6 +3,9 @@
 Integers from 0 to 255 are divided by 255. Masks, which are bool or integers of 0 and 1 alone, stay.
 """
 
+import math
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor
@@ -15,26 +18,40 @@ _TAPS = 3  # pixels along a side of the Laplace filter
 _CHUNK = 1000  # images at a time
 
 
-def _squared_error(real: Array, recon: Array, name: str) -> tuple[float, torch.Size]:
-    """The sum of (real - recon)^2 over all images and values, and the shape of the images."""
+def _squared_errors(real: Array, recon: Array, name: str) -> tuple[Iterator[Float64[Tensor, "b c h w"]], torch.Size]:
+    """(real - recon)^2 of some images at a time, and the shape of all images."""
     (x, x_unit), (y, y_unit) = unit_images(name, real=real, recon=recon)
     check_same_shape(name, real=x, recon=y)
     pairs = zip(x.split(_CHUNK), y.split(_CHUNK), strict=True)
-    return sum(float((a.double() / x_unit - b.double() / y_unit).square().sum()) for a, b in pairs), x.shape
+    return ((a.double() / x_unit - b.double() / y_unit).square() for a, b in pairs), x.shape
 
 
 @metric("mse", better="lower", of=("train", "heldout", "grid"))
 def mse(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> float:
     """Squared error per value, mean over values and images in [0, 1]; lower is better."""
-    total, shape = _squared_error(real, recon, "mse")
-    return total / shape.numel()
+    errors, shape = _squared_errors(real, recon, "mse")
+    return sum(float(some.sum()) for some in errors) / shape.numel()
 
 
 @metric("sse", better="lower", of=("train", "heldout", "grid"))
 def sse(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> float:
     """Squared error per image, sum over values, mean over images in [0, 1]; lower is better."""
-    total, shape = _squared_error(real, recon, "sse")
-    return total / shape[0]
+    errors, shape = _squared_errors(real, recon, "sse")
+    return sum(float(some.sum()) for some in errors) / shape[0]
+
+
+@metric("psnr", better="higher", of=("train", "heldout"), label="PSNR", table="reconstruction")
+def psnr(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> dict[str, float]:
+    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE) per image in [0, 1]; higher is better.
+
+    {"": mean over the images with an error, "equal": the share of images without}. The ratio of an equal image is
+    infinite, and so is "" where all images are equal.
+    """
+    errors, _ = _squared_errors(real, recon, "psnr")
+    of_each = torch.cat([some.flatten(1).mean(1) for some in errors])
+    unequal = of_each[of_each > 0]
+    mean = float(-10 * unequal.log10().mean()) if len(unequal) else math.inf
+    return {"": mean, "equal": 1 - len(unequal) / len(of_each)}
 
 
 def _grey(x: Float64[Tensor, "n c h w"]) -> Float64[Tensor, "n h w"]:

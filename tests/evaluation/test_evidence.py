@@ -24,7 +24,9 @@ from lvm_bench.evaluation.evidence import PROVIDED, Absent, Evidence
 from lvm_bench.evaluation.features import Extractor
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import ModelEvidence, slerp, spherical_midpoint
-from lvm_bench.evaluation.score import evaluate, inputs_of, needs_features, seconds_before
+from lvm_bench.evaluation.perceptual import untrained_perceptual
+from lvm_bench.evaluation.score import evaluate, inputs_of, needs_features, needs_perceptual, seconds_before
+from lvm_bench.metrics import frechet_distance, lpips, psnr, ssim
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
 from lvm_bench.modelling.contract import Method, Spec
@@ -430,6 +432,40 @@ def test_scores_are_those_that_the_suite_wants_and_need_no_feature_space(tmp_pat
     assert not needs_features(["mig", "sse"])
 
 
+class Dimmer(Rotation):
+    """Loses a tenth of the light of images of 32 x 32 pixels."""
+
+    def __init__(self) -> None:
+        Method.__init__(
+            self, nn.Flatten(), nn.Unflatten(1, (1, 32, 32)), Spec((1, 32, 32), (0, 1), 1024, 40, 10, "sse")
+        )
+
+    def decode(self, z: Tensor) -> Tensor:
+        return 0.9 * (z.unflatten(1, (1, 32, 32)) + 0.5)
+
+
+def test_reconstructions_are_compared_with_their_originals_where_images_are_large_enough(tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    train, validation, test = (Images(stream.integers(0, 256, (n, 1, 32, 32), dtype=np.uint8)) for n in (40, 20, 30))
+    data, network = Data("noise", train, validation, test, (0, 1), "x"), untrained_perceptual("cpu")
+    names = ["psnr", "ssim", "ms_ssim", "lpips", "frechet", "frechet_originals"]
+    made = ModelEvidence(Dimmer(), data, EXTRACTOR, Settings(metrics=names), 0, "cpu", network)  # type: ignore[arg-type]
+    scores = evaluate(made, tmp_path / "scores.json", "it")
+    x, features = test.pixels / np.float32(255), pixels(torch.from_numpy(test.pixels))
+    assert not [key for key in scores if key.startswith("ms_ssim")]
+    assert scores["psnr.heldout"] == pytest.approx(psnr(x, 0.9 * x)[""], rel=1e-5)
+    assert scores["psnr_equal.heldout"] == scores["psnr_equal.train"] == 0
+    assert scores["ssim.heldout"] == pytest.approx(ssim(x, 0.9 * x), rel=1e-5)
+    assert scores["lpips.heldout"] == pytest.approx(lpips(x, np.float32(0.9) * x, network), rel=1e-3)
+    recon = pixels(made.images("recon"))
+    assert scores["frechet_originals.recon@classifier"] == frechet_distance(features, recon)
+    assert scores["frechet.recon@classifier"] == frechet_distance(pixels(torch.from_numpy(train.pixels)), recon)
+    without = ModelEvidence(Dimmer(), data, EXTRACTOR, Settings(metrics=names), 0, "cpu")  # type: ignore[arg-type]
+    assert inputs_of(without, "lpips", "heldout") is None
+    assert needs_perceptual(names)
+    assert not needs_perceptual("all")
+
+
 def test_codes_that_know_nothing_have_scores_too_and_data_without_factors_have_none(tmp_path: Path) -> None:
     floor = evaluate(factor_evidence(StandardNormal), tmp_path / "floor.json", "it")
     assert {"mig.grid", "pca_mig.grid", "factor_vae_score.grid"} <= floor.keys()
@@ -494,7 +530,7 @@ def test_whatever_a_metric_may_ask_for_is_provided() -> None:
     assert {*PROVIDED} == {*EVIDENCE}
     assert {*SETTINGS} <= {*EvaluationSettings.model_fields}
     assert not {*SETTINGS} & {*EVIDENCE}
-    gaussian = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, Settings(), 0, "cpu")
+    gaussian = ModelEvidence(WithPosterior(), digits(), EXTRACTOR, Settings(), 0, "cpu", untrained_perceptual("cpu"))
     sources = (evidence(), gaussian, factor_evidence(), factor_evidence(StandardNormal))
     for name, asked in EVIDENCE.items():
         for variant in asked.of or ("mean",):

@@ -13,6 +13,7 @@ import torch
 
 from lvm_bench import metrics
 from lvm_bench.errors import UserError
+from lvm_bench.evaluation.perceptual import untrained_perceptual
 from lvm_bench.modelling.kde import Density
 
 RNG = np.random.default_rng(0)
@@ -24,8 +25,8 @@ def eighths(n: int, d: int, shift: float = 0.0) -> np.ndarray:
     return np.clip(np.round(8 * (RNG.normal(size=(n, d)) + shift)) / 8, -8, 8)
 
 
-def pixels() -> np.ndarray:
-    return RNG.integers(0, 17, size=(6, 1, 5, 5)) / 16
+def pixels(n: int = 6, side: int = 5) -> np.ndarray:
+    return RNG.integers(0, 17, size=(n, 1, side, side)) / 16
 
 
 X, Y = eighths(60, 4), eighths(60, 4, 0.5)
@@ -75,11 +76,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "knn": {**SETS, "k": 3},
     "latent_directions": {**ON_GRID, **DRAWS},
     "linear_probe": {"train_codes": X, "train_labels": LABELS, "codes": Y, "labels": LABELS},
+    "lpips": {"real": pixels(2, 32), "recon": pixels(2, 32), "perceptual": untrained_perceptual("cpu")},
     "mahalanobis": {"fit": X, "at": Y},
     "mardia_kurtosis": {"codes": X},
     "mardia_skewness": {"codes": X},
     "mig": {**GAPS, "bins": 5},
     "mmd": {"codes": X, "variance": 1.0},
+    "ms_ssim": {"real": pixels(1, 161), "recon": pixels(1, 161)},
     "mse": {"real": pixels(), "recon": pixels()},
     "modularity": {**GAPS, "bins": 5},
     "mutual_information": POSTERIOR,
@@ -91,10 +94,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "pca_mig": {**GAPS, "directions": np.eye(4)[:2], "bins": 5},
     "prd": SETS,
     "prd_curve": {"real": np.array([3.0, 1.0]), "fake": np.array([1.0, 1.0])},
+    "psnr": {"real": pixels(), "recon": pixels()},
     "sap": GAPS,
     "sharpness": {"fake": pixels()},
     "sliced_wasserstein": {"codes": X, "prior_codes": Y},
     "sse": {"real": pixels(), "recon": pixels()},
+    "ssim": {"real": pixels(3, 12), "recon": pixels(3, 12)},
     "total_correlation": POSTERIOR,
     "two_nn_dimension": {"codes": X},
     "two_sample_test": {"codes": X, "draws": Y},
@@ -108,6 +113,7 @@ SLOW = {
     "infomec",
     "whitened_entropy",
     "prd",
+    "ms_ssim",
 }  # enough forms of these as of the others, but fewer
 
 
@@ -309,7 +315,9 @@ NARROWER = {
     "knn": "fake",
     "linear_probe": "codes",
     "mahalanobis": "at",
+    "lpips": "recon",
     "mse": "recon",
+    "ms_ssim": "recon",
     "nearest_distances": "references",
     "nearest_ratio": "fake",
     "norm_ks_prior": "prior_codes",
@@ -317,7 +325,9 @@ NARROWER = {
     "pca_mig": "directions",
     "prd": "fake",
     "sliced_wasserstein": "prior_codes",
+    "psnr": "recon",
     "sse": "recon",
+    "ssim": "recon",
     "two_sample_test": "draws",
 }
 SHORTER = {
@@ -330,10 +340,12 @@ SHORTER = {
     "linear_probe": "labels",
     "mig": "factors",
     "modularity": "factors",
+    "lpips": "recon",
     "mse": "recon",
     "pca_mig": "factors",
     "prd": "fake",
     "prd_curve": "fake",
+    "psnr": "recon",
     "sap": "factors",
 }
 
@@ -348,3 +360,11 @@ def test_arrays_that_do_not_fit_each_other_are_a_sentence_that_names_them(cut: A
             called(name, {"posterior": (X, X[:, :2])})
         with pytest.raises(UserError, match=rf"^{name}: posterior is a ndarray; give the pair"):
             called(name, {"posterior": X})
+
+
+@pytest.mark.parametrize("name", ["lpips", "ms_ssim", "mse", "psnr", "sse", "ssim"])
+def test_grey_images_beside_colour_are_a_sentence_and_one_image_is_measured(name: str) -> None:
+    arguments = {key: value[:1] if isinstance(value, np.ndarray) else value for key, value in CALLS[name].items()}
+    assert all(map(math.isfinite, called(name, arguments)))
+    with pytest.raises(UserError, match=rf"^{name}: real has shape .* and recon has shape .*; they must agree"):
+        called(name, {**arguments, "recon": arguments["recon"].repeat(3, axis=1)})

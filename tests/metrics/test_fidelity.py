@@ -9,7 +9,7 @@ from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 
 from lvm_bench.errors import UserError
 from lvm_bench.metrics import frechet_distance, kernel_distance, kernel_distances
-from lvm_bench.metrics.fidelity import kid
+from lvm_bench.metrics.fidelity import frechet, frechet_originals, kid
 from lvm_bench.seeding import generator
 
 
@@ -55,6 +55,15 @@ def test_frechet_distance_of_a_shift_and_a_scaling():
     assert frechet_distance(x[:, :1], x[:, :1] + 2) == pytest.approx(4, rel=1e-9)
     centred = x - x.mean(0)
     assert frechet_distance(centred, 3 * centred) == pytest.approx(4 * centred.var(0, ddof=1).sum(), rel=1e-9)
+
+
+def test_reconstructions_are_compared_with_their_own_originals_and_apart_from_that_with_training_images():
+    training, heldout = features(300, 8, 0), features(200, 8, 1, shift=1.0)
+    assert frechet_originals(heldout, heldout) == 0
+    assert frechet_originals(heldout, heldout + 2) == pytest.approx(8 * 4, rel=1e-9)
+    assert frechet(training, heldout) == frechet_distance(training, heldout) > 1
+    with pytest.raises(UserError, match="has 1 samples, and 2 or more are needed"):
+        frechet_originals(heldout[:1], heldout[:1])
 
 
 def test_frechet_distance_with_dead_features_ignores_them_and_is_symmetric():

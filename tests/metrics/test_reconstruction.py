@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import convolve
 
 from lvm_bench.errors import UserError
-from lvm_bench.metrics import mse, sharpness, sse
+from lvm_bench.metrics import mse, psnr, sharpness, sse
 
 LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
@@ -27,6 +27,17 @@ def test_errors_over_several_chunks_equal_numpy():
     squares = (real.astype(np.float64) - recon) ** 2
     assert mse(real, torch.from_numpy(recon)) == pytest.approx(squares.mean(), rel=1e-12)
     assert sse(real, recon) == pytest.approx(squares.sum((1, 2, 3)).mean(), rel=1e-12)
+
+
+def test_psnr_is_the_mean_of_the_images_own_and_tells_equal_images_apart():
+    real = np.zeros((4, 3, 4, 2))
+    recon = real + np.array([0.1, 0.01, 0.0, 0.1])[:, None, None, None]  # 20, 40, infinitely many and 20 dB
+    assert psnr(real, recon) == {"": pytest.approx(80 / 3), "equal": 0.25}
+    assert psnr(real[:1], recon[:1]) == {"": pytest.approx(20), "equal": 0}
+    assert psnr(real, real) == {"": np.inf, "equal": 1}
+    real, recon = pixels(1300, 1, 3, 3), pixels(1300, 1, 3, 3, seed=1)
+    every = -10 * np.log10(((real.astype(np.float64) - recon) ** 2).mean((1, 2, 3)))
+    assert psnr(real, recon)[""] == pytest.approx(every.mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -20,6 +20,14 @@ _SPREAD_WORDS = {
 }
 
 
+_OF_SCORES = {
+    "frechet_originals": "FD REC compares reconstructions with the training images, FD to originals with the very "
+    "images that were encoded (with Inception it is an rFID); lower is better.",
+    "psnr": "PSNR is in dB, the mean over the images that differ from their reconstructions; the share of the others, "
+    "whose PSNR is infinite, is called equal.",
+}  # sentences of a caption, by the score that they explain
+
+
 def over_seeds(counts: Collection[int], planned: int) -> str:
     """How many of the planned seeds were averaged: `3 seeds`, `1 of 3 seeds`, `1 to 2 of 3 seeds`."""
     if {*counts} <= {planned}:
@@ -212,6 +220,8 @@ def caption_of(
         own += [bounds.likelihoods(dataset, cells, about)] if bounds.are_bounds(columns) else []
         if own := [*filter(None, own)]:
             text.append(f"{dataset_label(dataset)}: {', '.join(own)}.")
+    keys = {key.partition(".")[0] for _, _, key in cells}
+    text += [sentence for name, sentence in _OF_SCORES.items() if name in keys]
     if against:
         text += _comparison(against, about.extractor, [*planned], columns, featured)
     return text

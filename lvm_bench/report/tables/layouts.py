@@ -141,6 +141,7 @@ LAYOUTS = {
                 Column("sharpness REC", "sharpness.recon"),
                 Column("sharpness real", "sharpness.real", "none"),
             ),
+            covers=("ms_ssim_clamped.heldout",),
         ),
         Layout(
             "fidelity",

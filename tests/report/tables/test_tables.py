@@ -79,6 +79,20 @@ def test_every_score_stands_in_a_table(about: About) -> None:
     assert uncovered(pd.DataFrame({"metric": [*KEYS, "news.mean"]}), EXTRACTOR) == ["news.mean"]
 
 
+def test_the_two_distances_of_reconstructions_stand_side_by_side_and_are_told_apart(
+    scored: Scored, about: About
+) -> None:
+    further = ("psnr.heldout", "psnr_equal.heldout", "ssim.heldout", "ms_ssim.heldout", "ms_ssim_clamped.heldout")
+    keys = (*further, "lpips.heldout", "frechet.recon@classifier", "frechet_originals.recon@classifier")
+    table = build_table("reconstruction", pd.concat([scored({"vae": [1.0, 3.0]}, key) for key in keys]), about)
+    headings = [column.heading for column in table.columns]
+    for heading in ("PSNR ↑", "PSNR equal ↑", "SSIM ↑", "MS-SSIM ↑", "LPIPS (alex) ↓", "FD to originals ↓"):
+        assert heading in headings
+    assert not any("clamped" in heading for heading in headings)
+    assert "FD REC compares reconstructions with the training images, FD to originals" in " ".join(table.caption)
+    assert "FD to originals" not in " ".join(build_table("reconstruction", scored({"vae": [1.0]}), about).caption)
+
+
 def test_a_score_that_no_layout_knows_gets_a_table(scored: Scored, about: About) -> None:
     table = build_table("other", scored({"vae": [1.0, 3.0]}, "news.mean"), about)
     assert table.cells["vae", "mnist", "news.mean"].mean == 2.0
