@@ -24,9 +24,23 @@ def with_stale(runs: Iterable[Run]) -> list[Run]:
     found: list[Run] = []
     for _, seeds in by_place(runs):
         here = [run for run in seeds if run.folder and run.status == "done"]
+        known = [run for run in here if run.settings is not None] if len(here) < len(seeds) else []
+        tables = _distinct(map(settings_of, known))
         for run in seeds:
-            is_stale = any(unlike([run, other]) for other in here) if here else run.stale
-            found.append(run if run.folder or run.stale == is_stale else replace(run, stale=is_stale))
+            if run.folder or not here:
+                found.append(run)
+            else:
+                own = {} if run.settings is None else {0: settings_of(run)}
+                is_stale = bool(own) and any(differences(own | {1: table}) for table in tables)
+                found.append(run if run.stale == is_stale else replace(run, stale=is_stale))
+    return found
+
+
+def _distinct(tables: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for table in tables:
+        if table not in found:
+            found.append(table)
     return found
 
 

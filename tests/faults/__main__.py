@@ -27,6 +27,7 @@ from .runners import leases, runners
 
 PAGE = Path(__file__).parents[2] / "results" / "faults.md"
 Make = Callable[[str], Place]
+HELD, BROKEN = "All as promised.", "**Not as promised, see below.**"
 
 
 def clusters(make: Make) -> Item:
@@ -56,40 +57,53 @@ def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
     }
 
 
-def page(found: list[Item], seed: int, seconds: float) -> str:
-    """What was done and what came of it, in Markdown."""
+def section(item: Item, seed: int) -> str:
+    """What was done and what came of it, when and where, in Markdown."""
+    lines = [item.what, ""]
+    if item.rows:
+        lines += [f"| {' | '.join(item.columns)} |", f"|{'---|' * len(item.columns)}"]
+        lines += [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in item.rows]
+        lines.append("")
+    lines += [f"{note}\n" for note in item.notes]
     versions = {"lvm-bench": __version__, "Python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in ("torch", "numpy", "filelock")}
     machine = f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    failures = sum(len(item.failures) for item in found)
+    lines.append(
+        f"{HELD if not item.failures else BROKEN} {datetime.now(UTC):%Y-%m-%d}, seed {seed}, {item.seconds:.0f} s on "
+        f"{machine}; {', '.join(f'{name} {version}' for name, version in versions.items())}."
+    )
+    return "\n".join([*lines, *(f"- {text}" for text in item.failures)])
+
+
+def page(found: dict[str, str]) -> str:
+    """The whole page from the section of each title."""
+    broken = [title for title, text in found.items() if BROKEN in text]
     lines = [
         "# Faults on purpose",
         "",
-        f"Written by `make faults` (`python -m faults --seed {seed}`) on {datetime.now(UTC):%Y-%m-%d}, in "
-        f"{seconds / 60:.0f} minutes on {machine}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
+        "Written by `make faults` (`python -m faults`; `--only ITEM` writes one section anew).",
         "",
-        f"**{'Every promise held.' if not failures else f'{failures} promises did not hold.'}**",
+        f"**{'Every promise held.' if not broken else 'Not as promised: ' + ', '.join(broken) + '.'}**",
     ]
-    for item in found:
-        lines += ["", f"## {item.title}", "", item.what, ""]
-        if item.rows:
-            lines += [f"| {' | '.join(item.columns)} |", f"|{'---|' * len(item.columns)}"]
-            lines += [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in item.rows]
-            lines.append("")
-        lines += [f"{note}\n" for note in item.notes]
-        lines.append(f"{item.seconds:.0f} s. " + ("All as promised." if not item.failures else "**Not as promised:**"))
-        lines += [f"- {text}" for text in item.failures]
+    for title, text in found.items():
+        lines += ["", f"## {title}", "", text]
     return "\n".join(lines) + "\n"
 
 
+def sections(text: str) -> dict[str, str]:
+    """The section of each title of a page."""
+    parts = (part.partition("\n") for part in text.split("\n## ")[1:])
+    return {title: body.strip() for title, _, body in parts}
+
+
 def main() -> int:
-    """Run what is asked for, and write the page when that is everything; 1 if a promise did not hold, else 0."""
+    """Run what is asked for and write its sections of the page; 1 if a promise did not hold, else 0."""
     parser = argparse.ArgumentParser(prog="python -m faults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the full numbers: a first look")
     parser.add_argument("--only", action="append", choices=items(0, 1), help="this item (repeatable)")
     chosen = parser.parse_args()
-    found, begun = [], time.monotonic()
+    found = []
     with places() as make:
         for name, attempt in items(chosen.seed, chosen.share).items():
             if chosen.only and name not in chosen.only:
@@ -102,10 +116,11 @@ def main() -> int:
             print(f"  {item.seconds:.0f} s, {len(item.failures)} promises did not hold", flush=True)
             for text in item.failures:
                 print(f"  {text}", flush=True)
-    text = page(found, chosen.seed, time.monotonic() - begun)
-    print(text)
-    if not chosen.only and chosen.share == 1:
-        disk.write_text(PAGE, text)
+    now = {item.title: section(item, chosen.seed) for item in found}
+    print(page(now))
+    if chosen.share == 1:
+        before = sections(PAGE.read_text(encoding="utf-8")) if chosen.only and PAGE.exists() else {}
+        disk.write_text(PAGE, page(before | now))
         print(f"Written: {PAGE}")
     return 1 if any(item.failures for item in found) else 0
 

@@ -26,7 +26,7 @@ def write(place: Path, about: About, found: Aggregates | None) -> list[Picture]:
         "half of a method's scores. Right: the share of its scores above each value; the higher curve is better, and "
         "where two cross, neither method is better throughout."
     )
-    if found.resampled:
+    if found.resamples:
         text += (
             " Lines and bands: 95 % intervals by the stratified bootstrap over seeds. They are too narrow where seeds "
             "are few and as a run's scores depend on each other."

@@ -9,13 +9,16 @@ import pandas as pd
 from jaxtyping import Float64
 
 from lvm_bench.report.tables.aggregates import (
-    DRAWS,
+    Places,
     Runs,
     Tasks,
+    draws_of,
     interquartile_mean,
     percentile_interval,
     performance_profile,
     probability_of_improvement,
+    resampled,
+    resampled_improvement,
     stratified_bootstrap,
 )
 from lvm_bench.report.tables.blocks import Block, Blocks, blocks_of
@@ -40,26 +43,31 @@ class Aggregates:
     compared: Blocks
 
     @cached_property
-    def resampled(self) -> dict[str, Tasks]:
+    def resamples(self) -> dict[str, Places]:
         """The resamples of each method, from a stream of its own. A method of one run per block has none."""
         return {
-            name: stratified_bootstrap(own, np.random.default_rng(derive(0, "aggregates", name)))
+            name: stratified_bootstrap(own, np.random.default_rng(derive(0, "aggregates", name)), draws_of(own))
             for name, own in self.scores.items()
             if max(map(len, own)) > 1
         }
 
+    @property
+    def draws(self) -> int:
+        """The fewest resamples that a method has."""
+        return min(len(places[0]) for places in self.resamples.values())
+
     def mean(self, method: str) -> tuple[float, float, float]:
         """The interquartile mean of a method and its interval; the interval is NaN without resamples."""
         low, high = math.nan, math.nan
-        if method in self.resampled:
-            low, high = percentile_interval(interquartile_mean(self.resampled[method])).tolist()
+        if drawn := self._resampled(method):
+            low, high = percentile_interval(interquartile_mean(drawn)).tolist()
         return float(interquartile_mean(self.scores[method])), low, high
 
     def improvement(self, x: str, y: str) -> tuple[float, float, float]:
         """The probability that x is better than y and its interval; the interval is NaN without resamples of both."""
         low, high = math.nan, math.nan
-        if {x, y} <= self.resampled.keys():
-            drawn = probability_of_improvement(self.resampled[x], self.resampled[y])
+        if {x, y} <= self.resamples.keys():
+            drawn = resampled_improvement(self.scores[x], self.scores[y], self.resamples[x], self.resamples[y])
             low, high = percentile_interval(drawn).tolist()
         return float(probability_of_improvement(self.scores[x], self.scores[y])), low, high
 
@@ -67,10 +75,14 @@ class Aggregates:
         self, method: str, thresholds: Float64[np.ndarray, " t"]
     ) -> tuple[Float64[np.ndarray, " t"], Float64[np.ndarray, "2 t"] | None]:
         """The performance profile of a method and its interval; None without resamples."""
-        drawn = self.resampled.get(method)
+        drawn = self._resampled(method)
         return performance_profile(self.scores[method], thresholds), (
             percentile_interval(performance_profile(drawn, thresholds)) if drawn else None
         )
+
+    def _resampled(self, method: str) -> Tasks:
+        """The scores of a method's resamples; none without resamples."""
+        return resampled(self.scores[method], self.resamples[method]) if method in self.resamples else []
 
 
 def aggregates(frame: pd.DataFrame, about: About) -> Aggregates | None:
@@ -147,12 +159,12 @@ def aggregate_tables(found: Aggregates) -> list[WordTable]:
 def _told(found: Aggregates) -> list[str]:
     """Sentences on the intervals, on scores that are not finite and on what was left out."""
     text = []
-    if found.resampled:
+    if found.resamples:
         text.append(
-            f"Intervals: percentiles of the stratified bootstrap, {DRAWS:,} resamples of the runs of each block "
+            f"Intervals: percentiles of the stratified bootstrap, {found.draws:,} resamples of the runs of each block "
             "(Agarwal et al. 2021). They are too narrow where seeds are few and as a run's scores depend on each other."
         )
-    if single := [label(name) for name in found.methods if name not in found.resampled]:
+    if single := [label(name) for name in found.methods if name not in found.resamples]:
         text.append(f"No interval, as one seed shows no spread: {listed(single)}.")
     infinite = [
         f"{label(method)} on {block}"

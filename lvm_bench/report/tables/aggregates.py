@@ -7,15 +7,18 @@ its runs; larger is better. Tasks may have different numbers of runs. Leading ax
 import math
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt16
 
 from lvm_bench.report.tables.statistics import LEVEL
 
-DRAWS = 2000  # resamples
+DRAWS, LEAST_DRAWS = 2000, 200  # resamples of a method, and as few where it has very many runs
+_DRAWN = 4_000_000  # runs in all resamples of a method, at most, above the fewest resamples
 
 Tasks = list[Float64[np.ndarray, "*r _"]]
 
 Runs = list[Float64[np.ndarray, " _"]]  # those that were made, not resamples
+
+Places = list[UInt16[np.ndarray, "r _"]]  # of the runs that each resample holds, for each task
 
 
 def interquartile_mean(scores: Tasks) -> Float64[np.ndarray, "*r"]:
@@ -40,9 +43,38 @@ def performance_profile(scores: Tasks, thresholds: Float64[np.ndarray, " t"]) ->
     return np.stack([(pooled > threshold).mean(-1) for threshold in thresholds], axis=-1)
 
 
-def stratified_bootstrap(scores: Runs, generator: np.random.Generator, draws: int = DRAWS) -> Tasks:
-    """`draws` resamples [r n] of the runs [n] of each task, with replacement and apart from other tasks. Sec. 4.1."""
-    return [own[generator.integers(len(own), size=(draws, len(own)))] for own in scores]
+def draws_of(scores: Runs) -> int:
+    """How many resamples of a method's runs are drawn: 2,000, and down to 200 of more than 2,000 runs."""
+    return min(DRAWS, max(LEAST_DRAWS, _DRAWN // sum(map(len, scores))))
+
+
+def stratified_bootstrap(scores: Runs, generator: np.random.Generator, draws: int = DRAWS) -> Places:
+    """The places of the runs in `draws` resamples: with replacement, each task apart from others. Sec. 4.1."""
+    return [generator.integers(len(own), size=(draws, len(own))).astype(np.uint16) for own in scores]
+
+
+def resampled(scores: Runs, places: Places) -> Tasks:
+    """The scores [r n] of each task's resamples."""
+    return [own[at] for own, at in zip(scores, places, strict=True)]
+
+
+def resampled_improvement(
+    x: Runs, y: Runs, at_x: Places, at_y: list[UInt16[np.ndarray, "q _"]]
+) -> Float64[np.ndarray, " s"]:
+    """`probability_of_improvement` in as many resamples of x and y as both have, with a product for each task."""
+    draws = min(len(at_x[0]), len(at_y[0]))
+    shares = []
+    for a, b, i, j in zip(x, y, at_x, at_y, strict=True):
+        wins = (a[:, None] > b) + (a[:, None] == b) / 2
+        won = (_counts(i[:draws], len(a)) @ wins) * _counts(j[:draws], len(b))
+        shares.append(won.sum(1) / wins.size)
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def _counts(places: UInt16[np.ndarray, "r n"], n: int) -> Float64[np.ndarray, "r n"]:
+    """How often each run occurs in each resample."""
+    rows = places + n * np.arange(len(places))[:, None]
+    return np.bincount(rows.ravel(), minlength=len(places) * n).reshape(-1, n).astype(np.float64)
 
 
 def percentile_interval(resampled: Float64[np.ndarray, "r *q"]) -> Float64[np.ndarray, "2 *q"]:

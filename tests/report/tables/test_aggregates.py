@@ -10,10 +10,13 @@ from scipy import stats
 
 from lvm_bench.report.tables.aggregates import (
     Tasks,
+    draws_of,
     interquartile_mean,
     percentile_interval,
     performance_profile,
     probability_of_improvement,
+    resampled,
+    resampled_improvement,
     stratified_bootstrap,
 )
 
@@ -77,8 +80,24 @@ def test_intervals_of_rliables_resamples_are_rliables() -> None:
 )
 def test_intervals_of_our_resamples_are_rliables_but_for_chance(scores: np.ndarray, low: float, high: float) -> None:
     """Rliable drew 50,000 resamples; the ends of ours scatter by about 2 % of an interval's width."""
-    own = stratified_bootstrap(tasks(scores), np.random.default_rng(0))
+    own = resampled(tasks(scores), stratified_bootstrap(tasks(scores), np.random.default_rng(0)))
     assert percentile_interval(interquartile_mean(own)) == pytest.approx([low, high], abs=(high - low) / 15)
+
+
+def test_improvement_in_resamples_is_that_of_their_scores_bit_for_bit() -> None:
+    stream = np.random.default_rng(0)
+    x, y = ([stream.integers(9, size=n).astype(float) for n in sizes] for sizes in ((3, 5, 1), (4, 2, 7)))
+    x[1][2] = y[0][1] = -math.inf
+    at_x, at_y = stratified_bootstrap(x, stream, 60), stratified_bootstrap(y, stream, 50)
+    expected = probability_of_improvement(
+        [own[:50] for own in resampled(x, at_x)], [own[:50] for own in resampled(y, at_y)]
+    )
+    assert (resampled_improvement(x, y, at_x, at_y) == expected).all()
+
+
+@pytest.mark.parametrize(("runs", "draws"), [(1, 2000), (2000, 2000), (2001, 1999), (12_500, 320), (10**6, 200)])
+def test_a_method_of_very_many_runs_has_fewer_resamples(runs: int, draws: int) -> None:
+    assert draws_of([np.zeros(runs - 1), np.zeros(1)] if runs > 1 else [np.zeros(1)]) == draws
 
 
 def test_known_values() -> None:
@@ -108,7 +127,7 @@ def test_runs_are_resampled_within_their_task_apart_and_again_from_the_same_seed
     given = [np.array([0.0, 1]), np.array([10.0, 11, 12]), np.array([20.0])]
 
     def draw() -> Tasks:
-        return stratified_bootstrap(given, np.random.default_rng(7), 500)
+        return resampled(given, stratified_bootstrap(given, np.random.default_rng(7), 500))
 
     drawn = draw()
     assert [own.shape for own in drawn] == [(500, 2), (500, 3), (500, 1)]
@@ -135,5 +154,7 @@ def test_what_holds_for_all_scores(pairs: list[tuple[np.ndarray, np.ndarray]]) -
     profile = performance_profile(x, np.linspace(-4, 4, 33))
     assert (np.diff(profile) <= 0).all()
     assert (profile[0], profile[-1]) == (1, 0)
-    low, high = percentile_interval(interquartile_mean(stratified_bootstrap(x, np.random.default_rng(0), 50)))
+    low, high = percentile_interval(
+        interquartile_mean(resampled(x, stratified_bootstrap(x, np.random.default_rng(0), 50)))
+    )
     assert pooled.min() <= low <= high <= pooled.max()
