@@ -9,9 +9,11 @@ import pandas as pd
 from jaxtyping import Float64
 
 from lvm_bench.report.tables.aggregates import (
+    Counts,
     Places,
     Runs,
     Tasks,
+    counts_of,
     draws_of,
     interquartile_mean,
     percentile_interval,
@@ -51,6 +53,11 @@ class Aggregates:
             if max(map(len, own)) > 1
         }
 
+    @cached_property
+    def counts(self) -> dict[str, Counts]:
+        """How often each run occurs in the resamples of each method."""
+        return {name: counts_of(self.scores[name], places) for name, places in self.resamples.items()}
+
     @property
     def draws(self) -> int:
         """The fewest resamples that a method has."""
@@ -67,7 +74,7 @@ class Aggregates:
         """The probability that x is better than y and its interval; the interval is NaN without resamples of both."""
         low, high = math.nan, math.nan
         if {x, y} <= self.resamples.keys():
-            drawn = resampled_improvement(self.scores[x], self.scores[y], self.resamples[x], self.resamples[y])
+            drawn = resampled_improvement(self.scores[x], self.scores[y], self.counts[x], self.counts[y])
             low, high = percentile_interval(drawn).tolist()
         return float(probability_of_improvement(self.scores[x], self.scores[y])), low, high
 
