@@ -96,7 +96,7 @@ class Flaky(Plain):
         raise RuntimeError("out of luck")
 '''
 RUN = (
-    "run", "--suite", "quick", "--plugin", "plugin.py", "--seeds", "0", "--seeds", "1", "--set=epochs=3",
+    "run", "--suite", "quick", "--plugin", "plugin.py", "--seeds", "0", "--set=epochs=3",
     "--set=train_images=100", "--set=test_images=60", "--set=batch_size=20", "--set=classifier_epochs=1",
     "--set=checkpoint_seconds=0", "--set=methods.aae.threads=2", '--set=metrics=["mse", "gaussian_kl"]', "--device=cpu",
     *(word for name in ("aae", "mortal", "flaky", "stopping") for word in ("--methods", name)),
@@ -148,12 +148,11 @@ def test_runs_at_a_time_have_the_bytes_of_runs_alone_through_a_dead_worker_and_a
     done = lvm_bench(*RUN)
     assert done.exit_code == 1, done.stderr
     assert contents(place / "results") == contents(place / "alone")
-    assert (place / "raised").read_text() == "raised\n" * 2, "each of two seeds once, whatever was stopped"
-    for seed in (0, 1):
-        assert f"digits/flaky/seed-{seed}  FAILED" in stopped.stderr + done.stderr
-        record = disk.read_record(place / f"results/quick/runs/digits/flaky/seed-{seed}/job.json")
-        assert record["status"] == "failed"
-        assert "out of luck" in record["traceback"]
+    assert (place / "raised").read_text() == "raised\n", "once, whatever was stopped"
+    assert "digits/flaky/seed-0  FAILED" in stopped.stderr + done.stderr
+    record = disk.read_record(place / "results/quick/runs/digits/flaky/seed-0/job.json")
+    assert record["status"] == "failed"
+    assert "out of luck" in record["traceback"]
 
 
 def suite(*settings: str) -> Suite:

@@ -22,7 +22,7 @@ _SPREAD_WORDS = {
 
 _OF_SCORES = {
     "frechet_originals": "FD REC compares reconstructions with the training images, FD to originals with the very "
-    "images that were encoded (with Inception it is an rFID); lower is better.",
+    "images that were encoded; lower is better.",
     "psnr": "PSNR is in dB, the mean over the images that differ from their reconstructions; the share of the others, "
     "whose PSNR is infinite, is called equal.",
 }  # sentences of a caption, by the score that they explain
