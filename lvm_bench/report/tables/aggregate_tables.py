@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
+from threadpoolctl import threadpool_limits
 
 from lvm_bench.report.tables.aggregates import (
     Counts,
@@ -74,7 +75,8 @@ class Aggregates:
         """The probability that x is better than y and its interval; the interval is NaN without resamples of both."""
         low, high = math.nan, math.nan
         if {x, y} <= self.resamples.keys():
-            drawn = resampled_improvement(self.scores[x], self.scores[y], self.counts[x], self.counts[y])
+            with threadpool_limits(1):  # the products are too small for more
+                drawn = resampled_improvement(self.scores[x], self.scores[y], self.counts[x], self.counts[y])
             low, high = percentile_interval(drawn).tolist()
         return float(probability_of_improvement(self.scores[x], self.scores[y])), low, high
 

@@ -69,7 +69,8 @@ def build_table(
     }
     of_methods = {row.name for row in rows if not row.control}
     averaged = {key: cell for key, cell in cells.items() if key[0] in of_methods}
-    scored = {*frame["dataset"][[not is_control(method) for method in frame["method"]]]}
+    pairs = {*zip(frame["dataset"], frame["method"], strict=True)}
+    scored = {dataset for dataset, method in pairs if not is_control(method)}
     unmeasured = {name for name in names if name not in scored and any(name in row.notes for row in rows)}
     if any(row.away for row in rows):
         footnotes[AWAY] = remarks.made
