@@ -1,6 +1,5 @@
 """Autoencoders that diffusers saved: diffusers:FOLDER. Their weights are safetensors; pickles are not opened."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.modelling.posteriors import Gaussian
+from lvm_bench.models.saved import settings_in
 from lvm_bench.text import of_error, setting_text, shortened
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -106,15 +106,10 @@ def files(folder: str) -> list[Path]:
 
 def _config(folder: Path) -> dict[str, Any]:
     """The content of config.json. UserError where a folder has none, or that of another class."""
-    try:
-        found = json.loads((folder / CONFIG).read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{folder / CONFIG}: cannot be read ({error.strerror}). Give the folder that `save_pretrained` wrote of an "
-            "autoencoder; of a whole pipeline, its folder `vae`."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{folder / CONFIG}: not JSON ({error}). Save the model again.") from error
+    found = settings_in(
+        folder / CONFIG,
+        "Give the folder that `save_pretrained` wrote of an autoencoder; of a whole pipeline, its folder `vae`.",
+    )
     kind = str(found.get("_class_name")) if isinstance(found, dict) else ""
     if kind not in CLASSES:
         raise UserError(f"{folder / CONFIG}: is of the class {kind!r}.{did_you_mean(kind, CLASSES)}")

@@ -1,6 +1,5 @@
 """Models that pythae saved: pythae:FOLDER. Their weights are read as tensors alone, and no pickle is opened."""
 
-import json
 import pickle
 import warnings
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from lvm_bench.errors import UserError
 from lvm_bench.modelling.posteriors import Gaussian
+from lvm_bench.models.saved import settings_in
 from lvm_bench.text import of_error, setting_text, shortened
 
 CONFIG, WEIGHTS = "model_config.json", "model.pt"
@@ -91,14 +91,7 @@ def files(folder: str) -> list[Path]:
 
 def _config(folder: Path) -> dict[str, Any]:
     """The content of model_config.json. UserError where a folder has none, or one that pythae never wrote."""
-    try:
-        found = json.loads((folder / CONFIG).read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{folder / CONFIG}: cannot be read ({error.strerror}). Give a folder that pythae's `model.save` wrote."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{folder / CONFIG}: not JSON ({error}). Save the model again.") from error
+    found = settings_in(folder / CONFIG, "Give a folder that pythae's `model.save` wrote.")
     if not isinstance(found, dict) or not isinstance(found.get("name"), str) or not _is_shape(found.get("input_dim")):
         raise UserError(
             f"{folder / CONFIG}: says no `name` of a model and no `input_dim` (c, h, w), as pythae {SINCE} and later "
