@@ -16,6 +16,8 @@ MOST_BYTES = 1_000_000  # of a file that a person writes, a hundred times the pa
 
 def printable(text: str) -> str:
     """Text in which each character that is neither printable nor a line end is an escape, such as \\x1b."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -49,7 +51,8 @@ def read(file: Path) -> str:
 
 def one_line(text: str) -> str:
     """A text on one line, in which characters that a terminal would not print become question marks."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 
 def of_error(error: BaseException) -> str:

@@ -67,9 +67,9 @@ def run_suite(
         progress.notice(job, f"{file} has changed since: scores stay those of before. To train anew, delete the runs.")
     for method, reason in suite.broken.items():
         progress.failed(method, reason)
-    for job, standing in pairs:
+    for _, standing in pairs:
         if not left(standing):
-            worker.leases.tidy(folder_of(job, results))
+            worker.leases.tidy(standing.folder)
     try:
         work = distribute(hire, progress, stop) if distribute else worker.work_all
         outcomes = share(todo, results, work, progress, stop)

@@ -133,4 +133,4 @@ def is_empty(folder: Path) -> bool:
 
 def run_folder(results: Path, suite: str, dataset: str, method: str, seed: int) -> Path:
     """The folder of one run. Its readable path is the run's identity."""
-    return results / suite / "runs" / dataset / method / f"seed-{seed}"
+    return Path(results, suite, "runs", dataset, method, f"seed-{seed}")

@@ -159,7 +159,7 @@ class Leases:
 
     def tidy(self, folder: Path) -> None:
         """Delete what a process left that was killed between its last write and its release of a folder."""
-        if (folder / LOCK).exists() or (folder / LEASE).exists():
+        if any(os.path.exists(os.path.join(folder, name)) for name in (LOCK, LEASE)):
             lease = self.take(folder)
             if lease:
                 lease.release()

@@ -50,7 +50,8 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
         except RunError as error:
             here[key] = str(error)
     standings = [found for found in here.values() if isinstance(found, Standing)]
-    newest, stale = _newest(standings), _stale([run for key, run in committed.items() if key not in here], standings)
+    away = [run for key, run in committed.items() if key not in here]
+    newest, stale = _newest(standings), _stale(away, standings) if away else {*()}
     for key in sorted({*here, *committed}):
         if key in here:
             found = here[key]
@@ -68,13 +69,16 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
 
 def _newest(standings: Iterable[Standing]) -> dict[str, dict[str, int]]:
     """By data set: the metrics that one of its finished runs was measured with, and the newest version of each."""
-    found: dict[str, dict[str, int]] = {}
+    distinct: dict[str, list[dict[str, int]]] = {}
     for standing in standings:
         if standing.state == State.DONE:
-            known = found.setdefault(standing.key[0], {})
-            for name, version in measured(standing.record).items():
-                known[name] = max(version, known.get(name, 1))
-    return found
+            known, versions = distinct.setdefault(standing.key[0], []), measured(standing.record)
+            if versions not in known:
+                known.append(versions)
+    return {
+        dataset: {name: max(each.get(name, 1) for each in known) for each in known for name in each}
+        for dataset, known in distinct.items()
+    }
 
 
 def _stale(committed: Iterable[Run], standings: Iterable[Standing]) -> set[Key]:

@@ -53,7 +53,7 @@ def later_versions(record: Mapping[str, Any]) -> dict[str, int]:
 
 def lacking(known: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
     """The wanted metrics that are not among those that are known, or in another version."""
-    return [name for name, version in wanted.items() if known.get(name) != version]
+    return [] if known == wanted else [name for name, version in wanted.items() if known.get(name) != version]
 
 
 def version_of(key: str, known: Mapping[str, int]) -> tuple[str, int]:

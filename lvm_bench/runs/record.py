@@ -105,9 +105,10 @@ class Shown(_Checked):
 
     model_config = ConfigDict(extra="forbid")
 
-    methods: dict[Name, _Shown] = {}
-    datasets: dict[Name, _Shown] = {}
-    metrics: dict[str, _ShownMetric] = {}
+    # Of thousands of records, pydantic would copy a default of {} deeply.
+    methods: dict[Name, _Shown] = Field(default_factory=dict)
+    datasets: dict[Name, _Shown] = Field(default_factory=dict)
+    metrics: dict[str, _ShownMetric] = Field(default_factory=dict)
 
 
 class Fingerprint(_Checked):
@@ -167,14 +168,14 @@ class _Record(Kept):
     digest_weights: str
     digest_scores: str
     plan: Plan
-    shown: Shown = Shown()
+    shown: Shown = Field(default_factory=Shown)
     facts: Annotated[Facts | None, BeforeValidator(lambda facts: facts or None)] = None
     extractor: str | None = None
     environment: Environment
-    earlier_environments: list[Environment] = []
+    earlier_environments: list[Environment] = Field(default_factory=list)
     architecture: Architecture | None = None
-    measured: Versions = {}
-    absent: Reasons = {}
+    measured: Versions = Field(default_factory=dict)
+    absent: Reasons = Field(default_factory=dict)
     files: dict[Literal[MADE], Fingerprint]  # type: ignore[valid-type]
 
 
@@ -259,7 +260,9 @@ def read_runs(suite: Path) -> tuple[list[Run], dict[Key, str]]:
 
 def check_links(suite: Path, folder: Path) -> None:
     """RunError when a link leads the folder of a run out of the results."""
-    if any(map(os.path.islink, (folder, folder.parent, folder.parent.parent))):
+    place = os.fspath(folder)
+    method = os.path.dirname(place)
+    if any(map(os.path.islink, (place, method, os.path.dirname(method)))):
         disk.check_inside(suite.parent, folder)
 
 
@@ -286,13 +289,13 @@ class _Pool:
 
 def checked_record(folder: Path, key: Key) -> dict[str, Any]:
     """The record in a run's folder; RunError unless it is whole, of the known format and of this very run."""
-    file = folder / RECORD
+    file = os.path.join(folder, RECORD)
     record = disk.read_record(file)
     try:
         _Record.model_validate(record)
     except ValidationError as error:
         raise RunError(f"{file}: not the record of a run ({reason_of(error)}).") from error
-    if any(_is_deep(record.get(name) or {}) for name in ("settings", "conditions", "facts")):
+    if _is_deep([record["settings"], record["conditions"], record.get("facts") or {}], DEEPEST + 1):
         raise RunError(f"{file}: not the record of a run (a setting is nested more than {DEEPEST} deep).")
     if (record["dataset"], record["method"], record["seed"]) != key or record["settings"].get("seed") != key[2]:
         raise RunError(
@@ -310,8 +313,9 @@ def scores_identity(record: dict[str, Any]) -> str:
 
 def _is_deep(value: dict[str, Any] | list[Any], levels: int = DEEPEST) -> bool:
     """Whether there are more tables in tables than settings have."""
-    items = value.values() if isinstance(value, dict) else value
-    return levels < 0 or any(_is_deep(item, levels - 1) for item in items if isinstance(item, dict | list))
+    items = value.values() if type(value) is dict else value
+    inner = [item for item in items if type(item) is dict or type(item) is list]  # of JSON there are no others
+    return levels < 0 or any([_is_deep(item, levels - 1) for item in inner])
 
 
 def reason_of(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The states of a run, the state that its folder shows, and the work that is left of it."""
 
+import os
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -92,13 +93,13 @@ def stand(folder: Path, key: Key) -> Standing:
 
 def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
     """The standing of a run if nobody works on it. The files named in `but` are not read."""
-    if not folder.is_dir():
-        return Standing(State.NEW, folder, key)
-    if not (folder / RECORD).exists() and is_empty(folder):
-        return Standing(State.INTERRUPTED, folder, key)
     try:
         record = checked_record(folder, key)
-    except RunError as error:
+    except RunError as error:  # the rule comes first: of thousands of runs each look at a folder tells
+        if not folder.is_dir():
+            return Standing(State.NEW, folder, key)
+        if not (folder / RECORD).exists() and is_empty(folder):
+            return Standing(State.INTERRUPTED, folder, key)
         return Standing(State.DAMAGED, folder, key, {}, {RECORD: str(error)})
     # `run` reads the other files before it uses them, and `verify` reads them all: here gigabytes would be read.
     faults = faults_of(folder, record, lambda name: name.endswith((".json", ".csv")), but)
@@ -117,8 +118,9 @@ def faults_of(
     needed += [SCORES] if status == State.DONE else []
     missing = (name for name in needed if name not in known)
     found = {name: f"{folder / name}: is not in the record of a run that is {status}." for name in missing}
+    place = os.fspath(folder)
     for name, expected in known.items():
-        if name not in but and (fault := disk.fault(folder / name, expected, whole=whole(name))):
+        if name not in but and (fault := disk.fault(os.path.join(place, name), expected, whole=whole(name))):
             found[name] = fault
     return found
 

@@ -128,7 +128,9 @@ class Plan(BaseModel):
     seeds: list[Seed]  # of the suite on this data set
     axis: str = ""  # the setting or argument that an ablation's methods differ in
     published: str = ""  # the source of published numbers that stand beside the suite's
-    changed: Annotated[list[str], Field(max_length=1000)] = []  # from the suite's own settings: `epochs 60 -> 10`
+    changed: list[str] = Field(
+        default_factory=list, max_length=1000
+    )  # from the suite's own settings: `epochs 60 -> 10`
 
     def record(self) -> dict[str, Any]:
         """What job.json keeps: `published` and `changed` where there is something to say."""

@@ -160,7 +160,7 @@ def _load_needed(found: _Found, entries: Extensions, jobs: list[Job]) -> None:
     named = {
         "network": {job.training.network for job in jobs},
         "extractor": {job.evaluation.extractor for job in jobs},
-        "metric": {name for job in jobs for name in _metrics(job, entries)},
+        "metric": {name for job in jobs for name in job.metrics},
         "dataset": {REGISTRIES["dataset"][job.dataset_base].info.novel for job in jobs},
     }
     for kind, names in named.items():
