@@ -1,5 +1,6 @@
 """Interquartile means and performance profiles of Agarwal et al. 2021, arXiv:2108.13264, with bootstrap intervals."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def write(place: Path, about: About, found: Aggregates | None) -> list[Picture]:
             "are few and as a run's scores depend on each other."
         )
     title = f"Scores over {len(found.blocks)} blocks"
-    return [Picture(save(place, "aggregates", lambda: draw(found, about, title)), title, text)]
+    return [Picture(save(place, "aggregates", partial(draw, found, about, title)), title, text)]
 
 
 def draw(found: Aggregates, about: About, title: str) -> "Figure":

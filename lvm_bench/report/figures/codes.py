@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Float64
-from rich.console import Console
-from rich.progress import track
 
 from lvm_bench import disk
 from lvm_bench.errors import StorageError
+from lvm_bench.report.figures import workers
 from lvm_bench.report.figures.arrays import arrays_of, ordered
 from lvm_bench.report.figures.style import (
     GREY,
@@ -229,10 +228,10 @@ def scale_all(sets: Sets) -> None:
     """Scale the sets that are not in the cache, with a progress line."""
     wanted: list[Float64[np.ndarray, "n l"]] = []
     clouds(sets, lambda points: wanted.append(points) or np.zeros((len(points), 2)))  # type: ignore[func-returns-value]
-    todo = [points for points in wanted if not _kept(points).exists()]
-    if todo:
-        for points in track(todo, "scaling codes", console=Console(stderr=True), transient=True):
-            kept_scaling(points)
+    for points in wanted:
+        if not _kept(points).exists():
+            workers.do(kept_scaling, points)
+    workers.finish("scaling codes")
 
 
 def draw(found: list[Cloud], about: About, title: str) -> "Figure":

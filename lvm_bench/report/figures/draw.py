@@ -19,6 +19,7 @@ from lvm_bench.report.figures import (
     strips,
     trade_off,
     tuning,
+    workers,
 )
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.tables.aggregate_tables import Aggregates
@@ -80,6 +81,7 @@ def write_all(
         pictures += trade_off.write(place, about, frame)
         pictures += ranks.write(place, about, frame)
         pictures += aggregates.write(place, about, aggregated)
+    workers.finish()
     for picture in pictures:
         if picture.from_runs:
             _copy(picture.file, committed)

@@ -1,5 +1,6 @@
 """The critical-difference diagram of Demsar 2006: average ranks, with bars over those that cannot be told apart."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def write(place: Path, about: About, frame: pd.DataFrame) -> list[Picture]:
         "left is better. Bars join methods nearer to each other than the critical difference CD (Nemenyi, 5 %): they "
         "cannot be told apart."
     )
-    return [Picture(save(place, "ranks", lambda: diagram(found)), "Average ranks", text)]
+    return [Picture(save(place, "ranks", partial(diagram, found)), "Average ranks", text)]
 
 
 def diagram(found: Ranking) -> "Figure":

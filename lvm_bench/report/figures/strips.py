@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lvm_bench.report.figures import workers
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
 from lvm_bench.report.figures.style import Picture, look, name, where, write_png
 from lvm_bench.runs.layout import IMAGES
@@ -102,7 +103,12 @@ def _combined(found: Found) -> list[Strip]:
 
 
 def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
-    """Write labelled strips as a PNG, pixel for pixel and with room for the labels. Its bytes depend on them alone."""
+    """Write labelled strips as a PNG, pixel for pixel and with room for the labels, by a worker."""
+    workers.do(_write_strips, file, title, strips)
+    return file
+
+
+def _write_strips(file: Path, title: str, strips: list[Strip]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -121,4 +127,3 @@ def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
             middle = (y + pixels.shape[0] / 2) / height
             figure.text((left - 8) / width, middle, words, ha="right", va="center", fontsize=10, parse_math=False)
         write_png(file, figure, DPI, exact=True)
-    return file

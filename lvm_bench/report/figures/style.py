@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from lvm_bench import disk
+from lvm_bench.report.figures import workers
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import dataset_label, first_methods, label, references
 
@@ -85,14 +86,18 @@ def look() -> Iterator[None]:
 
 
 def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
-    """Draw a figure and write it as <name>.png and <name>.pdf, without dates. Returns the PNG."""
+    """Draw a figure and write it as <name>.png and <name>.pdf, without dates, by a worker. Returns the PNG."""
     png = folder / f"{name}.png"
+    workers.do(_save, png, draw)
+    return png
+
+
+def _save(png: Path, draw: Callable[[], "Figure"]) -> None:
     with look():
         figure = draw()
         write_png(png, figure, DPI)
         figure.set_layout_engine("none")  # keep the layout of the PNG
-        write_pdf(folder / f"{name}.pdf", figure)
-    return png
+        write_pdf(png.with_suffix(".pdf"), figure)
 
 
 def write_pdf(file: Path, figure: "Figure") -> None:

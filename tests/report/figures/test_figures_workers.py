@@ -1,0 +1,79 @@
+"""Figures that worker processes draw: the same bytes, the labels of the command, its errors, and a worker's death."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from lvm_bench.report.figures import style, workers
+from lvm_bench.suites import labels
+
+BAR = "0.2"
+
+
+def bar(colour: str) -> Figure:
+    figure, (axes,) = style.panels(1, f"{labels.label('mine')} of a test", 1, 1.5)
+    axes.bar([1, 2], [3, 4], color=colour)
+    return figure
+
+
+def tell(file: Path) -> None:
+    """Write whether a worker is at work, and with which label."""
+    file.write_text(f"{multiprocessing.parent_process() is not None} {labels.label('mine')}")
+
+
+def die(file: Path) -> None:
+    """Kill the worker; the command goes on."""
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    file.touch()
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Everything is left to the one worker, and a method has a label that no worker knows by itself."""
+    monkeypatch.setattr(workers, "FEWEST", 1)
+    monkeypatch.setattr(Future, "cancel", lambda self: False)
+    with labels.using(labels.plain()):
+        labels.show({"methods": {"mine": {"label": "My method"}}})
+        yield workers.finish
+
+
+def test_a_worker_draws_the_same_bytes_and_its_error_and_its_death_are_the_commands(
+    away: Callable[[], None],
+    drawing: Callable[..., AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(style, "DPI", 200)
+    with drawing(pdfs=True):
+        style.save(tmp_path, "here", partial(bar, BAR))  # nobody else is at work
+    with workers.at_work(2):
+        style.save(tmp_path, "there", partial(bar, BAR))
+        workers.do(tell, tmp_path / "told")
+        assert not (tmp_path / "told").exists()
+        away()
+        assert (tmp_path / "told").read_text() == "True My method"
+        for end in ("png", "pdf"):
+            assert (tmp_path / f"there.{end}").read_bytes() == (tmp_path / f"here.{end}").read_bytes()
+        workers.do(Path.read_text, tmp_path / "nowhere")
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            away()
+        workers.do(die, tmp_path / "alive")
+        away()
+        assert (tmp_path / "alive").exists()
+
+
+def test_one_process_does_everything_in_order_at_the_end(tmp_path: Path) -> None:
+    with workers.at_work(1):
+        workers.do(Path.write_text, tmp_path / "file", "first")
+        workers.do(Path.write_text, tmp_path / "file", "second")
+        assert not (tmp_path / "file").exists()
+    assert (tmp_path / "file").read_text() == "second"
