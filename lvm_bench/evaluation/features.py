@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from lvm_bench.errors import UserError
 from lvm_bench.modelling.contract import resident
 from lvm_bench.registry import EXTRACTORS
 from lvm_bench.seeding import generator
+
+MAPPED = 2**28  # bytes of the features of real images from which they are mapped
+PART = 100  # batches of images whose features are in memory at a time
 
 
 @dataclass
@@ -258,12 +261,24 @@ def _fit(network: Classifier, data: Data, epochs: int, device: str) -> None:
 
 
 def cached_features(made: Extractor, images: UInt8[Tensor, "n c h w"], fingerprint: str) -> Float[Tensor, "n d"]:
-    """Features of real images, computed once per data set and extractor; the file's name hashes its inputs."""
+    """Features of real images, computed once per data set and extractor; the file's name hashes its inputs.
+
+    Where they are many they stay in the file, which is mapped.
+    """
     file = disk.cache_folder() / "features" / f"{disk.digest([made.identity, fingerprint, len(images)])}.npy"
-    disk.once(file, lambda beside: _save(beside, made.features(images).numpy()))
-    return torch.from_numpy(np.load(file, allow_pickle=False))
+    disk.once(file, lambda beside: _save(beside, made, images))
+    # Copy-on-write, because torch warns about read-only arrays. Nobody writes.
+    mode: Literal["c"] | None = "c" if file.stat().st_size >= MAPPED else None
+    return torch.from_numpy(np.load(file, mmap_mode=mode, allow_pickle=False))
 
 
-def _save(path: Path, values: Any) -> None:
+def _save(path: Path, made: Extractor, images: UInt8[Tensor, "n c h w"]) -> None:
+    """Write the features of images, some at a time, as `np.save` writes them all."""
+    first, *others = images.split(PART * made.size)
+    found = made.features(first).numpy()
+    facts = np.lib.format.header_data_from_array_1_0(found) | {"shape": (len(images), *found.shape[1:])}
     with path.open("wb") as stream:
-        np.save(stream, values)
+        np.lib.format.write_array_header_1_0(stream, facts)
+        stream.write(found.tobytes())
+        for part in others:
+            stream.write(made.features(part).numpy().tobytes())

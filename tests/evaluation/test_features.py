@@ -1,5 +1,6 @@
 """Feature spaces: Inception's network against an independent one, the classifier, and the cache of real features."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 import torch
 
 from lvm_bench.data.images import Data, Images, load
-from lvm_bench.disk import cache_folder
+from lvm_bench.disk import cache_folder, digest
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation import features
-from lvm_bench.evaluation.features import Request, cached_features, classifier, inception
+from lvm_bench.evaluation.features import Extractor, Request, cached_features, classifier, inception
 
 
 def digits(n: int = 300) -> Data:
@@ -111,3 +112,20 @@ def test_real_features_are_computed_once_per_input() -> None:
     assert not calls
     assert len(list((cache_folder() / "features").iterdir())) == count
     assert np.isfinite(first.numpy()).all()
+
+
+def test_many_real_features_stay_in_a_file_with_the_bytes_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Extractor("plain", "plain", "", lambda x: x.flatten(1) / 3, "cpu", size=4)
+    images = torch.from_numpy(digits().train.pixels[:30].copy())
+    monkeypatch.setattr(features, "PART", 2)
+    whole = cached_features(space, images, "in memory")
+    monkeypatch.setattr(features, "MAPPED", 1)
+    mapped = cached_features(space, images, "mapped")
+    assert torch.equal(mapped, whole)
+    assert torch.equal(mapped, space.features(images))
+    one, other = (
+        [*(cache_folder() / "features").glob(f"{digest(['plain', name, 30])}.npy")] for name in ("in memory", "mapped")
+    )
+    stream = io.BytesIO()
+    np.save(stream, space.features(images).numpy())
+    assert one[0].read_bytes() == other[0].read_bytes() == stream.getvalue()

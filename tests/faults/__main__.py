@@ -24,6 +24,7 @@ from .many import many
 from .mutations import mutations
 from .place import Item, Place, places
 from .runners import leases, runners
+from .scale import at_a_time, crowd, nodes
 
 PAGE = Path(__file__).parents[2] / "results" / "faults.md"
 Make = Callable[[str], Place]
@@ -35,6 +36,13 @@ def clusters(make: Make) -> Item:
     if importlib.util.find_spec("ray") is None:
         return Item("Workers elsewhere", "Not run: Ray is not installed.", ["killed"])
     return cluster(make)
+
+
+def on_nodes(make: Make, share: float) -> Item:
+    """Three nodes, where Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
+        return Item("Short jobs on three nodes", "Not run: Ray is not installed.", ["runs"])
+    return nodes(make, share)
 
 
 def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
@@ -51,7 +59,10 @@ def items(seed: int, share: float) -> dict[str, Callable[[Make], Item]]:
         "read-only": lambda make: read_only(make, seed),
         "clock": lambda make: clock(make, seed),
         "moved": lambda make: moved(make, seed),
+        "jobs": lambda make: at_a_time(make, share),
+        "crowd": lambda make: crowd(make, share),
         "cluster": clusters,
+        "nodes": lambda make: on_nodes(make, share),
         "many": many,
         "inputs": inputs,
     }

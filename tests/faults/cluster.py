@@ -39,7 +39,7 @@ def cluster(make: Callable[[str], Place]) -> Item:
         item.rows.append([name, len(METHODS), len(METHODS) - elsewhere, elsewhere, f"{seconds:.0f}"])
 
     name, place, begun = "a node", make("cluster-node"), time.monotonic()
-    with two_nodes(place) as nodes:
+    with cluster_of(place, 2) as nodes:
         started = place.start([*SHARED, "--address", nodes.address])
         until(lambda: {pid in nodes.second for pid in at_work(place)} == {True, False}, started)
         dead = {pid for pid in processes(place) if pid in nodes.second}
@@ -50,7 +50,7 @@ def cluster(make: Callable[[str], Place]) -> Item:
     check(name, place, dead, {1}, time.monotonic() - begun)
 
     name, place, begun = "the command, on a cluster", make("cluster-command"), time.monotonic()
-    with two_nodes(place) as nodes:
+    with cluster_of(place, 2) as nodes:
         words = [*SHARED, "--address", nodes.address]
         dead = _kill_command(item, name, place, words)
         check(name, place, dead, {1, 2}, time.monotonic() - begun)
@@ -110,11 +110,12 @@ class Children:
 
 
 @contextmanager
-def two_nodes(place: Place) -> Iterator[Nodes]:
-    """A cluster that ends with the block."""
+def cluster_of(place: Place, count: int) -> Iterator[Nodes]:
+    """A cluster of so many nodes that ends with the block."""
     place.folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(Path(__file__).with_name("nodes.py")), str(count)]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("nodes.py"))], cwd=place.folder, env=place.environment,
+        command, cwd=place.folder, env=place.environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=place.log().open("wb"), text=True,
     )  # fmt: skip
     try:
