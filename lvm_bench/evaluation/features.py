@@ -25,7 +25,7 @@ from lvm_bench.registry import EXTRACTORS
 from lvm_bench.seeding import generator
 
 MAPPED = 2**28  # bytes of the features of real images from which they are mapped
-PART = 100  # batches of images whose features are in memory at a time
+PART = 10  # batches of images whose features are in memory at a time
 
 
 @dataclass

@@ -69,7 +69,7 @@ def build_table(
     }
     of_methods = {row.name for row in rows if not row.control}
     averaged = {key: cell for key, cell in cells.items() if key[0] in of_methods}
-    pairs = {*zip(frame["dataset"], frame["method"], strict=True)}
+    pairs = frame[["dataset", "method"]].drop_duplicates().itertuples(index=False, name=None)
     scored = {dataset for dataset, method in pairs if not is_control(method)}
     unmeasured = {name for name in names if name not in scored and any(name in row.notes for row in rows)}
     if any(row.away for row in rows):
