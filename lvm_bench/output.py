@@ -2,10 +2,15 @@
 
 import io
 import os
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from typing import Any
+
+from lvm_bench.text import clock, one_line
 
 
 class Output(io.TextIOBase):
@@ -84,3 +89,44 @@ def _lost(out: Output) -> str:
     """Why a device did not take all that was written, though somebody reads it; "" if it did."""
     out.settle()
     return "" if out.error is None or isinstance(out.error, BrokenPipeError) else str(out.error.strerror)
+
+
+class Volume(StrEnum):
+    """How much a command tells on standard error while it works."""
+
+    QUIET = "quiet"  # warnings and errors alone
+    NORMAL = "normal"  # on a terminal also what is going on, in a line that changes
+    VERBOSE = "verbose"  # what is going on, in lines that stay
+
+
+class Steps:
+    """The steps of a command, told on standard error: in one line of a terminal, or with -v in a line each."""
+
+    def __init__(self, volume: Volume = Volume.NORMAL):
+        self.volume, self._begun, self._shown = volume, time.monotonic(), False
+
+    def step(self, text: str) -> None:
+        """Say what begins now."""
+        if self.volume == Volume.VERBOSE:
+            self._write(f"[{clock(time.monotonic() - self._begun)}] {one_line(text)}\n")
+        elif self.volume == Volume.NORMAL and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            width = shutil.get_terminal_size().columns - 1  # in the last column a line would wrap
+            self._write(f"\r\x1b[2K{one_line(text)[:width]}")
+            self._shown = True
+
+    def clear(self) -> None:
+        """Take the line off the terminal, so that others may be printed."""
+        if self._shown:
+            self._write("\r\x1b[2K")
+            self._shown = False
+
+    def end(self) -> None:
+        """Say how long it took."""
+        self.clear()
+        if self.volume != Volume.QUIET:
+            self._write(f"Took {clock(time.monotonic() - self._begun)}.\n")
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that was closed: the work goes on unseen
+            sys.stderr.write(text)
+            sys.stderr.flush()

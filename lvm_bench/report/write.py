@@ -3,7 +3,9 @@
 What git holds of a suite stands in its own folder; what is rendered from that stands in the site beside the suites.
 """
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,19 +16,23 @@ from rich.text import Text
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
+from lvm_bench.output import Steps, Volume
 from lvm_bench.report.figures import bandwidths, draw
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
+from lvm_bench.report.screen import WIDEST, screen
 from lvm_bench.report.tables import bandwidth, published, word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Composed, compose_tables
 from lvm_bench.report.tables.layouts import SPREADS
 from lvm_bench.report.tables.word_table import WordTable, to_terminal
 from lvm_bench.runs import checksums, gather
+from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import CLAIMS, SITE, reported_folders, site_folder
 from lvm_bench.runs.lease import Leases
 from lvm_bench.runs.score_files import Complain
 from lvm_bench.suites import labels
+from lvm_bench.suites.counts import counted_runs
 from lvm_bench.text import one_line
 
 PRINTED = (*OF_SEARCH, "ranks", "aggregates", "claims")  # unasked, of the tables of words; the others are an appendix's
@@ -41,9 +47,12 @@ def write_report(
     against: str | None,
     spread: str,
     console: Console,
+    full: bool = False,
+    volume: Volume = Volume.NORMAL,
 ) -> int:
-    """Write and print the tables of one suite or of all, and the pictures; 1 if a file was damaged, else 0.
+    """Write the tables, pictures and pages of one suite or of all; 1 if a file was damaged, else 0.
 
+    Printed is what they say in short; the tables that are named; or with `full` every table.
     Raises UserError for an unknown suite, table or source, and when the results cannot be written.
     """
     for name in table_names:
@@ -59,46 +68,93 @@ def write_report(
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     show = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     damaged: list[str] = []
-    for folder in reported_folders(results_root, suite):
+    steps = Steps(volume)
+    folders = reported_folders(results_root, suite)
+    names = [name for name in table_names if name != BANDWIDTH]
+    for place, folder in enumerate(folders, 1):
         console.rule(Text(one_line(folder.name)))
-        names = [name for name in table_names if name != BANDWIDTH]
+        at = f"{folder.name} ({place} of {len(folders)})" if len(folders) > 1 else folder.name
         try:
             with disk.nothing_to_collect():
-                emitted = emit(folder, names or None, against, spread, damaged.append, console.width)
+                emitted = emit(
+                    folder,
+                    names or None,
+                    against,
+                    spread,
+                    damaged.append,
+                    lambda doing, at=at: steps.step(f"{at}: {doing}"),
+                )
         except StorageError:
             raise
         except RunError as error:
             damaged += str(error).splitlines()
             continue
-        for shown in emitted.tables:
-            console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
+        finally:
+            steps.clear()
+        if full or names:
+            for shown in emitted.printed(names or None, console.width):
+                console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
+        else:
+            for line in emitted.screen(spread, console.width, brief=len(folders) > 1):
+                show(line)
         for text in emitted.warnings:
             said.print(one_line(f"{folder.name}: {text}"), style="yellow")
-        show(f"Tables: {folder / 'tables'} (Markdown), {emitted.page.parent / 'tables'} (CSV, LaTeX)")
-        show(f"Pictures: {emitted.page.parent / 'figures'}" if emitted.pictures else _NO_PICTURES)
-        show(f"Page: {emitted.page}")
+        for line in emitted.places(folder, brief=len(folders) > 1 and not (full or names)):
+            show(line)
+    if not (full or names):
+        for line in textwrap.wrap(_MORE, min(console.width, WIDEST)):
+            show(line)
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
             _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
         except RunError as error:
             damaged.append(str(error))
     show(f"Every suite: {index.write(results_root)}")
+    steps.end()
     for text in dict.fromkeys(damaged):
         said.print(one_line(text), style="red")
     return 1 if damaged else 0
 
 
+_MORE = "To print every table: --full. Some of them: --tables frechet,kl,ranks (a wrong name lists all)."
+
 _NO_PICTURES = "No pictures: the runs' folders hold no images."
 
 
-@dataclass
+@dataclass(frozen=True)
 class Emitted:
-    """The output for a suite: tables for printing, warnings beside them, its pictures and its page."""
+    """The output for a suite: what was gathered and composed, warnings beside it, its pictures and its page."""
 
-    tables: list[Text]
+    found: Gathered
+    composed: Composed
     warnings: list[str]
     pictures: list[Picture]
     page: Path
+
+    def screen(self, spread: str, width: int, brief: bool) -> list[str]:
+        """What its tables say in short, as lines."""
+        with self._labels():
+            return screen(self.found, self.composed.ranked, spread, width, brief)
+
+    def printed(self, names: Sequence[str] | None, width: int) -> list[Text]:
+        """Its tables as the terminal shows them."""
+        with self._labels():
+            return _printed(self.composed, names, width)
+
+    def places(self, folder: Path, brief: bool) -> list[str]:
+        """Where its files are, the page first; with `brief` the page alone."""
+        page, site = f"Page: {self.page}", self.page.parent
+        if brief:
+            return [page]
+        pictures = f"Pictures: {site / 'figures'}" if self.pictures else _NO_PICTURES
+        return [page, f"Tables: {folder / 'tables'} (Markdown), {site / 'tables'} (CSV, LaTeX)", pictures]
+
+    @contextmanager
+    def _labels(self) -> Iterator[None]:
+        """Inside this context, methods and data sets are called as the suite's runs call them."""
+        with labels.using(labels.current()):
+            labels.show(self.found.about.shown)
+            yield
 
 
 def emit(
@@ -107,7 +163,7 @@ def emit(
     against: str | None = None,
     spread: str = SPREADS[0],
     complain: Complain = print,
-    width: int = 100,
+    tell: Callable[[str], object] = str,
 ) -> Emitted:
     """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
@@ -116,6 +172,7 @@ def emit(
     tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF; with `against` or another `spread` the
     tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
     The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
+    `tell` is told what is done in turn.
     UserError when the folder cannot be written, RunError when nothing can be said of the suite before a file is mended.
     """
     site = site_folder(folder)
@@ -134,16 +191,20 @@ def emit(
         before = checksums.read(folder)
         # Where the list is missing, what stands there is taken as it is.
         listed = before or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}
+        tell("reading scores")
         found = gather.gather(folder, listed, complain)
         labels.show(found.about.shown)
         written = gather.write(folder, found, listed)
+        tell(f"making the tables of {counted_runs(found.shown)}")
         plain = composed = compose_tables(folder, found, None, SPREADS[0])
         if stem_end := _stem_end(against, spread):
             composed = compose_tables(folder, found, against, spread, plain)
         written += _write_tables(folder, plain, names, "")
         if stem_end:
             _write_tables(folder, composed, names, stem_end)
+        tell("drawing figures")
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
+        tell("writing the page")
         page = render.write(site, composed.filled, found, pictures, composed.words)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
@@ -160,7 +221,7 @@ def emit(
         draw.left_out(found),
         draw.partial(found, pictures),
     ]
-    return Emitted(_printed(composed, names, width), list(filter(None, said)), pictures, page)
+    return Emitted(found, composed, list(filter(None, said)), pictures, page)
 
 
 def _chosen(composed: Composed, names: Sequence[str] | None) -> list[Table | WordTable]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lvm_bench.execution.progress import Progress, clock
+from lvm_bench.execution.progress import Progress
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.text import clock
 from lvm_bench.training.tick import Tick
 
 

@@ -42,7 +42,7 @@ class Headline:
 
 
 def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0]) -> list[Headline]:
-    """The headline scores of a suite by data set, without those that fewer than two methods have.
+    """The headline scores of a suite by data set.
 
     `frame` has the columns dataset, method, seed, metric and value. Controls and references are not compared.
     """
@@ -60,7 +60,7 @@ def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0])
     for dataset in datasets:
         for table, column in scores:
             own = {name: cell for name in methods if (cell := cells.get((name, dataset, column.metric)))}
-            if len(own) > 1:
+            if own:
                 words = _WORDS.get((table, column.label), column.label).format(distance=distance_name(about.extractor))
                 found.append(_headline(dataset, words, table, column, own))
     return found
