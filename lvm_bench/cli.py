@@ -249,7 +249,7 @@ def report(
         sys.exit(write_report(results, suite, list(tables), against, spread, Console(), full, volume))
 
 
-main.command()(plugin_option(results_option(config_option(cli_score.score))))
+main.command()(plugin_option(results_option(config_option(volume_options(cli_score.score)))))
 
 
 @main.group(name="list")
@@ -311,6 +311,8 @@ def runs(suite: str | None, state: tuple[str, ...], as_json: bool, results: Path
     damaged: list[str] = []
     found = listing.rows(results, suite, state, damaged.append)
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(listing.table(found)))
+    if not as_json:
+        click.echo(f"{listing.counted_states(found)}.", err=True)
     for text in damaged:
         click.echo(printable(text), err=True)
     sys.exit(1 if damaged else 0)
@@ -403,10 +405,11 @@ def data_(context: click.Context, data_folder: Path | None) -> None:
 
 
 @data_.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, type=Name("datasets"))
 @data_option
+@volume_options
 @click.pass_context
-def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None) -> None:
+def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None, volume: Volume) -> None:
     """Download data sets (or weights, such as `inception`, `dinov2` and `lpips`) and verify their checksums.
 
     \b
@@ -418,7 +421,7 @@ def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | No
     _load_data_sets()
     root = files.data_root(data_folder or (context.parent.params.get("data_folder") if context.parent else None))
     for name in names:
-        files.fetch(name, root)
+        files.fetch(name, root, volume)
         click.echo(f"{name}: complete in {root}")
 
 
@@ -440,9 +443,9 @@ def init() -> None:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A method's argument, or a setting of `run`."
 )
-@click.option("--network", metavar="NAME", help="Check methods with this network, of FILES or registered.")
+@click.option("--network", type=Name("networks"), help="Check methods with this network, of FILES or registered.")
 @click.option(
-    "--data", "dataset", default="digits", show_default=True, metavar="NAME",
+    "--data", "dataset", default="digits", show_default=True, type=Name("datasets"),
     help="Check methods at the shape and value range of this data set: with the digits enlarged to it, without a file; "
     "where only files tell the shape, with the data set's first images.",
 )  # fmt: skip

@@ -1,6 +1,8 @@
 """What every command shares: how errors are told, options that hold names, and how much is told while work goes on."""
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from lvm_bench import output
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.output import Volume
 from lvm_bench.text import printable
+
+COMPLETE = "_LVM_BENCH_COMPLETE"  # what a shell sets to complete a word
 
 
 class Command(click.Command):
@@ -35,9 +39,9 @@ class Group(click.Group):
     command_class = Command
 
     def main(self, *arguments: Any, **named: Any) -> Any:
-        """The whole command."""
-        with output.guarded():
-            return super().main(*arguments, **named)
+        """The whole command. To a shell that completes a word it answers in bytes, which no Output takes."""
+        with nullcontext() if os.environ.get(COMPLETE) else output.guarded():
+            return super().main(*arguments, complete_var=COMPLETE, **named)
 
 
 Group.group_class = Group

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any
 
-from lvm_bench.text import clock, one_line
+from lvm_bench.text import clock, one_line, printable
 
 
 class Output(io.TextIOBase):
@@ -114,11 +114,27 @@ class Steps:
             self._write(f"\r\x1b[2K{one_line(text)[:width]}")
             self._shown = True
 
+    def note(self, text: str) -> None:
+        """Say what --quiet leaves out."""
+        if self.volume != Volume.QUIET:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Say what is always told."""
+        self.clear()
+        self._write(f"{printable(text)}\n")
+
     def clear(self) -> None:
         """Take the line off the terminal, so that others may be printed."""
         if self._shown:
             self._write("\r\x1b[2K")
             self._shown = False
+
+    def __enter__(self) -> "Steps":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
     def end(self) -> None:
         """Say how long it took."""

@@ -50,7 +50,8 @@ def dry_run(chosen: Suite, given: Options) -> int:
     pairs = surveyed(chosen, given.results, missing=given.missing)
     todo = {job.name: left(at, retry_failed=given.retry_failed, resample=given.resample) for job, at in pairs}
     device = resolve_device(given.device)
-    whole = estimate.tell(chosen, pairs, todo, given.root, device, given.jobs or pool.room(chosen, device))
+    at_a_time = given.jobs or pool.room(chosen, device)
+    whole = estimate.tell(chosen, pairs, todo, given.root, device, at_a_time, given.volume)
     return 0 if whole else 1
 
 

@@ -25,10 +25,11 @@ from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.job_data import load_data, require_enough, require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.modelling.contract import Method, resident
+from lvm_bench.output import Steps, Volume
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.standing import Left, Standing, State
 from lvm_bench.seeding import generator
-from lvm_bench.suites.job import NORMAL, Job, Suite
+from lvm_bench.suites.job import NORMAL, Job, Suite, is_control
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
 
@@ -67,7 +68,8 @@ class Estimate(NamedTuple):
         """The cells of the table."""
         steps, training = f"{self.steps:,}" if self.steps else "-", duration(self.training or math.nan)
         costs = (duration(self.step), steps, training, duration(self.scoring), size(self.memory))
-        return self.dataset, self.method, *costs, str(len(self.left)), duration(self.seconds)
+        runs = "control" if is_control(self.method) else str(len(self.left))
+        return self.dataset, self.method, *costs, runs, duration(self.seconds)
 
 
 class StandIn(torch.nn.Module):
@@ -254,12 +256,15 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
     return found
 
 
-def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str) -> Iterator[Estimate | str]:
+def rows(
+    pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str, steps: Steps
+) -> Iterator[Estimate | str]:
     """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
     jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
     at_work = ""  # the data set whose images are made up
     for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
         runs = [(job, at) for job, at in pairs if (job.dataset, job.method) == (dataset, method)]
+        steps.step(f"estimating {dataset}/{method}")
         job, row = runs[0][0], Estimate(dataset, method, tuple(todo[job.name] for job, _ in runs if todo[job.name]))
         try:
             if known := of_finished(row, (at for _, at in runs), device):
@@ -280,7 +285,13 @@ def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, d
 
 
 def tell(
-    suite: Suite, pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str, at_a_time: int
+    suite: Suite,
+    pairs: list[tuple[Job, Standing]],
+    todo: dict[str, Left],
+    root: Path,
+    device: str,
+    at_a_time: int,
+    volume: Volume = Volume.NORMAL,
 ) -> bool:
     """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` does."""
     console = Console(stderr=True, highlight=False)
@@ -290,8 +301,8 @@ def tell(
     if not jobs:
         console.print("Nothing is left to do.")
         return True
-    with disk.cache_apart(), console.status("Measuring"):
-        found = list(rows(pairs, todo, root, device))
+    with disk.cache_apart(), Steps(volume) as steps:
+        found = list(rows(pairs, todo, root, device, steps))
     table = [each for each in found if isinstance(each, Estimate)]
     others = [each for each in found if isinstance(each, str)]
     others = told_once(FAILS, [*others, *(f"{method} {FAILS} {reason}" for method, reason in suite.broken.items())])

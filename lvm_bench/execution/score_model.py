@@ -23,6 +23,7 @@ from lvm_bench.execution.stopping import Stop
 from lvm_bench.modelling.contract import Method
 from lvm_bench.models import sources
 from lvm_bench.models.adapted import OWN
+from lvm_bench.output import Volume
 from lvm_bench.registry import EXTRACTORS, check_label
 from lvm_bench.runs.standing import State, survey
 from lvm_bench.suites import bench_toml
@@ -112,6 +113,7 @@ class Row:
     device: str
     config: Path
     plugins: tuple[Path, ...]
+    volume: Volume = Volume.NORMAL
 
 
 def add_row(row: Row) -> int:
@@ -125,7 +127,7 @@ def add_row(row: Row) -> int:
     method = adapted(opened, load_data(job, data_root()), "cpu")
     suite = _resolved(row, name, {"latent": method.spec.latent})
     failed = survey(suite.jobs[0], row.results).state == State.FAILED
-    given = Options(row.results, data_root(), row.device, failed, 0, True, 1, None)
+    given = Options(row.results, data_root(), row.device, failed, 0, True, 1, None, row.volume)
     stop = Stop(None)
     with stop.signals():
         return run_suite(suite, given, stop)

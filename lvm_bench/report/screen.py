@@ -1,11 +1,12 @@
 """What `lvm-bench report` prints of a suite: who is best at what, average ranks, and what is missing or changed."""
 
 import textwrap
+from dataclasses import replace
 
 from lvm_bench.report.tables.blocks import headlines
 from lvm_bench.report.tables.captions import over_seeds
 from lvm_bench.report.tables.cells import TIED
-from lvm_bench.report.tables.headline import Headline, headline_scores
+from lvm_bench.report.tables.headline import Headline, headline_scores, words_of
 from lvm_bench.report.tables.layouts import scored
 from lvm_bench.report.tables.ranking import Ranking
 from lvm_bench.report.tables.statistics import LEVEL
@@ -19,30 +20,40 @@ from lvm_bench.text import columns, counted, listed, one_line
 
 WIDEST = 100  # characters of a line
 
+LEGEND = f"{TIED} may be as good as the best: paired t-tests over seeds (Holm, {LEVEL:.0%}) tell no difference."
+
+ONE_SEED = "One seed: no difference can be tested."
+
 MOST_SCORES = 14  # with a line each; more of them are told by data set
 
 MOST_DATASETS, MOST_CAUSES = 6, 4  # that are told; of the others the number is
 
 
-def screen(found: Gathered, ranked: Ranking | None, spread: str, width: int, brief: bool = False) -> list[str]:
-    """The lines about a suite, at most twenty or so; with `brief`, as where many suites are told, fewer."""
+def screen(found: Gathered, ranked: Ranking | None, spread: str, width: int) -> list[str]:
+    """The lines about a suite that is reported alone, some twenty."""
     width = min(width, WIDEST)
     scores = headline_scores(found.frame, found.about, spread)
+    few = len(scores) <= MOST_SCORES
     lines = _wrapped(f"{counted_runs(found.shown, dataset_label)}.", width)
-    by_score = len(scores) <= MOST_SCORES and not brief
-    lines += _by_score(scores, spread, width) if by_score else _by_dataset(scores, width)
+    lines += _by_score(scores, spread, width) if few else _by_dataset(scores, width)
     if any(score.tied for score in scores):
-        tests = f"paired t-tests over seeds cannot tell them from the best (Holm, {LEVEL:.0%})"
-        lines += _wrapped(f"{TIED} {tests if by_score else 'not distinguishable from another method'}.", width)
-    if scores and all(score.cell.n == 1 for score in scores) and any(score.compared > 1 for score in scores):
-        lines.append("One seed: no difference can be tested.")
-    lines += _wrapped(_ranks(ranked), width) if ranked else []
-    causes = missing(found)
-    more = [f"... and {counted(len(causes) - MOST_CAUSES, 'other cause')}: see the page."] * (len(causes) > MOST_CAUSES)
-    told = [*(f"Missing: {cause}" for cause in causes[:MOST_CAUSES]), *more, found.remarks.changed]
-    for text in filter(None, told):
-        lines += _wrapped(text, width)
-    return lines if any(told) else [*lines, "Nothing is missing, and no setting was changed."]
+        lines += _wrapped(LEGEND, width)
+    if scores and all(score.cell.n == 1 for score in scores):
+        lines.append(ONE_SEED)
+    lines += _wrapped(_ranks(ranked), width, 4) if ranked else []
+    told = [*_missing(found), found.remarks.changed]
+    if not any(told):
+        return [*lines, "Nothing is missing, and no setting was changed."]
+    return lines + [line for text in told for line in _wrapped(text, width)]
+
+
+def brief_screen(found: Gathered, ranked: Ranking | None, width: int) -> list[str]:
+    """The lines about a suite that is reported beside others, some five."""
+    width = min(width, WIDEST)
+    lines = _wrapped(f"{counted_runs(found.shown, dataset_label)}.", width)
+    lines += _by_dataset(headline_scores(found.frame, found.about), width)
+    lines += _wrapped(f"Average ranks: {_averages(ranked)}.", width, 2) if ranked else []
+    return lines + [line for text in (*_missing(found), found.remarks.changed) for line in _wrapped(text, width, 2)]
 
 
 def _wrapped(text: str, width: int, most: int = 3) -> list[str]:
@@ -89,7 +100,7 @@ def _some(names: list[str], most: int) -> str:
 
 
 def _by_dataset(scores: list[Headline], width: int) -> list[str]:
-    """A line or two per data set: at which scores each method is best."""
+    """A few lines per data set: at which scores each method is best."""
     lines: list[str] = []
     datasets = list(dict.fromkeys(score.dataset for score in scores))
     for dataset in datasets[:MOST_DATASETS]:
@@ -99,24 +110,35 @@ def _by_dataset(scores: list[Headline], width: int) -> list[str]:
                 text = f"{score.words}{TIED if score.tied or len(score.best) > 1 else ''}"
                 best.setdefault(listed(map(label, score.best), 2), []).append(text)
         ranked = sorted(best.items(), key=lambda item: -len(item[1]))
-        parts = [f"{names} {'is best at ' if not place else ''}{', '.join(own)}"
-                 for place, (names, own) in enumerate(ranked)]  # fmt: skip
-        lines += _wrapped(f"{dataset_label(dataset)}: {'; '.join(parts)}.", width) if parts else []
+        parts = (f"{names} at {', '.join(own)}" for names, own in ranked)
+        lines += _wrapped(f"Best on {dataset_label(dataset)}: {'; '.join(parts)}.", width) if ranked else []
     left = len(datasets) - MOST_DATASETS
     return [*lines, f"... and {counted(left, 'other data set')}: see the page."] if left > 0 else lines
 
 
+def _averages(ranked: Ranking) -> str:
+    names = (f"{label(name)} {mean:.2f}" for name, mean in zip(ranked.methods, ranked.average, strict=True))
+    return listed(names, 8)
+
+
 def _ranks(ranked: Ranking) -> str:
     """The average ranks, and what they cannot tell apart."""
-    names = (f"{label(name)} {mean:.2f}" for name, mean in zip(ranked.methods, ranked.average, strict=True))
     text = (
-        f"Average ranks over {counted(len(ranked.blocks), 'score')} (1 is best): {listed(names, 8)}. Ranks nearer than "
-        f"{ranked.difference:.2f} are not distinguishable (Nemenyi, {LEVEL:.0%})."
+        f"Average ranks over {counted(len(ranked.blocks), 'score')} (1 is best): {_averages(ranked)}. Ranks nearer "
+        f"than {ranked.difference:.2f} are not distinguishable (Nemenyi, {LEVEL:.0%})."
     )
-    return " ".join([text, *ranked.compared.told])
+    return " ".join([text, *replace(ranked.compared, blocks_left_out=[]).told])
 
 
 # What is missing
+
+
+def _missing(found: Gathered) -> list[str]:
+    """The first causes of what is missing, and the number of the others."""
+    causes = missing(found)
+    told = [f"Missing: {cause}" for cause in causes[:MOST_CAUSES]]
+    left = len(causes) - MOST_CAUSES
+    return [*told, f"... and {counted(left, 'other cause')}: see the page."] if left > 0 else told
 
 
 def missing(found: Gathered) -> list[str]:
@@ -152,7 +174,7 @@ def _lacking(found: Gathered) -> list[tuple[Place, str]]:
         lacking: dict[str, list[str]] = {}
         for table, column in headlines(found.about.extractor):
             if not is_control(place[1]) and (reason := reasons.get(scored(column.metric))):
-                lacking.setdefault(reason, []).append(f"{table} {column.label}")
+                lacking.setdefault(reason, []).append(words_of(table, column, found.about.extractor))
         told += [(place, f"no {listed(names)}: {reason}") for reason, names in lacking.items()]
     return told
 

@@ -20,7 +20,7 @@ from lvm_bench.output import Steps, Volume
 from lvm_bench.report.figures import bandwidths, draw
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
-from lvm_bench.report.screen import WIDEST, screen
+from lvm_bench.report.screen import LEGEND, ONE_SEED, WIDEST, brief_screen, screen
 from lvm_bench.report.tables import bandwidth, published, word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Composed, compose_tables
@@ -65,76 +65,108 @@ def write_report(
         _bandwidths(results_root, console)
     if set(table_names) == {BANDWIDTH} and suite is None:
         return 0
-    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    show = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     damaged: list[str] = []
     steps = Steps(volume)
     folders = reported_folders(results_root, suite)
-    names = [name for name in table_names if name != BANDWIDTH]
+    asked = _Asked([name for name in table_names if name != BANDWIDTH], against, spread, full, len(folders) > 1)
     for place, folder in enumerate(folders, 1):
-        console.rule(Text(one_line(folder.name)))
-        at = f"{folder.name} ({place} of {len(folders)})" if len(folders) > 1 else folder.name
-        try:
-            with disk.nothing_to_collect():
-                emitted = emit(
-                    folder,
-                    names or None,
-                    against,
-                    spread,
-                    damaged.append,
-                    lambda doing, at=at: steps.step(f"{at}: {doing}"),
-                )
-        except StorageError:
-            raise
-        except RunError as error:
-            damaged += str(error).splitlines()
-            continue
-        finally:
-            steps.clear()
-        if full or names:
-            for shown in emitted.printed(names or None, console.width):
-                console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
-        else:
-            for line in emitted.screen(spread, console.width, brief=len(folders) > 1):
-                show(line)
-        for text in emitted.warnings:
-            said.print(one_line(f"{folder.name}: {text}"), style="yellow")
-        for line in emitted.places(folder, brief=len(folders) > 1 and not (full or names)):
-            show(line)
-    if not (full or names):
-        for line in textwrap.wrap(_MORE, min(console.width, WIDEST)):
-            show(line)
+        at = f"{folder.name} ({place} of {len(folders)})" if asked.several else folder.name
+        damaged += _report(folder, asked, console, steps, at)
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
             _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
         except RunError as error:
             damaged.append(str(error))
-    show(f"Every suite: {index.write(results_root)}")
+    for line in _closing(asked, min(console.width, WIDEST)):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"Every suite: {index.write(results_root)}", soft_wrap=True, highlight=False, markup=False)
     steps.end()
     for text in dict.fromkeys(damaged):
-        said.print(one_line(text), style="red")
+        _stderr().print(one_line(text), style="red")
     return 1 if damaged else 0
 
 
-_MORE = "To print every table: --full. Some of them: --tables frechet,kl,ranks (a wrong name lists all)."
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be printed: tables by name or with `full` all, else what they say in short."""
+
+    names: list[str]
+    against: str | None
+    spread: str
+    full: bool
+    several: bool  # suites
+
+    @property
+    def tables(self) -> bool:
+        """Whether tables are printed."""
+        return self.full or bool(self.names)
+
+
+def _report(folder: Path, asked: _Asked, console: Console, steps: Steps, at: str) -> list[str]:
+    """Write and print a suite; returns a sentence on each file that is damaged."""
+    damaged: list[str] = []
+    console.rule(Text(one_line(folder.name)))
+    try:
+        with disk.nothing_to_collect(), steps:
+            tell = partial(_step, steps, at)
+            emitted = emit(folder, asked.names or None, asked.against, asked.spread, damaged.append, tell)
+    except StorageError:
+        raise
+    except RunError as error:
+        return [*damaged, *str(error).splitlines()]
+    if asked.tables:
+        for shown in emitted.printed(asked.names or None, console.width):
+            console.print(shown, soft_wrap=bool(shown.no_wrap))  # what is laid out already, rich need not wrap
+    in_short = [] if asked.tables else emitted.screen(asked.spread, console.width, asked.several)
+    for line in (*in_short, *emitted.places(folder, asked.several and not asked.tables)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    said = {emitted.found.remarks.changed} if in_short else set()
+    for text in (each for each in emitted.warnings if each not in said):
+        _stderr().print(one_line(f"{folder.name}: {text}"), style="yellow")
+    return damaged
+
+
+def _closing(asked: _Asked, width: int) -> list[str]:
+    """The lines below all suites: what their marks mean, and how to print more."""
+    texts = [*([f"{LEGEND} {ONE_SEED}"] if asked.several else []), _MORE]
+    return [] if asked.tables else [line for text in texts for line in textwrap.wrap(text, width)]
+
+
+def _step(steps: Steps, suite: str, doing: str) -> None:
+    steps.step(f"{suite}: {doing}")
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+_MORE = "Every table: --full. Some tables: --tables frechet,kl (a wrong name lists all)."
 
 _NO_PICTURES = "No pictures: the runs' folders hold no images."
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """The output for a suite: what was gathered and composed, warnings beside it, its pictures and its page."""
+    """The output for a suite: what was gathered and composed of it, its pictures and its page."""
 
     found: Gathered
     composed: Composed
-    warnings: list[str]
     pictures: list[Picture]
     page: Path
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence on each thing that readers of the scores must know."""
+        remarks, drawn = self.found.remarks, (draw.left_out(self.found), draw.partial(self.found, self.pictures))
+        said = [*dict.fromkeys(remarks.left_out.values()), *remarks.warnings, remarks.changed, *drawn]
+        return list(filter(None, said))
+
     def screen(self, spread: str, width: int, brief: bool) -> list[str]:
-        """What its tables say in short, as lines."""
+        """What its tables say in short, as lines; with `brief` in fewer."""
         with self._labels():
-            return screen(self.found, self.composed.ranked, spread, width, brief)
+            if brief:
+                return brief_screen(self.found, self.composed.ranked, width)
+            return screen(self.found, self.composed.ranked, spread, width)
 
     def printed(self, names: Sequence[str] | None, width: int) -> list[Text]:
         """Its tables as the terminal shows them."""
@@ -147,7 +179,8 @@ class Emitted:
         if brief:
             return [page]
         pictures = f"Pictures: {site / 'figures'}" if self.pictures else _NO_PICTURES
-        return [page, f"Tables: {folder / 'tables'} (Markdown), {site / 'tables'} (CSV, LaTeX)", pictures]
+        tables = [f"Tables: {site / 'tables'} (CSV, LaTeX)", f"Tables: {folder / 'tables'} (Markdown)"]
+        return [page, *tables, pictures]
 
     @contextmanager
     def _labels(self) -> Iterator[None]:
@@ -213,15 +246,7 @@ def emit(
         for name in rendered & before.keys():  # a report of before there was a site wrote them here
             (folder / name).unlink(missing_ok=True)
         checksums.write(folder, {name: known for name, known in listed.items() if name not in rendered}, written)
-    remarks = found.remarks
-    said = [
-        *dict.fromkeys(remarks.left_out.values()),
-        *remarks.warnings,
-        remarks.changed,
-        draw.left_out(found),
-        draw.partial(found, pictures),
-    ]
-    return Emitted(found, composed, list(filter(None, said)), pictures, page)
+    return Emitted(found, composed, pictures, page)
 
 
 def _chosen(composed: Composed, names: Sequence[str] | None) -> list[Table | WordTable]:

@@ -1,5 +1,6 @@
 """The progress of each run, as `lvm-bench list runs` prints it. Nothing is written."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from lvm_bench.runs.lease import holder
 from lvm_bench.runs.measured import lacking, measured
 from lvm_bench.runs.record import LONGEST, Run, check_links, unreadable, without
 from lvm_bench.runs.standing import Standing, State, stand
-from lvm_bench.text import columns, listed, one_line
+from lvm_bench.suites.job import is_control
+from lvm_bench.text import columns, counted, listed, one_line
 from lvm_bench.training import checkpoint
 
 STATES = tuple(state.value for state in State if state != State.NEW)  # that a listed run can be in
@@ -130,6 +132,13 @@ def _told(settings: dict[str, Any] | None, seconds: list[float | None], environm
 def table(rows: list[Row]) -> list[str]:
     """The rows as lines of a table, under a header."""
     return columns([_HEADER, *map(_cells, rows)])
+
+
+def counted_states(rows: list[Row]) -> str:
+    """How many runs are in each state, without controls: `18 runs: 17 done, 1 failed`."""
+    states = Counter(row["state"] for row in rows if not is_control(row["method"]))
+    counts = ", ".join(f"{states[name]:,} {name}" for name in STATES if states[name])
+    return f"{counted(states.total(), 'run')}{': ' * bool(counts)}{counts}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
