@@ -41,7 +41,7 @@ class Group(click.Group):
     def main(self, *arguments: Any, **named: Any) -> Any:
         """The whole command. To a shell that completes a word it answers in bytes, which no Output takes."""
         with nullcontext() if os.environ.get(COMPLETE) else output.guarded():
-            return super().main(*arguments, complete_var=COMPLETE, **named)
+            return super().main(*arguments, **{"complete_var": COMPLETE, **named})
 
 
 Group.group_class = Group

@@ -130,8 +130,14 @@ def _told(settings: dict[str, Any] | None, seconds: list[float | None], environm
 
 
 def table(rows: list[Row]) -> list[str]:
-    """The rows as lines of a table, under a header."""
-    return columns([_HEADER, *map(_cells, rows)])
+    """The rows as lines of a table, under a header. A reason of several failures is told once."""
+    first: dict[str, str] = {}
+    cells = [_HEADER]
+    for row in rows:
+        whose = first.setdefault(row["reason"], _name(row)) if row["state"] in (State.FAILED, State.DECLINED) else ""
+        same = row["reason"] and whose not in ("", _name(row))
+        cells.append(_cells(row | {"reason": f"the same as of {whose}"} if same else row))
+    return columns(cells)
 
 
 def counted_states(rows: list[Row]) -> str:
@@ -141,8 +147,11 @@ def counted_states(rows: list[Row]) -> str:
     return f"{counted(states.total(), 'run')}{': ' * bool(counts)}{counts}"
 
 
+def _name(row: Row) -> str:
+    return one_line(f"{row['suite']}/{row['dataset']}/{row['method']}/seed-{row['seed']}")
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     epoch = "" if row["epoch"] is None else one_line(f"{row['epoch']}/{row['epochs']}")
     seconds = "" if row["seconds"] is None else f"{row['seconds']:,.0f}"
-    name = f"{row['suite']}/{row['dataset']}/{row['method']}/seed-{row['seed']}"
-    return one_line(name), row["state"], epoch, seconds, row["device"] or "", row["reason"]
+    return _name(row), row["state"], epoch, seconds, row["device"] or "", row["reason"]
