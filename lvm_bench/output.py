@@ -5,12 +5,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from lvm_bench.text import clock, one_line, printable
+
+Item = TypeVar("Item")
 
 
 class Output(io.TextIOBase):
@@ -99,6 +101,17 @@ class Volume(StrEnum):
     VERBOSE = "verbose"  # what is going on, in lines that stay
 
 
+_CURRENT: list["Steps"] = []  # of the command at work, the innermost last
+
+
+def tracked(items: Sequence[Item], words: str) -> Iterator[Item]:
+    """The items in turn, while the steps of the command at work tell how many are done."""
+    for done, item in enumerate(items):
+        if _CURRENT:
+            _CURRENT[-1].step(f"{words}: {done} of {len(items)}")
+        yield item
+
+
 class Steps:
     """The steps of a command, told on standard error: in one line of a terminal, or with -v in a line each."""
 
@@ -131,9 +144,11 @@ class Steps:
             self._shown = False
 
     def __enter__(self) -> "Steps":
+        _CURRENT.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _CURRENT.pop()
         self.clear()
 
     def end(self) -> None:

@@ -32,7 +32,7 @@ MOST_DATASETS, MOST_CAUSES = 6, 4  # that are told; of the others the number is
 def screen(found: Gathered, ranked: Ranking | None, spread: str, width: int) -> list[str]:
     """The lines about a suite that is reported alone, some twenty."""
     width = min(width, WIDEST)
-    scores = headline_scores(found.frame, found.about, spread)
+    scores = headline_scores(found.frame, found.about, spread, least=1)
     few = len(scores) <= MOST_SCORES
     lines = _wrapped(f"{counted_runs(found.shown, dataset_label)}.", width)
     lines += _by_score(scores, spread, width) if few else _by_dataset(scores, width)

@@ -61,12 +61,14 @@ def write_report(
     if against is not None:
         published.load(against)
     disk.check_inside(results_root, results_root / SITE)
-    if BANDWIDTH in table_names:
-        _bandwidths(results_root, console)
-    if set(table_names) == {BANDWIDTH} and suite is None:
-        return 0
     damaged: list[str] = []
     steps = Steps(volume)
+    if BANDWIDTH in table_names:
+        with steps:
+            _bandwidths(results_root, console, steps.clear)
+    if set(table_names) == {BANDWIDTH} and suite is None:
+        steps.end()
+        return 0
     folders = reported_folders(results_root, suite)
     asked = _Asked([name for name in table_names if name != BANDWIDTH], against, spread, full, len(folders) > 1)
     for place, folder in enumerate(folders, 1):
@@ -313,13 +315,14 @@ def _forms(made: Table | WordTable, suite: str) -> dict[str, str]:
     }
 
 
-def _bandwidths(results_root: Path, console: Console) -> None:
-    """Compute Tables I and II, keep them as CSV, render and print them."""
+def _bandwidths(results_root: Path, console: Console, clear: Callable[[], object]) -> None:
+    """Compute Tables I and II, keep them as CSV, render and print them; `clear` makes room for what is printed."""
     folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
     site = _render_bandwidths(results_root, frame)
+    clear()
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)

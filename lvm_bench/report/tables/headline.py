@@ -41,8 +41,8 @@ class Headline:
     compared: int  # methods that have the score
 
 
-def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0]) -> list[Headline]:
-    """The headline scores of a suite by data set.
+def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0], least: int = 2) -> list[Headline]:
+    """The headline scores of a suite by data set, without those that fewer than `least` methods have.
 
     `frame` has the columns dataset, method, seed, metric and value. Controls and references are not compared.
     """
@@ -60,7 +60,7 @@ def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0])
     for dataset in datasets:
         for table, column in scores:
             own = {name: cell for name in methods if (cell := cells.get((name, dataset, column.metric)))}
-            if own:
+            if len(own) >= least:
                 found.append(_headline(dataset, words_of(table, column, about.extractor), table, column, own))
     return found
 
