@@ -232,6 +232,8 @@ def report(
 
     if not watch and (host is not None or port is not None):
         raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
+    if full and tables:
+        raise UserError("--full --tables: give one of them.")
     if watch and (tables or full):
         given = "--tables" if tables else "--full"
         raise UserError(f"--watch {given}: the page shows every table. Leave {given} out.")

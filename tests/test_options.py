@@ -44,6 +44,7 @@ def test_quiet_leaves_results_alone(lvm_bench: Call) -> None:
         (("report", "--tables", "kl,frechte"), "Unknown table 'frechte'. Did you mean 'frechet'?"),
         (("list", "runs", "--state", "done,faild"), "Unknown state 'faild'. Did you mean 'failed'?"),
         (("report", "--watch", "--full"), "Leave --full out."),
+        (("report", "--full", "--tables", "kl"), "--full --tables: give one of them."),
     ],
 )
 def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str, lvm_bench: Call) -> None:

@@ -132,7 +132,7 @@ def _told(settings: dict[str, Any] | None, seconds: list[float | None], environm
 def table(rows: list[Row]) -> list[str]:
     """The rows as lines of a table, under a header. A reason of several failures is told once."""
     first: dict[str, str] = {}
-    cells = [_HEADER]
+    cells: list[tuple[str, ...]] = [_HEADER]
     for row in rows:
         whose = first.setdefault(row["reason"], _name(row)) if row["state"] in (State.FAILED, State.DECLINED) else ""
         same = row["reason"] and whose not in ("", _name(row))
