@@ -42,7 +42,8 @@ def images_subject(given: Given, real: Path) -> Subject:
         )
     lpips = "recon" in sets and needs_perceptual(given.settings.metrics)
     network = perceptual(data_root(), given.device) if lpips else None
-    evidence = [_evidence(given, sets, each, network) for each in spaces or [None]]
+    measured_in: list[Extractor | None] = [*spaces] or [None]
+    evidence = [_evidence(given, sets, each, network) for each in measured_in]
     protocol = {"images": protocol_of(sets)} | ({"features": {s.name: facts_of(s) for s in spaces}} if spaces else {})
 
     def measure() -> Found:
