@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data, Outline
+from lvm_bench.errors import Undefined
 from lvm_bench.evaluation import dinov2, features, score
 from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.expost import fit
@@ -208,7 +210,7 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
             if (inputs := score.inputs_of(found, name, variant)) is not None:
                 keys.append(key := (job.method_base == NORMAL, job.training.latent, name))
                 if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
-                    action = partial(METRICS[name], **inputs)
+                    action = partial(_computed, name, inputs)
                     first = timed(action, device)
                     again = timed(action, device) if first > LONG else 0.0  # without what a process computes once
                     kept[key], computed = (share, again or first), computed + first + again
@@ -217,6 +219,12 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
     if method:
         scoring += fitting(job, len(data.train), device)
     return row._replace(scoring=scoring, memory=(memory.peak(device) or math.nan) * 2**20 + data.train.pixels.nbytes)
+
+
+def _computed(name: str, inputs: dict[str, Any]) -> None:
+    """Compute a metric, which may have no value for made-up samples."""
+    with suppress(Undefined):
+        METRICS[name](**inputs)
 
 
 def fitting(job: Job, n: int, device: str) -> float:

@@ -12,7 +12,8 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.of_model import ModelEvidence
-from lvm_bench.evaluation.score import needs_features
+from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.score import needs_features, needs_perceptual
 from lvm_bench.execution.command import Options, run_suite
 from lvm_bench.execution.job_data import load_data, require_enough
 from lvm_bench.execution.measure import adapted
@@ -51,7 +52,8 @@ def model_subject(given: Given, model: str) -> Subject:
     names = given.extractors or ((settings.extractor,) if needs_features(settings.metrics) else ())
     request = Request(data, root, given.device, settings.classifier_epochs)
     spaces = [EXTRACTORS[name](request) for name in names]
-    evidence = [ModelEvidence(method, data, each, settings, 0, given.device) for each in spaces or [None]]
+    network = perceptual(root, given.device) if needs_perceptual(settings.metrics) else None
+    evidence = [ModelEvidence(method, data, each, settings, 0, given.device, network) for each in spaces or [None]]
     own = {"model": model, **told(method)}
     note = f"Model: {', '.join(f'{key} {value}' for key, value in own.items())}."
     return Subject(_protocol(data, spaces), {"model": own}, [*data.notes, note], partial(measured, evidence))
