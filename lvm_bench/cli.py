@@ -15,6 +15,7 @@ import click
 from lvm_bench import __version__, cli_score
 from lvm_bench.cli_options import (
     Group,
+    Jobs,
     Name,
     chosen_options,
     config_option,
