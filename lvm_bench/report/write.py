@@ -17,7 +17,7 @@ from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.report.figures import bandwidths, draw
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
-from lvm_bench.report.tables import bandwidth, published, word_table, writers
+from lvm_bench.report.tables import bandwidth, floats, published, tex, tex_words, word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Composed, compose_tables
 from lvm_bench.report.tables.layouts import SPREADS
@@ -41,10 +41,12 @@ def write_report(
     against: str | None,
     spread: str,
     console: Console,
+    label: str = floats.LABEL,
 ) -> int:
     """Write and print the tables of one suite or of all, and the pictures; 1 if a file was damaged, else 0.
 
-    Raises UserError for an unknown suite, table or source, and when the results cannot be written.
+    Raises UserError for an unknown suite, table or source, and when the results cannot be written. The labels of LaTeX
+    begin with `label`.
     """
     for name in table_names:
         if name not in (*NAMES, BANDWIDTH):
@@ -53,7 +55,7 @@ def write_report(
         published.load(against)
     disk.check_inside(results_root, results_root / SITE)
     if BANDWIDTH in table_names:
-        _bandwidths(results_root, console)
+        _bandwidths(results_root, console, label)
     if set(table_names) == {BANDWIDTH} and suite is None:
         return 0
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -64,7 +66,7 @@ def write_report(
         names = [name for name in table_names if name != BANDWIDTH]
         try:
             with disk.nothing_to_collect():
-                emitted = emit(folder, names or None, against, spread, damaged.append, console.width)
+                emitted = emit(folder, names or None, against, spread, damaged.append, console.width, label)
         except StorageError:
             raise
         except RunError as error:
@@ -79,7 +81,7 @@ def write_report(
         show(f"Page: {emitted.page}")
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
-            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
+            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH), label)
         except RunError as error:
             damaged.append(str(error))
     show(f"Every suite: {index.write(results_root)}")
@@ -108,6 +110,7 @@ def emit(
     spread: str = SPREADS[0],
     complain: Complain = print,
     width: int = 100,
+    label: str = floats.LABEL,
 ) -> Emitted:
     """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
@@ -140,11 +143,11 @@ def emit(
         plain = composed = compose_tables(folder, found, None, SPREADS[0])
         if stem_end := _stem_end(against, spread):
             composed = compose_tables(folder, found, against, spread, plain)
-        written += _write_tables(folder, plain, names, "")
+        written += _write_tables(folder, plain, names, "", label)
         if stem_end:
-            _write_tables(folder, composed, names, stem_end)
+            _write_tables(folder, composed, names, stem_end, label)
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
-        page = render.write(site, composed.filled, found, pictures, composed.words)
+        page = render.write(site, composed.filled, found, pictures, composed.words, label)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
@@ -185,7 +188,9 @@ def _stem_end(against: str | None, spread: str) -> str:
     return "".join(f".{part}" for part in (against, spread if spread != SPREADS[0] else None) if part)
 
 
-def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None, stem_end: str) -> list[Path]:
+def _write_tables(
+    folder: Path, composed: Composed, names: Sequence[str] | None, stem_end: str, label: str
+) -> list[Path]:
     """Write tables in every form: plain Markdown beside the scores, all else into the site. Returns what is committed.
 
     Where all are written, those that have no number any more are deleted. Tables of words are alike for every ending.
@@ -195,7 +200,7 @@ def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None,
     if not stem_end:
         texts[folder / CLAIMS] = composed.verdicts.to_csv(index=False, lineterminator="\n")
     for name, made in chosen.items():
-        for suffix, text in _forms(made, folder.name).items():
+        for suffix, text in _forms(made, folder.name, label).items():
             texts[_file(folder, name, stem_end, suffix)] = text
     if not names:
         for name in {*NAMES} - chosen.keys():
@@ -211,37 +216,37 @@ def _file(folder: Path, table: str, stem_end: str, suffix: str) -> Path:
     return place / "tables" / f"{table}{stem_end}{suffix}"
 
 
-def _forms(made: Table | WordTable, suite: str) -> dict[str, str]:
+def _forms(made: Table | WordTable, suite: str, label: str) -> dict[str, str]:
     """A suite's table in every form that it has, by the ending of its file."""
     if isinstance(made, WordTable):
         return {
             ".csv": word_table.to_csv(made),
-            ".tex": word_table.to_latex(made, suite),
+            ".tex": tex_words.to_latex(made, suite, label),
             ".md": word_table.to_markdown(made),
         }
     return {
         ".csv": writers.to_csv(made),
         ".paper.csv": writers.to_paper_csv(made),
-        ".tex": writers.to_latex(made, suite),
+        ".tex": tex.to_latex(made, suite, label),
         ".md": writers.to_markdown(made),
     }
 
 
-def _bandwidths(results_root: Path, console: Console) -> None:
+def _bandwidths(results_root: Path, console: Console, label: str) -> None:
     """Compute Tables I and II, keep them as CSV, render and print them."""
     folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
-    site = _render_bandwidths(results_root, frame)
+    site = _render_bandwidths(results_root, frame, label)
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)
 
 
-def _render_bandwidths(results_root: Path, frame: pd.DataFrame) -> Path:
+def _render_bandwidths(results_root: Path, frame: pd.DataFrame, label: str) -> Path:
     """Render Tables I and II as LaTeX and as a figure, into the site."""
     site = site_folder(results_root / BANDWIDTH)
-    disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame))
+    disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame, label))
     bandwidths.write(site, frame)
     return site

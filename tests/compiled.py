@@ -1,0 +1,43 @@
+"""LaTeX that is compiled in the three classes for which tables are made; what went wrong is read from the log."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+LATEX = shutil.which("pdflatex")
+
+MISSING = "there is no pdflatex here (Debian: texlive-latex-extra texlive-science)"
+
+CLASSES = {
+    "one-column": r"\documentclass{article}",
+    "two-columns": r"\documentclass[twocolumn]{article}",
+    # NeurIPS sets a page 5.5 inches wide and 9 inches high in Times.
+    "neurips": r"\documentclass{article}\usepackage[letterpaper,textwidth=5.5in,textheight=9in]{geometry}"
+    r"\usepackage{times}",
+}
+
+PACKAGES = r"\usepackage{booktabs,siunitx,array,tabularx,xcolor}"
+
+_WRONG = re.compile(
+    r"^(?:! .*|Overfull .*|Missing character.*|LaTeX Warning: (?:Float too large|Label .* multiply|Reference).*)", re.M
+)
+
+
+def problems(folder: Path, name: str, texts: Sequence[str], runs: int = 1) -> list[str]:
+    """What is wrong with one document of these texts in a class: errors, overfull boxes, floats larger than a page.
+
+    The document stays in the folder as <name>.tex and .pdf. References are resolved in a second run.
+    """
+    assert LATEX
+    body = "\n\\clearpage\n".join(texts)
+    (folder / f"{name}.tex").write_text(
+        f"{CLASSES[name.split('.')[0]]}\n{PACKAGES}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+    command = [LATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"]
+    for _ in range(runs):
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False)
+    log = (folder / f"{name}.log").read_text(errors="replace")
+    found = [found[0] for found in _WRONG.finditer(log) if runs > 1 or "Reference" not in found[0]]
+    return found if found or done.returncode == 0 else [f"pdflatex ended with code {done.returncode}"]
