@@ -27,9 +27,11 @@ def rendered(folder: Path, against: str | None = None, spread: str = "std") -> d
         labels.show(found.about.shown)
         composed = compose_tables(folder, found, against, spread)
         made = {table.name: tex.to_latex(table, folder.name) for table in composed.filled}
-        return made if against or spread != "std" else made | {
-            table.name: tex_words.to_latex(table, folder.name) for table in composed.words if table.rows
-        }
+        return (
+            made
+            if against or spread != "std"
+            else made | {table.name: tex_words.to_latex(table, folder.name) for table in composed.words if table.rows}
+        )
 
 
 @click.command()

@@ -20,9 +20,9 @@ CLASSES = {
 
 PACKAGES = r"\usepackage{booktabs,siunitx,array,tabularx,xcolor}"
 
-_WRONG = re.compile(
-    r"^(?:! .*|Overfull .*|Missing character.*|LaTeX Warning: (?:Float too large|Label .* multiply|Reference).*)", re.M
-)
+_FILE = r"\(\./(?P<file>[^\s()]+)\.tex"
+
+_WRONG = r"(?P<wrong>^(?:! |Overfull |Missing character|LaTeX Warning: (?:Float too large|Label .* multiply|Reference)).*)"
 
 
 def problems(folder: Path, name: str, texts: Sequence[str], runs: int = 1) -> list[str]:
@@ -39,5 +39,9 @@ def problems(folder: Path, name: str, texts: Sequence[str], runs: int = 1) -> li
     for _ in range(runs):
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False)
     log = (folder / f"{name}.log").read_text(errors="replace")
-    found = [found[0] for found in _WRONG.finditer(log) if runs > 1 or "Reference" not in found[0]]
-    return found if found or done.returncode == 0 else [f"pdflatex ended with code {done.returncode}"]
+    where, wrong = name, []
+    for found in re.finditer(f"{_FILE}|{_WRONG}", log, re.MULTILINE):
+        where = found["file"] or where
+        if found["wrong"] and (runs > 1 or "Reference" not in found["wrong"]):
+            wrong.append(f"{where}: {found['wrong']}")
+    return list(dict.fromkeys(wrong)) if wrong or done.returncode == 0 else [f"pdflatex ended with {done.returncode}"]

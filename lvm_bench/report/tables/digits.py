@@ -19,7 +19,9 @@ def written(mean: float, std: float, n: int) -> tuple[str, str]:
     if not math.isfinite(mean):
         return "nan" if math.isnan(mean) else "∞" if mean > 0 else "−∞", ""
     if n == 1 or math.isnan(std) or std < max(LEAST, ROUNDING * abs(mean)):
-        return plain(mean, 0 if mean.is_integer() else _within(3 - _exponent(mean))), ""
+        if 0 < abs(mean) < LEAST:
+            return f"{mean:.1e}", ""
+        return plain(mean, 0 if float(mean).is_integer() else _within(3 - _exponent(mean))), ""
     first, fourth = -_exponent(std), 3 - _exponent(mean or std)  # places of the digits behind the decimal point
     digits = _within(min(first + 1, max(first, fourth)))
     return plain(mean, digits), plain(std, digits)

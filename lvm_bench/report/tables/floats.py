@@ -4,7 +4,7 @@ Widths and heights are in points, estimated from those of Computer Modern in \\f
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lvm_bench.report.tables.markup import latex
@@ -35,6 +35,8 @@ _OTHER = 6.5  # most capitals and signs
 _NOTE = 0.9  # the width of \scriptsize in that of \footnotesize
 
 _NOTE_LINE = 8.0
+
+_EQUALS = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,26 @@ def label(*parts: str) -> str:
 
 def fits(blocks: list[Block], note: list[str]) -> bool:
     """Whether blocks and a note have room in one float."""
-    return sum(block.height for block in blocks) + _note_height(blocks, note) <= HEIGHT
+    across = COLUMN if _is_narrow(blocks) else PAGE
+    return sum(block.height for block in blocks) + note_height(note, across) <= HEIGHT
+
+
+def filled(sizes: Sequence[float], most: float) -> list[int]:
+    """How many of these sizes, in order, stand together: in as few groups as their sums allow, of about one size."""
+    fewest = len(_greedy(sizes, most))
+    return next(found for share in range(1, 21) if len(found := _greedy(sizes, most * share / 20)) == fewest)
+
+
+def _greedy(sizes: Sequence[float], most: float) -> list[int]:
+    counts: list[int] = []
+    left = -1.0
+    for size in sizes:
+        if not counts or size > left:
+            counts.append(0)
+            left = most
+        counts[-1] += 1
+        left -= size
+    return counts
 
 
 def floats(groups: list[Group], note: list[str], packages: str, setup: str = "") -> str:
@@ -95,13 +116,11 @@ def _parts(blocks: list[Block], note: list[str]) -> Iterator[list[Block]]:
     yield part
 
 
-def _float(
-    kind: str, blocks: list[Block], caption: str, labels: list[str], note: list[str], setup: str
-) -> list[str]:
+def _float(kind: str, blocks: list[Block], caption: str, labels: list[str], note: list[str], setup: str) -> list[str]:
     return [
         rf"\begin{{{kind}}}",
         r"\centering",
-        rf"\caption{{{latex(caption)}}}",
+        rf"\caption{{{latex(caption.replace(' = ', _EQUALS))}}}",
         *(rf"\label{{{each}}}" for each in labels),
         r"\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\abovetopsep}{4pt}",
         *filter(None, [setup]),
@@ -118,6 +137,6 @@ def _is_narrow(blocks: list[Block]) -> bool:
     return max(block.width for block in blocks) <= COLUMN
 
 
-def _note_height(blocks: list[Block], note: list[str]) -> float:
-    across = COLUMN if _is_narrow(blocks) else PAGE
+def note_height(note: list[str], across: float) -> float:
+    """The height of a note of some width."""
     return sum(_NOTE_LINE * (1 + _NOTE * width(text) // across) for text in note)

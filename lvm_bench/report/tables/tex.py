@@ -15,6 +15,9 @@ LEGEND = "The best method is bold, the second best in italics."
 SETUP = (
     r"\sisetup{mode=text,reset-text-series=false,reset-text-shape=false,"
     r"group-digits=integer,group-minimum-digits=4,group-separator={,}}"
+    "\n"
+    # This bold has digits as wide as others in most fonts, so that decimal points stay below each other.
+    r"\DeclareRobustCommand{\best}{\fontseries{b}\selectfont}\DeclareRobustCommand{\second}{\itshape}"
 )
 
 BRIEF = {
@@ -26,7 +29,7 @@ BRIEF = {
     "fidelity": "Fidelity and diversity of samples",
     "latent": "Latent codes",
     "likelihood": "Bounds of the log-likelihood",
-    "reviewers": "Holes in the codes, memorisation and use of the codes",
+    "reviewers": "Further tests of codes and samples",
     "disentanglement": "Disentanglement along latent directions",
     "factors": "Disentanglement",
     "cost": "Cost",
@@ -35,9 +38,13 @@ BRIEF = {
 
 _SHORT = {"standard normal (exact draws)": "exact normal draws"}
 
-_STYLES = {"best": r"\bfseries ", "second": r"\itshape ", "": ""}
+_STYLES = {"best": r"\best ", "second": r"\second ", "": ""}
+
+_WIDE = r"\mdseries\itshape"  # the room behind a number is the same in all rows of a column: that of italics
 
 _WIDEST_NAME = 90.0  # a longer name of a row is broken
+
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?")  # what siunitx aligns
 
 _RULES = 14.0  # the height of a block's rules and of the space around them
 
@@ -54,10 +61,9 @@ class _Entry:
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """The digits before and behind the decimal point. Five bold ones are as wide as six others."""
+        """The digits before and behind the decimal point."""
         whole, _, rest = self.number.lstrip("-").replace(",", "").partition(".")
-        more = self.mark == "best"
-        return len(whole) + more * (len(whole) // 5), len(rest) + more * (len(rest) // 5)
+        return len(whole), len(rest)
 
     @property
     def tex(self) -> str:
@@ -97,22 +103,15 @@ def _groups(table: Table, prefix: str) -> list[Group]:
 
 
 def _blocks(table: Table, places: list[Place]) -> list[Block]:
-    """The scores of one data set in as few blocks as fit the page, with as many columns each if that fits too."""
+    """The scores of one data set in as few blocks as fit the page, the widest of them as narrow as can be."""
     rows = _rows(table, places)
     room = PAGE - _name_width(table, rows, places)
     widths = [_setting(table, rows, place).width + SEP for place in places]
-    panels: list[list[Place]] = []
-    left = 0.0
-    for place, wide in zip(places, widths, strict=True):
-        if wide > left:
-            panels.append([])
-            left = room
-        panels[-1].append(place)
-        left -= wide
-    size = -(-len(places) // len(panels))
-    starts = range(0, len(places), size)
-    if all(sum(widths[start : start + size]) <= room for start in starts):
-        panels = [places[start : start + size] for start in starts]
+    counts = floats.filled(widths, room)
+    panels, start = [], 0
+    for count in counts:
+        panels.append(places[start : start + count])
+        start += count
     return [_block(table, panel, stretched=len(panels) > 1) for panel in panels]
 
 
@@ -204,24 +203,22 @@ def _setting(table: Table, rows: list[Row], place: Place) -> _Setting:
         whole, digits = (max(entry.lengths[part] for entry in numbers) for part in (0, 1))
         sign = "-" if any(entry.number.startswith("-") for entry in numbers) else ""
         behind = max((entry.behind for entry in numbers), key=_width_behind)
-        spec = f"S[table-format={sign}{whole}.{digits}{_after(behind)}]"
-        bold = 1.16 if any(entry.mark == "best" for entry in numbers) else 1.0  # in such a row all of `behind` is bold
+        spec = f"S[table-format={sign}{whole}.{digits}{_after(behind, _WIDE)}]"
         wide = width("+" * len(sign) + "0" * whole + "," * (whole // 4) + "." + "0" * digits)
-        wide += bold * _width_behind(behind)
+        wide += 1.05 * _width_behind(behind)  # italics are wider
     wide = max([wide, *texts])
     heading = _wrapped(place[1].heading, wide)
     return _Setting(spec, heading, max([wide, *map(width, heading)]))
 
 
 def _wrapped(heading: str, within: float) -> list[str]:
-    """The words of a heading in lines of some width or of one word. An arrow stands beside the word before it."""
-    lines: list[str] = []
-    for word in re.sub(r" (?=[↓↑→(])", "\N{NO-BREAK SPACE}", heading).split(" "):
-        if lines and width(f"{lines[-1]} {word}") <= within:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
+    """A heading in lines of some width or of one word. An arrow stands beside the word before it; keys are broken."""
+    parts = re.split(r"( (?![↓↑→(])|(?<=[_.])(?=[a-z]))", heading)
+    lines = [parts[0]]
+    for between, part in zip(parts[1::2], parts[2::2], strict=True):
+        joined = lines[-1] + between + part
+        lines[-1:] = [joined] if width(joined) <= within else [lines[-1], part]
+    return [line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines]
 
 
 def _cell(table: Table, row: Row, place: Place) -> Cell | None:
@@ -232,14 +229,14 @@ def _entry(table: Table, row: Row, place: Place) -> _Entry:
     cell = _cell(table, row, place)
     first, behind = writers.cell_parts(cell, place[1], table.spread)
     tied = f" {TIED}" if cell and cell.tied else ""
-    if not first[-1].isdigit():
+    if not _NUMBER.fullmatch(first):
         return _Entry("", first + tied)
     return _Entry(first, f" {behind}{tied}" if behind else tied, cell.mark if cell else "")
 
 
-def _after(behind: str) -> str:
+def _after(behind: str, style: str = "") -> str:
     """The text behind a number, in braces: siunitx sets it as it stands."""
-    return f"{{{latex(behind).replace(' ', chr(92) + ',')}}}" if behind else ""
+    return f"{{{style}{latex(behind).replace(' ', chr(92) + ',')}}}" if behind else ""
 
 
 def _width_behind(behind: str) -> float:

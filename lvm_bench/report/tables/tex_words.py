@@ -1,7 +1,9 @@
 """A table of words as LaTeX: long cells are broken (tabularx), wide tables and long ones stand in several parts."""
 
 import re
+from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 
 from lvm_bench.report.tables import floats
 from lvm_bench.report.tables.floats import HEIGHT, LINE, PAGE, SEP, Block, Group, width
@@ -9,6 +11,8 @@ from lvm_bench.report.tables.markup import latex
 from lvm_bench.report.tables.word_table import WordTable
 
 DATA_SET = "data set"  # the heading of the column by which a long table is split
+
+_RULES = 14.0  # the height of a block's rules and of the space around them
 
 _UNBROKEN = 75.0  # a column of at most this width is not broken, if there is room
 
@@ -25,23 +29,30 @@ Rows = list[list[str]]
 
 def to_latex(table: WordTable, suite: str, prefix: str = floats.LABEL) -> str:
     """Floats with all rows where they fit, else of one data set each where a column tells it."""
+    table = _in_a_paper(table)
     note = [latex(table.text)] if table.text else []
+    most = HEIGHT - floats.note_height(note, PAGE)
     label = floats.label(prefix + suite, table.name)
-    groups = [Group(table.title, [label], _blocks(table.header, table.rows, table.keys))]
+    groups = [Group(table.title, [label], _blocks(table.header, table.rows, table.keys, most))]
     if table.header[0] == DATA_SET and not floats.fits(groups[0].blocks, note):
-        parts = [(name, [row[1:] for row in rows]) for name, rows in groupby(table.rows, key=lambda row: row[0])]
         groups = [
             Group(
                 f"{table.title} on {name}",
                 [floats.label(label, name)],
-                _blocks(table.header[1:], rows, table.keys - 1 or 1),
+                _blocks(table.header[1:], [row[1:] for row in rows], max(table.keys - 1, 1), most),
             )
-            for name, rows in parts
+            for name, rows in groupby(table.rows, key=itemgetter(0))
         ]
     return floats.floats(groups, note, "booktabs,tabularx")
 
 
-def _blocks(header: list[str], rows: Rows, keys: int) -> list[Block]:
+def _in_a_paper(table: WordTable) -> WordTable:
+    """The table with those columns alone that it shows in a paper."""
+    at = table.in_paper or range(len(table.header))
+    return replace(table, header=[table.header[i] for i in at], rows=[[row[i] for i in at] for row in table.rows])
+
+
+def _blocks(header: list[str], rows: Rows, keys: int, most: float) -> list[Block]:
     """The columns in as few panels as fit the page, each in as many blocks as its rows need."""
     others = range(keys, len(header))
     for count in range(1, len(others) + 1):
@@ -53,7 +64,7 @@ def _blocks(header: list[str], rows: Rows, keys: int) -> list[Block]:
     blocks = []
     for panel, wide in zip(panels, widths, strict=True):
         kept = [[row[at] for at in panel] for row in rows if any(row[at] for at in panel[keys:])]
-        blocks += _broken([header[at] for at in panel], kept, wide)
+        blocks += _broken([header[at] for at in panel], kept, wide, most)
     return blocks
 
 
@@ -76,27 +87,19 @@ def _widths(lines: Rows) -> list[float]:
     return [low + share * more for low, more in zip(given, wanted, strict=True)]
 
 
-def _broken(header: list[str], rows: Rows, widths: list[float]) -> list[Block]:
-    """Rows under a header, in blocks that fit a page."""
+def _broken(header: list[str], rows: Rows, widths: list[float], most: float) -> list[Block]:
+    """Rows under a header, in blocks of at most a height."""
+    heights = [_height(row, widths) for row in rows]
+    above = _RULES + _height(header, widths)
     natural = [max(width(row[at]) for row in (header, *rows)) for at in range(len(header))]
     broken = [own > wide for own, wide in zip(natural, widths, strict=True)]
-    parts: list[Rows] = []
-    left = 0.0
-    for row in rows:
-        high = _height(row, widths)
-        if high > left:
-            parts.append([])
-            left = HEIGHT / 4
-        parts[-1].append(row)
-        left -= high
-    return [
-        Block(
-            _tabular(header, part, widths, broken),
-            sum(widths) + SEP * (len(header) - 1),
-            14 + sum(_height(row, widths) for row in (header, *part)),
-        )
-        for part in parts
-    ]
+    blocks, start = [], 0
+    for count in floats.filled(heights, most - above):
+        part = slice(start, start + count)
+        start += count
+        text = _tabular(header, rows[part], widths, broken)
+        blocks.append(Block(text, sum(widths) + SEP * (len(header) - 1), above + sum(heights[part])))
+    return blocks
 
 
 def _height(row: list[str], widths: list[float]) -> float:

@@ -9,11 +9,13 @@ from rich.text import Text
 from lvm_bench.report.tables.markup import markdown
 from lvm_bench.text import columns, one_line
 
+
 @dataclass(frozen=True)
 class WordTable:
     """A text, a header, and rows as long as the header. The terminal shows `brief` columns, or all if it is 0.
 
-    The first `keys` columns tell what a row is about: every part of a wide table has them.
+    The first `keys` columns tell what a row is about: every part of a wide table has them. LaTeX has the columns
+    `in_paper`, by their places, or all if there are none.
     """
 
     name: str
@@ -23,6 +25,7 @@ class WordTable:
     rows: list[list[str]]
     brief: int = 0
     keys: int = 1
+    in_paper: tuple[int, ...] = ()
 
 
 def to_csv(table: WordTable) -> str:
