@@ -22,18 +22,28 @@ PACKAGES = r"\usepackage{booktabs,siunitx,array,tabularx,xcolor}"
 
 _FILE = r"\(\./(?P<file>[^\s()]+)\.tex"
 
-_WRONG = r"(?P<wrong>^(?:! |Overfull |Missing character|LaTeX Warning: (?:Float too large|Label .* multiply|Reference)).*)"
+_WARNED = r"LaTeX Warning: (?:Float too large|Label .* multiply|Reference)"
+
+_WRONG = rf"(?P<wrong>^(?:! |Overfull |Missing character|{_WARNED}).*)"
 
 
-def problems(folder: Path, name: str, texts: Sequence[str], runs: int = 1) -> list[str]:
-    """What is wrong with one document of these texts in a class: errors, overfull boxes, floats larger than a page.
+def packages_of(text: str) -> str:
+    """The line that loads what a table's own first line says it needs."""
+    return text.partition("\n")[0].removeprefix("% needs ")
 
-    The document stays in the folder as <name>.tex and .pdf. References are resolved in a second run.
+
+def problems(
+    folder: Path, name: str, texts: Sequence[str], runs: int = 1, packages: str = PACKAGES, between: str = "\\clearpage"
+) -> list[str]:
+    """What is wrong with one document of these texts: errors, overfull boxes, floats larger than a page.
+
+    `name` begins with a class and a dot or is one. The document stays in the folder as <name>.tex and .pdf. References
+    are resolved in a second run, and count then.
     """
     assert LATEX
-    body = "\n\\clearpage\n".join(texts)
+    body = f"\n{between}\n".join(texts)
     (folder / f"{name}.tex").write_text(
-        f"{CLASSES[name.split('.')[0]]}\n{PACKAGES}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+        f"{CLASSES[name.split('.')[0]]}\n{packages}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
     )
     command = [LATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"]
     for _ in range(runs):

@@ -3,6 +3,7 @@
 What git holds of a suite stands in its own folder; what is rendered from that stands in the site beside the suites.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,9 +132,8 @@ def emit(
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
     with lease, labels.using(labels.current()):
         disk.sweep(site)  # as the lease does with the folder
-        for name in checksums.FOLDERS:
-            disk.sweep(folder / name)
-            disk.sweep(site / name)
+        for name, place in itertools.product(checksums.FOLDERS, (folder, site)):
+            disk.sweep(place / name)
         before = checksums.read(folder)
         # Where the list is missing, what stands there is taken as it is.
         listed = before or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from lvm_bench.report.tables import floats, writers
-from lvm_bench.report.tables.cells import AWAY, TIED, Cell, Row, Table
+from lvm_bench.report.tables.cells import TIED, Cell, Row, Table
 from lvm_bench.report.tables.floats import LINE, PAGE, SEP, Block, Group, width
 from lvm_bench.report.tables.layouts import SPREADS, Column
 from lvm_bench.report.tables.markup import latex
@@ -160,12 +160,13 @@ def _marks(table: Table, row: Row, places: list[Place]) -> str:
 
 def _name_width(table: Table, rows: list[Row], places: list[Place]) -> float:
     """The width of the column of names with the space behind it."""
-    return min(max(width(_name(row)) + 0.7 * width(_marks(table, row, places)) for row in rows) + SEP, _WIDEST_NAME)
+    widths = (width(_name(row)) + 0.7 * width(_marks(table, row, places)) for row in rows)
+    return min(max(widths, default=0.0) + SEP, _WIDEST_NAME)
 
 
 def _head(table: Table, settings: list[_Setting], places: list[Place]) -> list[str]:
     """The data sets, where there are several, and the headings of the columns, on as many lines as the longest has."""
-    high = max(len(setting.heading) for setting in settings)
+    high = max((len(setting.heading) for setting in settings), default=0)
     padded = [[""] * (high - len(setting.heading)) + setting.heading for setting in settings]
     lines = [f" & {' & '.join(f'{{{latex(each)}}}' for each in line)} \\\\" for line in zip(*padded, strict=True)]
     counts = {dataset: sum(name == dataset for name, _ in places) for dataset, _ in places}

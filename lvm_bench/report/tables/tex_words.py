@@ -54,12 +54,13 @@ def _in_a_paper(table: WordTable) -> WordTable:
 
 def _blocks(header: list[str], rows: Rows, keys: int, most: float) -> list[Block]:
     """The columns in as few panels as fit the page, each in as many blocks as its rows need."""
+    keys = min(keys, len(header) - 1)
     others = range(keys, len(header))
     for count in range(1, len(others) + 1):
         size = -(-len(others) // count)
         panels = [[*range(keys), *others[start : start + size]] for start in range(0, len(others), size)]
         widths = [_widths([[row[at] for at in panel] for row in (header, *rows)]) for panel in panels]
-        if all(widths):
+        if all(sum(wide) + SEP * (len(wide) - 1) <= PAGE for wide in widths):
             break
     blocks = []
     for panel, wide in zip(panels, widths, strict=True):
@@ -69,7 +70,7 @@ def _blocks(header: list[str], rows: Rows, keys: int, most: float) -> list[Block
 
 
 def _widths(lines: Rows) -> list[float]:
-    """The widths of columns on a page, of which those that are not broken are as wide as their text; [] for no room."""
+    """The widths of columns on a page, of which those that are not broken are as wide as their text."""
     columns = [*zip(*lines, strict=True)]
     natural = [max(map(width, column)) + 1 for column in columns]
     least = [max(width(piece) for cell in column for piece in _pieces(cell)) + 2 for column in columns]
@@ -80,10 +81,8 @@ def _widths(lines: Rows) -> list[float]:
     given = [own if keep else low for own, low, keep in zip(natural, least, fixed, strict=True)]
     if sum(given) > room:
         fixed, given = [False] * len(columns), least
-    if sum(given) > room:
-        return []
     wanted = [0.0 if keep else min(own, _LONGEST) - low for own, low, keep in zip(natural, least, fixed, strict=True)]
-    share = (room - sum(given)) / max(sum(wanted), 1.0)
+    share = max(room - sum(given), 0.0) / max(sum(wanted), 1.0)
     return [low + share * more for low, more in zip(given, wanted, strict=True)]
 
 
@@ -94,7 +93,7 @@ def _broken(header: list[str], rows: Rows, widths: list[float], most: float) -> 
     natural = [max(width(row[at]) for row in (header, *rows)) for at in range(len(header))]
     broken = [own > wide for own, wide in zip(natural, widths, strict=True)]
     blocks, start = [], 0
-    for count in floats.filled(heights, most - above):
+    for count in floats.filled(heights, most - above) or [0]:
         part = slice(start, start + count)
         start += count
         text = _tabular(header, rows[part], widths, broken)

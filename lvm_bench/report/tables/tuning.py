@@ -9,8 +9,8 @@ from jaxtyping import Float64
 
 from lvm_bench.report.tables import statistics
 from lvm_bench.report.tables.cells import Cell, cells_of
-from lvm_bench.report.tables.layouts import ARROWS, Column
 from lvm_bench.report.tables.digits import number
+from lvm_bench.report.tables.layouts import ARROWS, Column
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.choice import Choice
 from lvm_bench.suites.labels import dataset_label
