@@ -25,7 +25,7 @@ def report(lvm_bench: Call, tmp_path: Path) -> Callable[[], Result]:
     """`report()`: the table of reconstructions of the suite `small`."""
 
     def call() -> Result:
-        return lvm_bench("report", "--results", tmp_path, "--suite", "small", "--tables", "reconstruction")
+        return lvm_bench("report", "--results", tmp_path, "--suite", "small", "--tables", "reconstruction", "-q")
 
     return call
 
@@ -259,7 +259,7 @@ def test_rows_that_were_not_run_here_are_marked(
     latex = (tmp_path / "site" / "small" / "tables" / "reconstruction.tex").read_text()
     assert r"VAE\textsuperscript{$\dagger$} & " in latex
     assert "\nmine & " in latex
-    assert r"\par\footnotesize $^{\dagger}$ not run here" in latex
+    assert r"\textsuperscript{$\dagger$} not run here" in latex
     assert {line["row"]: line["here"] for line in lines(tmp_path)} == {"vae": "false", "avae": "false", "mine": "true"}
 
 
