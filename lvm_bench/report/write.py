@@ -3,6 +3,7 @@
 What git holds of a suite stands in its own folder; what is rendered from that stands in the site beside the suites.
 """
 
+import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from lvm_bench.report.figures import bandwidths, draw
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
 from lvm_bench.report.screen import LEGEND, ONE_SEED, WIDEST, brief_screen, screen
-from lvm_bench.report.tables import bandwidth, published, word_table, writers
+from lvm_bench.report.tables import bandwidth, floats, published, tex, tex_words, word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.compose import BANDWIDTH, NAMES, OF_SEARCH, Composed, compose_tables
 from lvm_bench.report.tables.layouts import SPREADS
@@ -49,11 +50,12 @@ def write_report(
     console: Console,
     full: bool = False,
     volume: Volume = Volume.NORMAL,
+    label: str = floats.LABEL,
 ) -> int:
     """Write the tables, pictures and pages of one suite or of all; 1 if a file was damaged, else 0.
 
-    Printed is what they say in short; the tables that are named; or with `full` every table.
-    Raises UserError for an unknown suite, table or source, and when the results cannot be written.
+    Printed is what they say in short; the tables that are named; or with `full` every table. The labels of LaTeX begin
+    with `label`. Raises UserError for an unknown suite, table or source, and when the results cannot be written.
     """
     for name in table_names:
         if name not in (*NAMES, BANDWIDTH):
@@ -65,18 +67,18 @@ def write_report(
     steps = Steps(volume)
     if BANDWIDTH in table_names:
         with steps:
-            _bandwidths(results_root, console, steps.clear)
+            _bandwidths(results_root, console, steps.clear, label)
     if set(table_names) == {BANDWIDTH} and suite is None:
         steps.end()
         return 0
     folders = reported_folders(results_root, suite)
-    asked = _Asked([name for name in table_names if name != BANDWIDTH], against, spread, full, len(folders) > 1)
+    asked = _Asked([name for name in table_names if name != BANDWIDTH], against, spread, label, full, len(folders) > 1)
     for place, folder in enumerate(folders, 1):
         at = f"{folder.name} ({place} of {len(folders)})" if asked.several else folder.name
         damaged += _report(folder, asked, console, steps, at)
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
-            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
+            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH), label)
         except RunError as error:
             damaged.append(str(error))
     for line in _closing(asked, min(console.width, WIDEST)):
@@ -95,6 +97,7 @@ class _Asked:
     names: list[str]
     against: str | None
     spread: str
+    label: str  # what labels of LaTeX begin with
     full: bool
     several: bool  # suites
 
@@ -111,7 +114,7 @@ def _report(folder: Path, asked: _Asked, console: Console, steps: Steps, at: str
     try:
         with disk.nothing_to_collect(), steps:
             tell = partial(_step, steps, at)
-            emitted = emit(folder, asked.names or None, asked.against, asked.spread, damaged.append, tell)
+            emitted = emit(folder, asked.names or None, asked.against, asked.spread, damaged.append, tell, asked.label)
     except StorageError:
         raise
     except RunError as error:
@@ -199,6 +202,7 @@ def emit(
     spread: str = SPREADS[0],
     complain: Complain = print,
     tell: Callable[[str], object] = str,
+    label: str = floats.LABEL,
 ) -> Emitted:
     """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
@@ -220,9 +224,8 @@ def emit(
         raise RunError(f"{folder}: another `lvm-bench report` is writing here. Give the command again when it is done.")
     with lease, labels.using(labels.current()):
         disk.sweep(site)  # as the lease does with the folder
-        for name in checksums.FOLDERS:
-            disk.sweep(folder / name)
-            disk.sweep(site / name)
+        for name, place in itertools.product(checksums.FOLDERS, (folder, site)):
+            disk.sweep(place / name)
         before = checksums.read(folder)
         # Where the list is missing, what stands there is taken as it is.
         listed = before or {name: disk.fingerprint(folder / name) for name in checksums.outputs(folder)}
@@ -234,13 +237,13 @@ def emit(
         plain = composed = compose_tables(folder, found, None, SPREADS[0])
         if stem_end := _stem_end(against, spread):
             composed = compose_tables(folder, found, against, spread, plain)
-        written += _write_tables(folder, plain, names, "")
+        written += _write_tables(folder, plain, names, "", label)
         if stem_end:
-            _write_tables(folder, composed, names, stem_end)
+            _write_tables(folder, composed, names, stem_end, label)
         tell("drawing figures")
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
         tell("writing the page")
-        page = render.write(site, composed.filled, found, pictures, composed.words)
+        page = render.write(site, composed.filled, found, pictures, composed.words, label)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
@@ -273,7 +276,9 @@ def _stem_end(against: str | None, spread: str) -> str:
     return "".join(f".{part}" for part in (against, spread if spread != SPREADS[0] else None) if part)
 
 
-def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None, stem_end: str) -> list[Path]:
+def _write_tables(
+    folder: Path, composed: Composed, names: Sequence[str] | None, stem_end: str, label: str
+) -> list[Path]:
     """Write tables in every form: plain Markdown beside the scores, all else into the site. Returns what is committed.
 
     Where all are written, those that have no number any more are deleted. Tables of words are alike for every ending.
@@ -283,7 +288,7 @@ def _write_tables(folder: Path, composed: Composed, names: Sequence[str] | None,
     if not stem_end:
         texts[folder / CLAIMS] = composed.verdicts.to_csv(index=False, lineterminator="\n")
     for name, made in chosen.items():
-        for suffix, text in _forms(made, folder.name).items():
+        for suffix, text in _forms(made, folder.name, label).items():
             texts[_file(folder, name, stem_end, suffix)] = text
     if not names:
         for name in {*NAMES} - chosen.keys():
@@ -299,38 +304,38 @@ def _file(folder: Path, table: str, stem_end: str, suffix: str) -> Path:
     return place / "tables" / f"{table}{stem_end}{suffix}"
 
 
-def _forms(made: Table | WordTable, suite: str) -> dict[str, str]:
+def _forms(made: Table | WordTable, suite: str, label: str) -> dict[str, str]:
     """A suite's table in every form that it has, by the ending of its file."""
     if isinstance(made, WordTable):
         return {
             ".csv": word_table.to_csv(made),
-            ".tex": word_table.to_latex(made, suite),
+            ".tex": tex_words.to_latex(made, suite, label),
             ".md": word_table.to_markdown(made),
         }
     return {
         ".csv": writers.to_csv(made),
         ".paper.csv": writers.to_paper_csv(made),
-        ".tex": writers.to_latex(made, suite),
+        ".tex": tex.to_latex(made, suite, label),
         ".md": writers.to_markdown(made),
     }
 
 
-def _bandwidths(results_root: Path, console: Console, clear: Callable[[], object]) -> None:
+def _bandwidths(results_root: Path, console: Console, clear: Callable[[], object], label: str) -> None:
     """Compute Tables I and II, keep them as CSV, render and print them; `clear` makes room for what is printed."""
     folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
-    site = _render_bandwidths(results_root, frame)
+    site = _render_bandwidths(results_root, frame, label)
     clear()
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)
 
 
-def _render_bandwidths(results_root: Path, frame: pd.DataFrame) -> Path:
+def _render_bandwidths(results_root: Path, frame: pd.DataFrame, label: str) -> Path:
     """Render Tables I and II as LaTeX and as a figure, into the site."""
     site = site_folder(results_root / BANDWIDTH)
-    disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame))
+    disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame, label))
     bandwidths.write(site, frame)
     return site

@@ -21,7 +21,7 @@ from lvm_bench.report.page.sections import (
 )
 from lvm_bench.report.page.tables import ShownTable, table_title
 from lvm_bench.report.page.template import MOST_COLUMNS, MOST_RUNS, environment, inlined
-from lvm_bench.report.tables import word_table, writers
+from lvm_bench.report.tables import floats, tex, tex_words, word_table, writers
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.gather import Gathered
@@ -37,10 +37,17 @@ NOTHING = Markup("")
 _PARTS = ("tables", "words", "groups", "figures", "figures_left_out")
 
 
-def write(folder: Path, tables: list[Table], found: Gathered, pictures: list[Picture], words: list[WordTable]) -> Path:
+def write(
+    folder: Path,
+    tables: list[Table],
+    found: Gathered,
+    pictures: list[Picture],
+    words: list[WordTable],
+    label: str = floats.LABEL,
+) -> Path:
     """Write report.html into a suite's folder of the site. It has at most 5 MB; the same inputs give the same bytes."""
     file = folder / PAGE
-    disk.write_text(file, render(folder.name, tables, found, pictures, words))
+    disk.write_text(file, render(folder.name, tables, found, pictures, words, label=label))
     return file
 
 
@@ -51,6 +58,7 @@ def render(
     pictures: list[Picture],
     words: list[WordTable],
     live: Markup = NOTHING,
+    label: str = floats.LABEL,
 ) -> str:
     """The page as text. It names what it leaves out for want of room: pictures and figures first, tables last.
 
@@ -66,8 +74,8 @@ def render(
     shown_words = budget.fit({table.name: part.words(table) for table in words})
     bare = budget.fit({group.name: part.group(group, {}) for group in groups})
     known = facts["titles"] | {table.name: table.title for table in words}
-    forms = {table.name: (writers.to_latex(table, suite), writers.to_csv(table)) for table in tables}
-    forms |= {table.name: (word_table.to_latex(table, suite), word_table.to_csv(table)) for table in words}
+    forms = {table.name: (tex.to_latex(table, suite, label), writers.to_csv(table)) for table in tables}
+    forms |= {table.name: (tex_words.to_latex(table, suite, label), word_table.to_csv(table)) for table in words}
     sources = {name: part.without_sources(name) for name in forms}
     sources |= budget.fit({name: part.sources(name, known[name], *texts) for name, texts in forms.items()})
     if facts["few"]:

@@ -12,7 +12,10 @@ from rich.text import Text
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.output import tracked
-from lvm_bench.report.tables import published
+from lvm_bench.report.tables import published, tex_words
+from lvm_bench.report.tables.digits import number
+from lvm_bench.report.tables.floats import LABEL
+from lvm_bench.report.tables.word_table import WordTable
 
 LATENTS = (10, 20, 40, 50, 70, 100)
 
@@ -27,8 +30,13 @@ _AGAIN = "Restore it, or give `lvm-bench report --tables bandwidth`, which compu
 TITLES = {
     "bandwidth": "Table I. Bandwidth h0 that maximises the mean log-density of N(0, I) draws under a "
     "Gaussian KDE on m other draws in l dimensions: mean ± population standard deviation over 3 trials",
-    "corrected_bandwidth": "Table II. The bandwidths of Table I times alpha = (1 + h0^2)^(-1/2)",
+    "corrected_bandwidth": "Table II. The bandwidths of Table I times alpha = 1 / √(1 + h0²)",
 }
+
+BRIEF = {
+    "bandwidth": "The best bandwidth of a Gaussian KDE of N(0, I)",
+    "corrected_bandwidth": "The best bandwidth, corrected for the variance of the KDE",
+}  # the captions
 
 
 def _number(text: str) -> float:
@@ -83,26 +91,14 @@ def read(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def to_latex(frame: pd.DataFrame) -> str:
+def to_latex(frame: pd.DataFrame, prefix: str = LABEL) -> str:
     """Both tables."""
-    lines = ["% needs \\usepackage{booktabs}"]
-    for metric, title in TITLES.items():
-        lines += [
-            r"\begin{table*}",
-            r"\centering",
-            rf"\caption{{{_latex(caption(title))}}}",
-            rf"\label{{tab:{metric}}}",
-        ]
-        lines += [rf"\begin{{tabular}}{{r{'c' * len(POINTS)}}}", r"\toprule"]
-        lines += [" & ".join(["$l$", *(f"$m = {m}$" for m in POINTS)]) + r" \\", r"\midrule"]
-        lines += [" & ".join([str(l), *map(_latex, texts)]) + r" \\" for l, texts in _rows(frame, metric)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
-    return "\n".join(lines)
-
-
-def _latex(text: str) -> str:
-    """Text as LaTeX sets it. The captions and cells hold no special characters but these."""
-    return text.replace("±", r"$\pm$").replace(">", "$>$").replace("^(-1/2)", "$^{-1/2}$").replace("h0^2", "$h_0^2$")
+    header = ["l", *(f"m = {m:,}" for m in POINTS)]
+    made = (
+        WordTable(name, BRIEF[name], caption(title), header, [[str(l), *texts] for l, texts in _rows(frame, name)])
+        for name, title in TITLES.items()
+    )
+    return "\n".join(tex_words.to_latex(table, "", prefix) for table in made)
 
 
 def caption(title: str) -> str:
@@ -129,4 +125,4 @@ def _rows(frame: pd.DataFrame, metric: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cell(row: dict[Hashable, Any]) -> str:
-    return f"{row['mean']:.3f} ± {row['std']:.3f} ({row['published']})"
+    return f"{number(row['mean'], row['std'], row['n'])} ({row['published']})"

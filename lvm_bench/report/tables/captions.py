@@ -15,7 +15,7 @@ from lvm_bench.suites.labels import dataset_label
 from lvm_bench.text import counted, listed
 
 _SPREAD_WORDS = {
-    "std": "mean ± population standard deviation",
+    "std": "mean ± population standard deviation (left out where it is 0)",
     "ci95": "mean with its 95 % interval by the bootstrap-t",
 }
 

@@ -195,7 +195,8 @@ def claims_table(found: pd.DataFrame) -> WordTable:
         "decided by",
         "what the paper says, in our words",
     ]
-    return WordTable("claims", "The paper's claims", " ".join(told), header, [_claim_row(row) for row in tested], 6)
+    shown = [_claim_row(row) for row in tested]
+    return WordTable("claims", "The paper's claims", " ".join(told), header, shown, 6, in_paper=(7, 1, 2, 3, 4, 5))
 
 
 def _claim_row(row: dict[Any, Any]) -> list[str]:

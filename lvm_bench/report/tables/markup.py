@@ -9,7 +9,8 @@ _LATEX = {
     "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
     '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "β": r"$\beta$", "±": r"$\pm$", "–": "--", "−": "$-$",
     "∞": r"$\infty$", "é": r"\'e", "†": r"$\dagger$", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
-    "→": r"$\rightarrow$", "≈": r"$\approx$",
+    "→": r"$\rightarrow$", "≈": r"$\approx$", "\N{NO-BREAK SPACE}": "~", "σ": r"$\sigma$", "α": r"$\alpha$",
+    "λ": r"$\lambda$", "×": r"$\times$", "°": r"$^\circ$", "²": r"$^2$", "√": r"$\surd$", "≤": r"$\le$", "≥": r"$\ge$",
 }  # fmt: skip
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$!"})

@@ -77,4 +77,4 @@ def noise_table(found: list[Noise]) -> WordTable:
          *("" if math.isnan(value) else f"{value:.4g}" for value in (row.mean, row.between, row.within, row.seed))]
         for row in sorted(found, key=lambda row: (row.dataset, row.metric, row.method))
     ]  # fmt: skip
-    return WordTable("noise", "Noise of the evaluation", text, header, rows, len(header))
+    return WordTable("noise", "Noise of the evaluation", text, header, rows, len(header), 3)

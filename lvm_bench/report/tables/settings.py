@@ -42,7 +42,7 @@ def settings(runs: list[Run]) -> WordTable:
         "Every setting of every run, as it was resolved from the configuration and recorded with the run (laid out as "
         f"Table XI of the AVAE paper); `{ALL}` where the methods have it alike."
     )
-    return WordTable("settings", "Settings", text, ["data set", "setting", ALL, *map(label, names)], rows)
+    return WordTable("settings", "Settings", text, ["data set", "setting", ALL, *map(label, names)], rows, keys=2)
 
 
 def flat(settings: dict[str, Any]) -> dict[str, str]:

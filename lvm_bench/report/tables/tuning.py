@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from lvm_bench.report.tables import statistics
 from lvm_bench.report.tables.cells import Cell, cells_of
+from lvm_bench.report.tables.digits import number
 from lvm_bench.report.tables.layouts import ARROWS, Column
 from lvm_bench.report.tables.word_table import WordTable
 from lvm_bench.runs.choice import Choice
@@ -130,7 +131,7 @@ def _number(value: float | None) -> str:
 
 
 def _mean(cell: Cell | None) -> str:
-    return f"{cell.mean:.4g} ± {cell.std:.2g}" if cell else NONE
+    return number(cell.mean, cell.std, cell.n) if cell else NONE
 
 
 def _differences(own: Cell | None, tuned: Cell | None) -> Float64[np.ndarray, " n"]:

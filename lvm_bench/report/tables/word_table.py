@@ -1,4 +1,4 @@
-"""Tables of words, such as claims, ranks and settings: as CSV, LaTeX, Markdown and on the terminal."""
+"""Tables of words, such as claims, ranks and settings: as CSV and Markdown, and on the terminal; LaTeX: `tex_words`."""
 
 import csv
 import io
@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from lvm_bench.report.tables.markup import latex, markdown
+from lvm_bench.report.tables.markup import markdown
 from lvm_bench.text import columns, one_line
-
-WIDEST = 48  # characters at which a column's share of the line stops growing
 
 
 @dataclass(frozen=True)
 class WordTable:
-    """A text, a header, and rows as long as the header. The terminal shows `brief` columns, or all if it is 0."""
+    """A text, a header, and rows as long as the header. The terminal shows `brief` columns, or all if it is 0.
+
+    The first `keys` columns tell what a row is about: every part of a wide table has them. LaTeX has the columns
+    `in_paper`, by their places, or all if there are none.
+    """
 
     name: str
     title: str
@@ -22,6 +24,8 @@ class WordTable:
     header: list[str]
     rows: list[list[str]]
     brief: int = 0
+    keys: int = 1
+    in_paper: tuple[int, ...] = ()
 
 
 def to_csv(table: WordTable) -> str:
@@ -29,32 +33,6 @@ def to_csv(table: WordTable) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([table.header, *table.rows])
     return stream.getvalue()
-
-
-def to_latex(table: WordTable, suite: str) -> str:
-    """A `longtable` as wide as the line, which breaks long cells. It needs booktabs, longtable and array."""
-    sizes = [min(WIDEST, 4 + width) for width in _widths(table)]
-    column = r">{{\raggedright\arraybackslash}}p{{\dimexpr{:.3f}\linewidth-2\tabcolsep\relax}}"
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs,longtable,array}",
-            r"\begingroup\footnotesize",
-            rf"\begin{{longtable}}{{{''.join(column.format(size / sum(sizes)) for size in sizes)}}}",
-            rf"\caption{{{latex(f'{table.title}. {table.text}')}}}\label{{tab:{suite}-{table.name}}}\\",
-            r"\toprule",
-            _latex_row(table.header),
-            r"\midrule\endhead",
-            *map(_latex_row, table.rows),
-            r"\bottomrule",
-            r"\end{longtable}",
-            r"\endgroup",
-            "",
-        ]
-    )
-
-
-def _latex_row(cells: list[str]) -> str:
-    return f"{' & '.join(map(latex, cells))} \\\\"
 
 
 def to_markdown(table: WordTable) -> str:
@@ -70,7 +48,3 @@ def to_terminal(table: WordTable) -> list[Text]:
     for number, line in enumerate(columns(lines)):
         view.append(f"{line}\n", style="" if number else "bold")
     return [Text(table.name, style="bold"), Text(one_line(table.text), style="italic"), Text(""), view]
-
-
-def _widths(table: WordTable) -> list[int]:
-    return [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]

@@ -1,16 +1,16 @@
-"""A table as CSV, Markdown and LaTeX (booktabs), and on the terminal. One rule writes the numbers of all of them."""
+"""A table as CSV and Markdown, and on the terminal; `tex.py` writes LaTeX. One rule writes all numbers."""
 
 import csv
 import io
 import math
 from collections.abc import Iterator
-from functools import cache
 
 from rich.text import Text
 
-from lvm_bench.report.tables.cells import AWAY, TIED, Cell, Row, Table
-from lvm_bench.report.tables.layouts import SPREADS, Column
-from lvm_bench.report.tables.markup import latex, markdown
+from lvm_bench.report.tables.cells import TIED, Cell, Row, Table
+from lvm_bench.report.tables.digits import plain, written
+from lvm_bench.report.tables.layouts import Column
+from lvm_bench.report.tables.markup import markdown
 from lvm_bench.text import one_line
 
 CSV_COLUMNS = ["dataset", "column", "row", "metric", "mean", "std", "n", "mark", "p"]
@@ -21,54 +21,37 @@ PUBLISHED_COLUMNS = ["published", "published_mean", "published_std", "standard_e
 
 DASH = "–"
 
-LATEX_LEGEND = "The best method is bold, the second best underlined."
-
 TERMINAL_LEGEND = "* best method, ° second best."
 
 MARKDOWN_LEGEND = "The best method is bold, the second best in italics."
 
 FAR = 2.0  # standard errors from a published number at which ours is coloured as far
 
-LATEX_COLUMNS = 12  # columns of numbers that fit side by side in one tabular
-
 Lines = list[Text]  # the lines of one cell
 
 
-@cache  # each cell is written in five forms
-def number(mean: float, std: float, n: int) -> str:
-    """`mean ± std` with two digits of the deviation and at most four of the mean; the mean alone if n = 1."""
-    if not math.isfinite(mean):
-        return "nan" if math.isnan(mean) else "∞" if mean > 0 else "−∞"
-    exponent = math.floor(math.log10(abs(mean) or (std if std > 0 else 1)))
-    digits = max(0, 3 - exponent)
-    if std > 0 and n != 1:
-        digits = max(0, min(1 - math.floor(math.log10(std)), max(3 - exponent, 0)))
-    digits = min(digits, 8)
-    shown = _plain(mean, digits)
-    return shown if n == 1 or math.isnan(std) else f"{shown} ± {_plain(std, digits)}"
-
-
-def interval(mean: float, low: float, high: float) -> str:
-    """`mean [low, high]` with two digits of half the interval; the mean alone if there is no interval."""
-    if math.isnan(low) or not math.isfinite(mean):
-        return number(mean, math.nan, 1)
-    shown = number(mean, (high - low) / 2, 2).split(" ± ")[0]
+def interval(mean: float, low: float, high: float) -> tuple[str, str]:
+    """A mean and its interval as text, with two digits of half the interval; the interval is "" if there is none."""
+    shown, half = written(mean, (high - low) / 2, 2)
+    if not half:
+        return shown, ""
     digits = len(shown.partition(".")[2])
-    return f"{shown} [{_plain(low, digits)}, {_plain(high, digits)}]"
+    return shown, f"[{plain(low, digits)}, {plain(high, digits)}]"
 
 
-def _plain(value: float, digits: int) -> str:
-    text = f"{value:,.{digits}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+def cell_parts(cell: Cell | None, column: Column, spread: str = "std") -> tuple[str, str]:
+    """Our own number in a cell and what stands behind it, `± 0.34` or `[12.9, 13.6]`; a dash if there is none."""
+    if cell is None or cell.n == 0 or cell.meaningless:
+        return DASH, ""
+    if spread == "ci95":
+        return interval(*(value * column.scale for value in (cell.mean, cell.low, cell.high)))
+    mean, std = written(cell.mean * column.scale, cell.std * column.scale, cell.n)
+    return mean, f"± {std}" if std else ""
 
 
 def cell_text(cell: Cell | None, column: Column, spread: str = "std") -> str:
     """Our own number in a cell; a dash if there is none."""
-    if cell is None or cell.n == 0 or cell.meaningless:
-        return DASH
-    if spread == "ci95":
-        return interval(*(value * column.scale for value in (cell.mean, cell.low, cell.high)))
-    return number(cell.mean * column.scale, cell.std * column.scale, cell.n)
+    return " ".join(filter(None, cell_parts(cell, column, spread)))
 
 
 def published_text(cell: Cell | None) -> str:
@@ -156,86 +139,6 @@ def _markdown_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
     text += TIED if cell and cell.tied else ""
     text += f" <sup>{row.notes[dataset]}</sup>" if dataset in row.notes else ""
     return " ".join(filter(None, (text, markdown(published_text(cell)))))
-
-
-def to_latex(table: Table, suite: str) -> str:
-    """A `table*` with the data sets side by side if they fit, else below each other.
-
-    It needs booktabs, graphicx and xcolor. Its label is that of no other suite's table and of no other spread.
-    """
-    panels = _panels(table)
-    asked = [table.against, table.spread if table.spread != SPREADS[0] else ""]
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs,graphicx,xcolor}",
-            r"\begin{table*}",
-            r"\centering",
-            rf"\caption{{{latex(' '.join([*table.caption, LATEX_LEGEND]))}}}",
-            rf"\label{{tab:{'-'.join(filter(None, [suite, table.name, *asked]))}}}",
-            "\n\\medskip\n".join(_tabular(table, panel) for panel in panels),
-            *(rf"\par\footnotesize {_raised(letter)} {latex(text)}" for letter, text in table.footnotes.items()),
-            r"\end{table*}",
-            "",
-        ]
-    )
-
-
-def _panels(table: Table) -> list[list[tuple[str, Column]]]:
-    """The columns of each tabular. It holds all data sets if they fit, else an equal part of one data set."""
-    if len(table.datasets) * len(table.columns) <= LATEX_COLUMNS:
-        return [[(dataset, column) for dataset in table.datasets for column in table.columns]]
-    parts = -(-len(table.columns) // (LATEX_COLUMNS - 4))
-    size = -(-len(table.columns) // parts)
-    return [
-        [(dataset, column) for column in table.columns[start : start + size]]
-        for dataset in table.datasets
-        for start in range(0, len(table.columns), size)
-    ]
-
-
-def _tabular(table: Table, panel: list[tuple[str, Column]]) -> str:
-    datasets = list(dict.fromkeys(dataset for dataset, _ in panel))
-    widths = [sum(dataset == name for name, _ in panel) for dataset in datasets]
-    starts = [2 + sum(widths[:i]) for i in range(len(widths))]
-    heads = " & ".join(
-        rf"\multicolumn{{{width}}}{{c}}{{{latex(table.datasets[dataset])}}}"
-        for dataset, width in zip(datasets, widths, strict=True)
-    )
-    rules = " ".join(rf"\cmidrule(lr){{{a}-{a + width - 1}}}" for a, width in zip(starts, widths, strict=True))
-    lines = [
-        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
-        rf"\begin{{tabular}}{{l{'c' * len(panel)}}}",
-        r"\toprule",
-        rf" & {heads} \\",
-        rules,
-        f" & {' & '.join(latex(column.heading) for _, column in panel)} \\\\",
-        r"\midrule",
-    ]
-    for position, row in enumerate(table.rows):
-        if row.control and position and not table.rows[position - 1].control:
-            lines.append(r"\midrule")
-        name = latex(row.label) + _raised(table.mark(row, datasets))
-        lines.append(" & ".join([name, *(_latex_cell(table, row, *where) for where in panel)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])
-
-
-def _raised(mark: str) -> str:
-    """The mark of a footnote in LaTeX; "" for no mark."""
-    return f"$^{{{mark.replace(AWAY, chr(92) + 'dagger')}}}$" if mark else ""
-
-
-def _latex_cell(table: Table, row: Row, dataset: str, column: Column) -> str:
-    cell = table.cells.get((row.name, dataset, column.metric))
-    text = latex(cell_text(cell, column, table.spread))
-    if cell and cell.mark:
-        text = rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
-    text += latex(TIED) if cell and cell.tied else ""
-    if dataset in row.notes:
-        text += _raised(row.notes[dataset])
-    beside = latex(published_text(cell))
-    if cell and not math.isnan(cell.off):
-        beside = rf"\textcolor{{{'red' if is_far(cell) else 'teal'}}}{{{beside}}}"
-    return f"{text} {beside}" if beside else text
 
 
 def to_terminal(table: Table, width: int) -> list[Text]:

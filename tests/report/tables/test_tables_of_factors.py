@@ -16,7 +16,7 @@ from PIL import Image
 from lvm_bench import metrics
 from lvm_bench.report.figures import factors, style
 from lvm_bench.report.figures.strips import GAP
-from lvm_bench.report.tables import claim_words, writers
+from lvm_bench.report.tables import claim_words, tex, writers
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.write import emit
 from lvm_bench.runs import comparable, score_files, suite_record
@@ -81,9 +81,12 @@ def test_shares_are_shown_in_percent_beside_the_published_ones(frame: pd.DataFra
     cell = table.cells["vae", "dsprites", "pca_factor_vae_score.grid"]
     assert cell.published is not None
     assert cell.published.mean == pytest.approx(0.7556)
-    latex = writers.to_latex(table, "s")
-    assert r"\underline{78.8 $\pm$ 3.8}$\approx$ \textcolor{teal}{(75.56 $\pm$ 7.21) +0.7 SE}" in latex
-    assert r"(64.80 $\pm$ 7.50)" in next(line for line in latex.splitlines() if line.startswith("VAE, axes"))
+    latex = tex.to_latex(table, "s")
+    assert r"VAE & \second 78.8{\,$\pm$\,3.8\,$\approx$}" in latex
+    assert r"{\scriptsize\color{teal} (75.56 $\pm$ 7.21) +0.7}" in latex
+    after = latex[latex.index("VAE, axes") :].splitlines()
+    assert after[1].startswith(r"\quad\scriptsize published & {\scriptsize")
+    assert r"(64.80 $\pm$ 7.50)" in after[1]
     lines = list(csv.DictReader(io.StringIO(writers.to_csv(table))))
     written = {(line["row"], line["metric"]): line for line in lines}
     assert len(written) == len(lines)
@@ -116,8 +119,8 @@ def test_a_data_set_with_fewer_seeds_of_its_own_lacks_none(frame: pd.DataFrame, 
 def test_a_declined_method_has_its_reason_and_dashes(frame: pd.DataFrame, about: About) -> None:
     about = replace(about, methods=[*METHODS, "aae"])
     remarks = comparable.Remarks({("dsprites", "aae"): "declined: needs colour"})
-    latex = writers.to_latex(build_table("disentanglement", frame, about, remarks=remarks), "s")
-    assert "AAE & --$^{a}$ & --$^{a}$ & --$^{a}$" in latex
+    latex = tex.to_latex(build_table("disentanglement", frame, about, remarks=remarks), "s")
+    assert r"AAE\textsuperscript{a} & {--} & {--} & {--}" in latex
     assert "AAE on dSprites: declined: needs colour" in latex
 
 

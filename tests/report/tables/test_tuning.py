@@ -89,7 +89,7 @@ def test_report_sets_tuned_beside_own_settings_seed_by_seed(
     assert result.exit_code == 0, result.stderr
     with (tmp_path / "site" / "small" / "tables" / "tuned.csv").open(newline="") as stream:
         aae, vae = csv.DictReader(stream)
-    assert (vae["own settings"], vae["tuned"], vae["difference"]) == ("6 ± 0.82", "6 ± 1.6", "0")
+    assert (vae["own settings"], vae["tuned"], vae["difference"]) == ("6.00 ± 0.82", "6.0 ± 1.6", "0")
     low, high = statistics.t_interval(np.array([-1.0, 0.0, 1.0]))
     assert (vae["95 % interval"], vae["p"], vae["seeds"]) == (f"[{low:.4g}, {high:.4g}]", "1", "3")
     assert (aae["tuned"], aae["difference"], aae["p"]) == ("own settings", "–", "–")

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from lvm_bench.report.tables.build import build_table
+from lvm_bench.report.tables.digits import number
 from lvm_bench.report.tables.layouts import LAYOUTS
 from lvm_bench.report.tables.markup import latex
-from lvm_bench.report.tables.writers import number, to_csv, to_latex, to_terminal
+from lvm_bench.report.tables.tex import to_latex
+from lvm_bench.report.tables.writers import to_csv, to_terminal
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.suite_record import About
 
@@ -31,10 +33,14 @@ Scored = Callable[..., pd.DataFrame]
         (147.744, 0.8123, 5, "147.7 ± 0.8"),
         (0.0123441, 0.000234, 3, "0.01234 ± 0.00023"),
         (123456.7, 234.5, 3, "123,457 ± 234"),
-        (55.64, 0.0, 5, "55.64 ± 0.00"),
-        (4.0, 0.0, 3, "4.000 ± 0.000"),
+        (123456.7, 0.31, 3, "123,456.7 ± 0.3"),
+        (0.99581, 0.00003, 3, "0.99581 ± 0.00003"),
+        (55.64, 0.0, 5, "55.64"),
+        (0.1 + 0.2, 1e-17, 3, "0.3000"),
+        (4.0, 0.0, 3, "4"),
         (-0.00001, 0.01, 3, "0.000 ± 0.010"),
-        (0.0, 0.0, 3, "0.000 ± 0.000"),
+        (0.0, 0.0, 3, "0"),
+        (2.5e-12, 1e-12, 3, "2.5e-12"),
         (0.0, 0.0001, 3, "0.00000 ± 0.00010"),
         (7.5, 0.0, 1, "7.500"),
         (math.nan, math.nan, 3, "nan"),
@@ -47,9 +53,13 @@ def test_numbers(mean: float, std: float, n: int, text: str) -> None:
 
 @given(st.floats(-1e9, 1e9), st.floats(0, 1e6))
 def test_a_written_number_is_the_number(mean: float, std: float) -> None:
-    shown, spread = number(mean, std, 3).replace(",", "").split(" ± ")
+    shown, _, spread = number(mean, std, 3).replace(",", "").partition(" ± ")
     assert float(shown) == pytest.approx(mean, rel=2e-3, abs=max(0.06 * std, 1e-7))
-    assert float(spread) == pytest.approx(std, abs=max(0.06 * std, 6e-4 * abs(mean), 1e-7))
+    if spread:
+        assert float(spread) > 0
+        assert float(spread) == pytest.approx(std, abs=max(0.5 * std if std < 1e-6 else 0.06 * std, 6e-4 * abs(mean)))
+    else:
+        assert std < max(1e-8, 1e-12 * abs(mean))
 
 
 NASTY = r"a_b & 50% {x} \input{evil} $1 #2 ^~<>|" + '"'
@@ -77,10 +87,10 @@ def test_a_name_cannot_break_or_inject(scored: Scored, about: About) -> None:
     latex = to_latex(build_table("reconstruction", frame, about, remarks=remarks), "s")
     assert r"a\_b \& 50\% \{x\} \textbackslash{}input\{evil\} \$1 \#2" in latex
     assert _balanced(latex)
-    for tabular in re.findall(r"\\begin{tabular}{(.*?)}(.*?)\\end{tabular}", latex, re.DOTALL):
+    for tabular in re.findall(r"\\begin{tabular}(.*?)\\toprule(.*?)\\end{tabular}", latex, re.DOTALL):
         for line in tabular[1].split("\n"):
             if line.endswith(r"\\") and "multicolumn" not in line:
-                assert len(re.findall(r"(?<!\\)&", line)) == len(tabular[0]) - 1
+                assert len(re.findall(r"(?<!\\)&", line)) == len(re.findall(r"^ (?:S\[|c$)", tabular[0], re.MULTILINE))
 
 
 @given(st.text())
@@ -107,14 +117,31 @@ def test_no_two_tables_of_a_paper_have_one_label(scored: Scored, about: About) -
     asked = [(None, "std"), (None, "ci95"), ("avae-2024", "std")]
     made = [build_table("reconstruction", frame, about, against, None, spread) for against, spread in asked]
     labels = [re.findall(r"\\label{(.*?)}", to_latex(table, suite)) for suite in ("a", "b") for table in made]
-    assert labels[:3] == [["tab:a-reconstruction"], ["tab:a-reconstruction-ci95"], ["tab:a-reconstruction-avae-2024"]]
+    ends = ["mnist", "mnist-ci95", "mnist-avae-2024"]
+    assert labels[:3] == [[f"tab:a-reconstruction-{end}"] for end in ends]
     assert len({*map(tuple, labels)}) == 6
 
 
-def test_marks_are_bold_and_underlined(scored: Scored, about: About) -> None:
-    latex = to_latex(build_table("reconstruction", scored({"vae": [1.0, 1.0], "avae": [2.0, 2.0]}), about), "s")
-    assert r"\textbf{1.000 $\pm$ 0.000}" in latex
-    assert r"\underline{2.000 $\pm$ 0.000}" in latex
+def test_a_label_has_a_prefix_and_no_character_that_latex_reads(scored: Scored, about: About) -> None:
+    frame = scored({"vae": [1.0, 2.0]}, dataset="d_1%{x}")
+    latex = to_latex(build_table("reconstruction", frame, about), "my suite", "appendix:")
+    assert r"\label{appendix:my-suite-reconstruction-d_1-x-}" in latex
+
+
+def test_marks_are_bold_and_italic_and_the_means_stand_in_columns_of_siunitx(scored: Scored, about: About) -> None:
+    frame = scored({"vae": [1.0, 1.2], "avae": [-22.0, -21.0], "aae": [21.5, 21.5]})
+    latex = to_latex(build_table("reconstruction", frame, about), "s")
+    assert r"S[table-format=-2.2{\mdseries\itshape\,$\pm$\,0.10}]" in latex
+    assert r"AVAE & \best -21.50{\,$\pm$\,0.50} \\" in latex
+    assert r"VAE & \second 1.10{\,$\pm$\,0.10}" in latex
+    assert r"AAE & 21.50 \\" in latex
+
+
+def test_intervals_stand_behind_the_means(scored: Scored, about: About) -> None:
+    frame = scored({"vae": [1.0, 1.1, 1.3, 1.2, 1.4], "avae": [2.0] * 5})
+    latex = to_latex(build_table("reconstruction", frame, about, spread="ci95"), "s")
+    assert re.search(r"& \\best 1\.20{\\,{\[}0\.97,\\,1\.43{\]}} ", latex)
+    assert re.search(r"& \\second 2 ", latex)
 
 
 def test_csv_has_every_number_in_full(scored: Scored, about: About) -> None:
@@ -141,8 +168,8 @@ def test_the_terminal_shows_dashes_letters_and_marks(scored: Scored, about: Abou
     text = _printed(build_table("reconstruction", frame, about, remarks=remarks), 100)
     assert re.search(r"AAE +– b", text)
     assert "b: AAE on digits: declined: needs l of 10 or more" in text
-    assert "1.000 ± 0.000*" in text
-    assert "2.000 ± 0.000°" in text
+    assert "1*" in text
+    assert "2°" in text
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

@@ -1,0 +1,64 @@
+"""Compile the LaTeX tables of every committed suite in three classes: `PYTHONPATH=tests python docs/check_tex.py`.
+
+All tables of a class stand in one document; a few stand alone, with the packages that their first line names.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from compiled import CLASSES, LATEX, MISSING, problems
+
+from lvm_bench.report.tables import bandwidth, tex, tex_words
+from lvm_bench.report.tables.compose import compose_tables
+from lvm_bench.runs import checksums, gather
+from lvm_bench.suites import labels
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+ASKED = [("quick", None, "ci95"), ("mnist-small", "avae-2024", "std")]  # what stands beside the tables as they are
+
+
+def rendered(folder: Path, against: str | None = None, spread: str = "std") -> dict[str, str]:
+    """The LaTeX of a suite's tables by name. Nothing is written."""
+    with labels.using(labels.current()):
+        found = gather.gather(folder, checksums.read(folder), print)
+        labels.show(found.about.shown)
+        composed = compose_tables(folder, found, against, spread)
+        made = {table.name: tex.to_latex(table, folder.name) for table in composed.filled}
+        return (
+            made
+            if against or spread != "std"
+            else made | {table.name: tex_words.to_latex(table, folder.name) for table in composed.words if table.rows}
+        )
+
+
+@click.command()
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave documents and tables here.")
+@click.option("--suite", "suites", multiple=True, help="Only this suite (repeatable).")
+def main(keep: Path | None, suites: tuple[str, ...]) -> None:
+    """Compile all tables in three classes; exit code 1 with what went wrong."""
+    if LATEX is None:
+        sys.exit(MISSING)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = suites or sorted(file.parent.name for file in RESULTS.glob("*/scores.csv"))
+        texts = {f"{name}-{table}": text for name in names for table, text in rendered(RESULTS / name).items()}
+        for name, against, spread in ASKED:
+            if name in names:
+                found = rendered(RESULTS / name, against, spread).items()
+                texts |= {f"{name}-{table}-{against or spread}": text for table, text in found}
+        texts["bandwidth"] = bandwidth.to_latex(bandwidth.read(RESULTS / "bandwidth"))
+        for name, text in texts.items():
+            (folder / f"{name}.tex").write_text(text)
+        wrong = []
+        for kind in CLASSES:
+            wrong += [f"{kind}: {what}" for what in problems(folder, kind, [rf"\input{{{name}}}" for name in texts])]
+            print(f"{kind}: {len(texts)} files compiled", flush=True)
+    sys.exit("\n".join(wrong) or 0)
+
+
+if __name__ == "__main__":
+    main()
