@@ -267,6 +267,7 @@ def _check_one_place(jobs: int | None, address: str | None) -> None:
     show_default=True,
     help="Beside each mean: the population standard deviation, or a 95 % bootstrap interval over seeds.",
 )
+@click.option("--titles", is_flag=True, help="Write the titles of figures into them; a paper's captions say more.")
 @click.option("--watch", is_flag=True, help="Serve the page while runs go on, and bring it up to date; write nothing.")
 @click.option("--host", help="With --watch, where to listen [default: 127.0.0.1, which this machine alone can reach].")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --watch, 0 for any that is free [default: 8642].")
@@ -278,6 +279,7 @@ def report(
     tables: tuple[str, ...],
     against: str | None,
     spread: str,
+    titles: bool,
     watch: bool,
     host: str | None,
     port: int | None,
@@ -309,7 +311,7 @@ def report(
 
         from lvm_bench.report.write import write_report as write_report
 
-        sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
+        sys.exit(write_report(results, suite, list(tables), against, spread, Console(), titles))
 
 
 main.command()(plugin_option(results_option(config_option(cli_score.score))))

@@ -15,6 +15,7 @@ from rich.text import Text
 from lvm_bench import disk
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.report.figures import bandwidths, draw
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
 from lvm_bench.report.tables import bandwidth, published, word_table, writers
@@ -41,6 +42,7 @@ def write_report(
     against: str | None,
     spread: str,
     console: Console,
+    titles: bool = False,
 ) -> int:
     """Write and print the tables of one suite or of all, and the pictures; 1 if a file was damaged, else 0.
 
@@ -53,7 +55,7 @@ def write_report(
         published.load(against)
     disk.check_inside(results_root, results_root / SITE)
     if BANDWIDTH in table_names:
-        _bandwidths(results_root, console)
+        _bandwidths(results_root, console, titles)
     if set(table_names) == {BANDWIDTH} and suite is None:
         return 0
     said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -64,7 +66,7 @@ def write_report(
         names = [name for name in table_names if name != BANDWIDTH]
         try:
             with disk.nothing_to_collect():
-                emitted = emit(folder, names or None, against, spread, damaged.append, console.width)
+                emitted = emit(folder, names or None, against, spread, damaged.append, console.width, titles)
         except StorageError:
             raise
         except RunError as error:
@@ -79,7 +81,7 @@ def write_report(
         show(f"Page: {emitted.page}")
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
-            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH))
+            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH), titles)
         except RunError as error:
             damaged.append(str(error))
     show(f"Every suite: {index.write(results_root)}")
@@ -108,12 +110,13 @@ def emit(
     spread: str = SPREADS[0],
     complain: Complain = print,
     width: int = 100,
+    titles: bool = False,
 ) -> Emitted:
     """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
     Committed are the gathered data, claims.csv (each claim of the paper against the scores: True, False, or empty
     where they cannot tell), tables/<name>.md, and the pictures of what runs alone hold. Rendered are report.html,
-    tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF; with `against` or another `spread` the
+    tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF, with its title in it if `titles` is set; with `against` or another `spread` the
     tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
     The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
     UserError when the folder cannot be written, RunError when nothing can be said of the suite before a file is mended.
@@ -143,7 +146,7 @@ def emit(
         written += _write_tables(folder, plain, names, "")
         if stem_end:
             _write_tables(folder, composed, names, stem_end)
-        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
+        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated, titles)
         page = render.write(site, composed.filled, found, pictures, composed.words)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
@@ -227,21 +230,21 @@ def _forms(made: Table | WordTable, suite: str) -> dict[str, str]:
     }
 
 
-def _bandwidths(results_root: Path, console: Console) -> None:
+def _bandwidths(results_root: Path, console: Console, titles: bool) -> None:
     """Compute Tables I and II, keep them as CSV, render and print them."""
     folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
-    site = _render_bandwidths(results_root, frame)
+    site = _render_bandwidths(results_root, frame, titles)
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)
 
 
-def _render_bandwidths(results_root: Path, frame: pd.DataFrame) -> Path:
+def _render_bandwidths(results_root: Path, frame: pd.DataFrame, titles: bool) -> Path:
     """Render Tables I and II as LaTeX and as a figure, into the site."""
     site = site_folder(results_root / BANDWIDTH)
     disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame))
-    bandwidths.write(site, frame)
+    bandwidths.write(Folder(site, titles), frame)
     return site

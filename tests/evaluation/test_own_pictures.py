@@ -18,6 +18,7 @@ from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.registry import METHODS
 from lvm_bench.report.figures import grids
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import read_runs
 from lvm_bench.runs.suite_record import About
@@ -93,7 +94,7 @@ def test_a_grid_is_drawn_row_by_row(tmp_path: Path) -> None:
     make_run(tmp_path / "small", method="avae", arrays={"pictures.npz": {"grid-../evil": pixels}})
     said: list[str] = []
     runs, _ = read_runs(tmp_path / "small")
-    (picture,) = grids.write(tmp_path / "figures", About("small"), runs, said.append)
+    (picture,) = grids.write(Folder(tmp_path / "figures"), About("small"), runs, said.append)
     assert picture.file.name == "mnist-vae-own-variants.png"
     assert picture.title == "VAE on MNIST, suite small, seed 0: variants"
     assert grids.is_own(picture)

@@ -116,7 +116,7 @@ def test_bandwidths_stand_beside_the_published_points() -> None:
 @pytest.mark.parametrize(("real", "drawn"), [(0.9, False), (1.1, True), (math.nan, False), (math.inf, False)])
 def test_the_line_of_real_images_leaves_the_room_to_the_points(real: float, drawn: bool) -> None:
     points = {"vae": np.array([[1.0, 10.0], [2.0, math.inf]]), "aae": np.array([[1.0, math.nan]])}
-    (axes,) = trade_off.draw(points, "x", "y", real, About(), "title").axes
+    (axes,) = trade_off.draw(points, "x", "y", real, About()).axes
     assert [line.get_ydata()[0] for line in axes.lines] == [real] * drawn
     (vae,) = axes.collections
     np.testing.assert_array_equal(vae.get_offsets(), [[1, 10]])
