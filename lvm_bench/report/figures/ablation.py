@@ -81,7 +81,7 @@ _TEXT = (
 
 def draw(found: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str) -> "Figure":
     """A panel per score: a point per seed, and the means over seeds, joined by a line if the values are numbers."""
-    figure, places = panels(len(found), COLUMNS, 1.5)
+    figure, places = panels(len(found), COLUMNS, 1.55)
     for axes, (label, own) in zip(places, found.items(), strict=True):
         _panel(axes, own, along)
         axes.set_ylabel(label, parse_math=False)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lvm_bench.report.figures.files import DPI, Folder, save
-from lvm_bench.report.figures.style import SMALLEST
+from lvm_bench.report.figures.style import SMALL, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ PER_ROW = 8  # images
 LARGEST = 0.32  # inches of an image's longer side
 GAP, BETWEEN = 0.02, 0.1  # inches between images, and between blocks
 LINE = 0.13  # inches of a line of text
-FONT = SMALLEST + 0.5
 FRAME = "#D55E00"
 
 Images = UInt8[np.ndarray, "n c h w"]
@@ -49,14 +48,6 @@ class Block:
 def write_blocks(folder: Folder, name: str, title: str, width: float, table: Sequence[Sequence[Block]]) -> Path:
     """Write rows of blocks as <name>.png and <name>.pdf of this width in inches. Returns the PNG."""
     return save(folder, name, partial(draw_blocks, width, table), title, exact=True)
-
-
-def text_width(text: str) -> float:
-    """The width of a line of text in inches."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT), ismath=False)[0]) / 72
 
 
 def resolution(side: float, pixels: int) -> tuple[int, int]:
@@ -109,7 +100,7 @@ def _draw_block(
     from matplotlib.patches import Rectangle
 
     left, top = corner
-    words: dict[str, Any] = {"fontsize": FONT, "parse_math": False, "va": "center"}
+    words: dict[str, Any] = {"fontsize": SMALL, "parse_math": False, "va": "center"}
     if block.heading:
         axes.text(left, top - LINE * dpi / 2, block.heading, **words)
         top -= round(LINE * dpi)
@@ -122,6 +113,6 @@ def _draw_block(
             height, width = zoom * image.shape[1], zoom * image.shape[2]
             if at == block.framed:
                 frame = (x - gap, y - height - gap), width + 2 * gap, height + 2 * gap
-                axes.add_patch(Rectangle(*frame, facecolor=FRAME, linewidth=0))
+                axes.add_patch(Rectangle(*frame, facecolor=FRAME, linewidth=0, zorder=-1))
             pixels = np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3)))
             axes.imshow(pixels, extent=(x, x + width, y - height, y), aspect="auto", interpolation="none")

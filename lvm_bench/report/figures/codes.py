@@ -273,7 +273,7 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
         (marginal.set_xlim if upright else marginal.set_ylim)(0, 2.5 * normal.max())
         marginal.set_axis_off()
     above = f"{cloud.title}\n{share(outside)} outside" if outside else cloud.title
-    top.set_title(above, parse_math=False, pad=2)
+    axes.set_title(above, parse_math=False, y=1.24, pad=0)
 
 
 def share(part: float) -> str:

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE = "avae-2024"
+FLOOR = "share of codes\nbelow the floor"
 VARIANCE, KL, BALANCE, ENTROPY = "variance over target", "KL to target\n(nats)", "balance R", "entropy (nats)"
 PARTS = {
-    "its part of scale\n(nats)": "kl_scale", "its part of the mean\n(nats)": "kl_mean",
-    "its part of anisotropy\n(nats)": "kl_anisotropy",
+    "scale part\n(nats)": "kl_scale", "mean part\n(nats)": "kl_mean", "anisotropy part\n(nats)": "kl_anisotropy",
 }  # fmt: skip
 LOGGED = {
-    BALANCE: "balance", "share of codes\nbelow the floor": "below_floor", "two-NN dimension": "dimension",
+    BALANCE: "balance", FLOOR: "below_floor", "two-NN dimension": "dimension",
     ENTROPY: "entropy",
 }  # fmt: skip
 AIMS = {VARIANCE: 1.0, BALANCE: 1.0}  # drawn as lines
@@ -148,6 +148,8 @@ def draw(
             alone = len({*numbers.values()}) == 1
             axes.axhline(number, color=INK if alone else look[method]["color"], linewidth=0.8, linestyle="--")
         axes.set_ylabel(label)
+        if label == FLOOR:
+            axes.set_ylim(-0.03, 1.03)
         whole_numbers(axes, "updates")
     if KL in found:
         _equal(places, found)

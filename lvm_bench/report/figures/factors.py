@@ -155,7 +155,10 @@ def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]
 
 def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame) -> "Figure":
     """Figure 4 of the AVAE paper: the angles between the directions of each method, under its PCA MIG."""
-    figure, places = panels(len(runs), COLUMNS, 0.75 + WIDE / balanced(len(runs), COLUMNS))
+    figure, places = panels(len(runs), COLUMNS, 1.0)
+    width, rows = figure.get_size_inches()
+    panel = 0.5 + (width - 0.8) / balanced(len(runs), COLUMNS)
+    figure.set_size_inches(width, rows * panel + 0.6)  # the last row has labels below
     ticks = [plain(factor, 12) for factor in names]
     for axes, (method, (seed, arrays)) in zip(places, runs.items(), strict=True):
         degrees = angles(arrays["directions"])

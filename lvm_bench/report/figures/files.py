@@ -49,7 +49,7 @@ def entitle(figure: "Figure", title: str) -> None:
     """Put a title above a figure, which grows by its height."""
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(plain(title, 200), round(width * 12.5))
-    taller = height + 0.15 * len(lines)
+    taller = height + 0.15 * len(lines) + 0.05
     figure.set_size_inches(width, taller)
     made = figure.suptitle("\n".join(lines), parse_math=False)
     if figure.get_layout_engine() is None:  # nothing moves the panels below the title

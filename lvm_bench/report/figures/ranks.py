@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lvm_bench.report.figures.files import Folder, save
-from lvm_bench.report.figures.style import COLUMN, GREY, INK, Picture, figure, name
+from lvm_bench.report.figures.style import COLUMN, GREY, INK, SMALL, WIDE, Picture, figure, name
 from lvm_bench.report.tables import ranking, statistics
 from lvm_bench.report.tables.ranking import Ranking
 from lvm_bench.runs.suite_record import About
@@ -35,7 +35,8 @@ def diagram(found: Ranking) -> "Figure":
     k, average = len(found.methods), found.average
     groups = statistics.cliques(average, found.difference)
     half = -(-k // 2)
-    made = figure(COLUMN, 0.5 + 0.16 * half + 0.09 * len(groups))
+    longest = max(len(name(method)) for method in found.methods)
+    made = figure(COLUMN if k < 10 and longest < 16 else WIDE, 0.5 + 0.16 * half + 0.09 * len(groups))
     axes = made.add_subplot()
     axes.set_axis_off()
     lowest = -(0.5 + 0.35 * len(groups)) - 0.7 * half
@@ -43,11 +44,11 @@ def diagram(found: Ranking) -> "Figure":
     axes.plot([1, k], [0, 0], color=INK, linewidth=0.8, clip_on=False)
     for rank in range(1, k + 1):
         axes.plot([rank, rank], [0, 0.18], color=INK, linewidth=0.8)
-        axes.text(rank, 0.28, str(rank), ha="center", va="bottom", fontsize=6.5)
+        axes.text(rank, 0.28, str(rank), ha="center", va="bottom", fontsize=SMALL)
     width = min(found.difference, k - 1)
     axes.plot([1, 1 + width], [1.35, 1.35], color=INK, linewidth=1.4)
-    axes.text(1 + width / 2, 1.45, f"CD = {found.difference:.2f}", ha="center", va="bottom", fontsize=6.5)
-    axes.text(k, 1.45, "average rank", ha="right", va="bottom")
+    axes.text(1 + width / 2, 1.45, f"CD = {found.difference:.2f}", ha="center", va="bottom", fontsize=SMALL)
+    axes.text(k + 0.15, 0.28, "average rank", va="bottom", fontsize=SMALL)
     for place, (first, last) in enumerate(groups):
         y = -0.3 - 0.35 * place
         axes.plot([average[first] - 0.03, average[last] + 0.03], [y, y], color=GREY, linewidth=2.2)

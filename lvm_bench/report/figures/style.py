@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +17,9 @@ from lvm_bench.suites.labels import dataset_label, first_methods, label, referen
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
 COLUMN, WIDE = 3.3, 6.9  # inches: one column of a two-column page, and both columns
-SMALLEST = 6  # points of a text
+SMALLEST, SMALL = 6, 6.5  # points of the smallest texts, and of numbers and names
 # Text and lines on a transparent ground: their contrast is 4.2 on white and on the dark pages of ours and of GitHub.
 INK = "#7b7b7b"
 # Colours that colour-blind readers tell apart (Okabe & Ito), the light ones darkened and purple in the place of black,
@@ -35,9 +35,7 @@ LOOK: dict[Any, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), SMALL),
     "legend.frameon": False,
     **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none"),
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
@@ -127,18 +125,18 @@ def balanced(count: int, most: int) -> int:
 def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
     """Remove the horizontal label of panels that have another panel below them.
 
-    With `alike` axes, only outer panels keep their numbers and labels. Axes are not shared, because the cost of sharing grows
+    With `alike` axes, these lose their numbers too, and so do panels that have another one at their left. Axes are not shared, because the cost of sharing grows
     with the square of their number.
     """
     columns = balanced(len(places), columns)
-    last = (len(places) - 1) // columns * columns
     for place, axes in enumerate(places):
-        if place < last if alike else place + columns < len(places):
+        lowest = place + columns >= len(places)
+        if not lowest:
             axes.set_xlabel("")
         if alike and place % columns:
             axes.set_ylabel("")
         if alike:
-            axes.tick_params(which="both", labelbottom=place >= last, labelleft=place % columns == 0)
+            axes.tick_params(which="both", labelbottom=lowest, labelleft=place % columns == 0)
 
 
 def looks(methods: Iterable[str], about: About) -> dict[str, dict[str, Any]]:
@@ -162,7 +160,7 @@ def whole_numbers(axes: "Axes", name: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(name)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
 def set_scale(places: Iterable["Axes"], which: Literal["x", "y"], values: Iterable[Any]) -> None:
@@ -188,36 +186,44 @@ def legend(figure: "Figure", entries: dict[str, Any]) -> None:
     """Put a legend below the panels. The figure grows: it covers no data and has at most a tenth of the area."""
     if not entries:
         return
-    narrow = _legend(figure, entries, 1)
     width, height = figure.get_size_inches()
-    gap = 0.1  # inches between columns, as below
-    columns = max(1, min(len(entries), int((width - 0.1 + gap) / (_extent(narrow)[0] + gap))))
-    narrow.remove()
-    extent = _extent(_legend(figure, entries, balanced(len(entries), columns)))
-    figure.set_size_inches(width, max(height + extent[1] + 0.08, 1.02 * extent[0] * extent[1] / LEGEND / width))
-
-
-def _legend(figure: "Figure", entries: dict[str, Any], columns: int) -> "Legend":
     made = figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=columns,
+        ncols=legend_columns(list(map(text_width, entries)), width),
         handlelength=1.6,
         handletextpad=0.5,
-        columnspacing=0.1 * 72 / 6.5,
+        columnspacing=1.5,
         labelspacing=0.25,
         borderpad=0.1,
     )
     for text in made.get_texts():
         text.set_parse_math(False)
-    return made
+    extent = made.get_window_extent()
+    across, down = extent.width / figure.dpi, extent.height / figure.dpi
+    figure.set_size_inches(width, max(height + down + 0.08, 1.02 * across * down / LEGEND / width))
 
 
-def _extent(made: "Legend") -> tuple[float, float]:
-    """The width and height of a legend in inches."""
-    found = made.get_window_extent()
-    return found.width / made.figure.dpi, found.height / made.figure.dpi
+def legend_columns(widths: list[float], room: float) -> int:
+    """The most columns, of equally many entries of these widths in inches, that fit in some room."""
+    em = SMALL / 72
+    for columns in range(len(widths), 1, -1):
+        rows = -(-len(widths) // columns)
+        # The first columns are those with one entry more, as in matplotlib.
+        starts = np.cumsum([0, *(rows - (place >= (len(widths) - 1) % columns + 1) for place in range(columns))])
+        lines = [max(widths[start:end], default=0) for start, end in pairwise(starts)]
+        if sum(lines) + em * (2.1 * columns + 1.5 * (columns - 1) + 0.2) <= room - 0.1:
+            return balanced(len(widths), columns)
+    return 1
+
+
+def text_width(text: str) -> float:
+    """The width in inches of a line of SMALL text."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=SMALL), ismath=False)[0]) / 72
 
 
 def plain(text: str, most: int = LONGEST) -> str:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 SOURCE, OURS = "avae-2024", "this suite"
 ERRORS = {"sse.heldout": "squared error per held-out image", "mse.heldout": "squared error per value of held-out images"}
 KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
-AXES: tuple[Literal["x", "y"], ...] = ("x", "y")
 FAR = 10.0  # a line this many times below the nearest point would take the room of the points
 CAUSES = {KL: "KL divergence to target (nats)", GAP: "size of the entropy gap (nats)"}
 
@@ -65,7 +64,7 @@ def write(folder: Folder, about: About, scores: pd.DataFrame) -> list[Picture]:
     extractor = about.extractor
     samples = f"frechet.fake@{extractor}"
     needed = scores[scores["metric"].isin([samples, *ERRORS, *CAUSES])]
-    distance = score_name(samples)
+    distance = score_name(samples, 30)
     for dataset in sorted(needed.loc[needed["metric"] == samples, "dataset"].unique()):
         own = needed[needed["dataset"] == dataset]
         place = where(dataset, about.suite)
@@ -127,8 +126,8 @@ def draw(found: Points, x: str, y: str, real: float, about: About) -> "Figure":
             entries[name(method)] = _points(axes, points, look[method], hollow=method in references())
     axes.set(xlabel=x, ylabel=y)
     drawn = [points for points in found.values() if finite(points)]
-    for at, which in enumerate(AXES):
-        set_scale([axes], which, (points[:, at] for points in drawn))
+    set_scale([axes], "x", (points[:, 0] for points in drawn))
+    set_scale([axes], "y", (points[:, 1] for points in drawn))
     nearest = min(points[np.isfinite(points).all(1), 1].min(initial=math.inf) for points in found.values())
     if nearest / FAR < real < math.inf:
         entries["real images"] = axes.axhline(real, color=INK, linewidth=0.9, linestyle="--", zorder=1)
@@ -158,7 +157,7 @@ def theirs(dataset: str) -> list[Relation]:
     means = frame.pivot_table(index="method", columns="metric", values="mean")
     if ENTROPY in means and "standard-normal" in means.index:
         means[GAP] = means[ENTROPY] - means[ENTROPY].to_dict()["standard-normal"]
-    return _relations(f"published ({SOURCE})", means, "frechet.fake@inception", score_name("frechet.fake@inception"))
+    return _relations(f"published ({SOURCE})", means, "frechet.fake@inception", score_name("frechet.fake@inception", 30))
 
 
 def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
@@ -206,10 +205,9 @@ def draw_relations(relations: list[Relation], about: About) -> "Figure":
             entries.setdefault(name(method), made)
         axes.set_title(f"{relation.whose}\n{correlation(relation)}", parse_math=False)
         axes.set(xlabel=CAUSES[relation.cause], ylabel=relation.distance)
-    for at, (which, means) in enumerate(zip(AXES, ("cause", "distance"), strict=True)):
-        for meaning in {getattr(relation, means) for relation in relations}:
-            alike = [(axes, r.points) for axes, r in zip(places, relations, strict=True) if getattr(r, means) == meaning]
-            values = (points[:, at] for _, own in alike for points in own.values())
-            set_scale([axes for axes, _ in alike], which, values)
+    set_scale(places, "y", (points[:, 1] for relation in relations for points in relation.points.values()))
+    for cause in CAUSES:
+        alike = {axes: r.points for axes, r in zip(places, relations, strict=True) if r.cause == cause}
+        set_scale(alike, "x", (points[:, 0] for own in alike.values() for points in own.values()))
     legend(figure, entries)
     return figure

@@ -57,7 +57,7 @@ def draw(found: list[Choice], about: About) -> "Figure":
     ticks = [*range(step, most + 1, step)]
     axes.set_xticks([0, *ticks], ["own", *map(str, ticks)])
     axes.set_xlabel("number n of draws")
-    axes.set_ylabel(score_name(found[0].score), parse_math=False)
+    axes.set_ylabel(score_name(found[0].score, 40), parse_math=False)
     set_scale([axes], "y", [ranked_scores(choice) for choice in found])
     legend(made, lines)
     return made

@@ -5,7 +5,7 @@ import textwrap
 from lvm_bench.report.figures.style import plain
 from lvm_bench.report.tables.layouts import distance_name
 
-WIDTH = 19  # characters of a line beside an axis, which is an inch long
+WIDTH = 19  # characters of a line beside an axis that is an inch long
 TERMS = {
     "loss": "loss, each method's own",
     "learning_rate": "learning rate",
@@ -64,8 +64,8 @@ def setting_name(setting: str) -> str:
     return SETTINGS.get(setting) or plain(setting.replace("_", " "))
 
 
-def score_name(key: str) -> str:
-    """The name of a score, `<metric>.<kind>@<extractor>`, in two lines if it is long."""
+def score_name(key: str, width: int = WIDTH) -> str:
+    """The name of a score, `<metric>.<kind>@<extractor>`, in lines of at most so many characters."""
     before, _, extractor = key.partition("@")
     metric, _, kind = before.partition(".")
     base, _, sampler = kind.partition("-")
@@ -74,8 +74,8 @@ def score_name(key: str) -> str:
     if metric == "frechet" and not space:
         name = plain(distance_name(extractor))
     words = [name, KINDS.get(base, base), f"by {plain(sampler)}" if sampler else "", f"({plain(space)})" if space else ""]
-    return _wrapped(" ".join(filter(None, words)))
+    return _wrapped(" ".join(filter(None, words)), width)
 
 
-def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, WIDTH))
+def _wrapped(text: str, width: int = WIDTH) -> str:
+    return "\n".join(textwrap.wrap(text, width))

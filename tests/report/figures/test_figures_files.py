@@ -91,7 +91,7 @@ def test_a_title_stands_above_the_panels(images: bool) -> None:
         figure.draw_without_rendering()
         extent = figure._suptitle.get_window_extent()
     assert "\n" in figure.get_suptitle()
-    assert figure.get_size_inches().tolist() == [style.COLUMN, pytest.approx(height + 0.3, abs=0.2)]
+    assert figure.get_size_inches().tolist() == [style.COLUMN, pytest.approx(height + 0.5, abs=0.3)]
     assert extent.y1 <= figure.bbox.y1
     assert extent.y0 >= figure.axes[0].get_window_extent().y1
 

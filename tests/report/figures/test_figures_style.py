@@ -82,15 +82,15 @@ def test_rows_of_panels_are_equally_full(count: int, columns: int) -> None:
 
 
 @pytest.mark.parametrize("alike", [False, True])
-def test_labels_stand_below_and_those_of_equal_axes_beside_the_last_row_and_the_first_column(alike: bool) -> None:
+def test_labels_stand_below_each_column_and_those_of_equal_axes_beside_the_first_one(alike: bool) -> None:
     _, places = style.panels(5, 4, 1.0)
     for axes in places:
         axes.set_xlabel("epoch")
     style.outer(places, 4, alike)
-    assert [bool(axes.get_xlabel()) for axes in places] == [False, False, not alike, True, True]
+    assert [bool(axes.get_xlabel()) for axes in places] == [False, False, True, True, True]
     below = [axes.xaxis.get_tick_params().get("labelbottom", True) for axes in places]
     beside = [axes.yaxis.get_tick_params().get("labelleft", True) for axes in places]
-    assert below == ([False, False, False, True, True] if alike else [True] * 5)
+    assert below == ([False, False, True, True, True] if alike else [True] * 5)
     assert beside == ([True, False, False, True, False] if alike else [True] * 5)
 
 

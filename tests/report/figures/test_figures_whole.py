@@ -128,25 +128,6 @@ def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_
     assert "mnist-codes-mds.png" not in figures_of(one_run)
 
 
-def test_twelve_methods_with_long_names() -> None:
-    names, stream = [f"{LONG[:-3]}-{i:02}" for i in range(12)], np.random.default_rng(0)
-    points = {name: stream.random((2, 2)) for name in names}
-    clouds = [codes.Cloud(style.name(name), own, own, name) for name, own in points.items()]
-    spectra = {name: codes.Spectrum(own[0], own[0], own[1], 0.5) for name, own in points.items()}
-    logged = {("mnist", name, 0): (COLUMNS, [["0.5"] * len(COLUMNS)] * 2) for name in names}
-    relation = trade_off.Relation("here", trade_off.KL, "FD", {n: own[:1] for n, own in points.items()}, 0, 0, 0, 12)
-    with style.look():
-        for figure in (
-            codes.draw(clouds, About()),
-            codes.draw_spectra(spectra, About()),
-            curves.draw_terms(curves.terms(logged, "mnist"), About()),
-            curves.draw_variances(curves.variances(logged, "mnist"), About()),
-            trade_off.draw(points, "x", "y", 1.0, About()),
-            trade_off.draw_relations([relation], About()),
-        ):
-            figure.draw_without_rendering()
-
-
 def unsaved(folder: Folder, name: str, draw: Callable[[], Any], _: str) -> Path:
     """Draw a figure without writing it."""
     with style.look():
