@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -211,6 +210,15 @@ def test_a_method_has_a_picture_of_its_own_and_all_have_one(results: Path) -> No
     pictures = strips.write(folder, About(methods=["avae", "vae"]), runs, set(), said.append)
     assert [picture.file.name for picture in pictures] == ["mnist-avae-images.png", "mnist-vae-images.png", "mnist.png"]
     assert not said
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_titles_stand_in_figures_on_demand(lvm_bench: Call, reported: Path) -> None:
+    file = reported / "site" / "small" / "figures" / "mnist.png"
+    before = file.read_bytes()
+    for arguments, same in ((("--titles",), False), ((), True)):
+        assert lvm_bench("report", "--results", reported, *arguments).exit_code == 0
+        assert (file.read_bytes() == before) == same
 
 
 @pytest.mark.usefixtures("few_figures")

@@ -24,8 +24,9 @@ def write(folder: Folder, about: About, found: Aggregates | None) -> list[Pictur
     text = (
         f"Scores of all runs over {len(found.blocks)} blocks (a data set and a score, {found.compared.seeds}), scaled "
         "in each block so that the worst mean of these methods is 0 and the best is 1. Left: the mean of the middle "
-        "half of a method's scores, whose colours and markers are also those at the right. Right: the share of its scores above each value; the higher curve is better, and "
-        "where two cross, neither method is better throughout."
+        "half of a method's scores, in the colour and with the marker that it has at the right. Right: the share of "
+        "its scores above each value; the higher curve is better, and where two cross, neither method is better "
+        "throughout."
     )
     if found.resamples:
         text += (

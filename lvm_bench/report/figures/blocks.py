@@ -23,7 +23,7 @@ GAP, BETWEEN = 0.02, 0.1  # inches between images, and between blocks
 LINE = 0.13  # inches of a line of text
 FRAME = "#D55E00"
 
-Images = UInt8[np.ndarray, "n c h w"]
+Images = UInt8[np.ndarray, "_ _ _ _"]  # [n c h w], of any number and size
 
 
 @dataclass(frozen=True)

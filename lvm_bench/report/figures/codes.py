@@ -248,6 +248,7 @@ def draw(found: list[Cloud], about: About) -> "Figure":
     for axes, cloud in zip(places, found, strict=True):
         _panel(axes, cloud, reach, look[cloud.method]["color"] if cloud.method else GREY)
     outer(places, COLUMNS, alike=True)
+    figure.draw_without_rendering()  # panels of a fixed aspect take two layouts to find their places
     return figure
 
 

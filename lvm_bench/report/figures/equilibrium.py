@@ -129,13 +129,12 @@ def printed(runs: list[Run]) -> Published:
     return found
 
 
-def draw(
-    found: Panels, updates: dict[str, Float64[np.ndarray, " e"]], theirs: Published, about: About
-) -> "Figure":
+def draw(found: Panels, updates: dict[str, Float64[np.ndarray, " e"]], theirs: Published, about: About) -> "Figure":
     """A panel per quantity with a line per method. Parts of the KL stand on equal axes."""
     from matplotlib.lines import Line2D
 
-    figure, places = panels(len(found), len(found) if len(found) < 4 else 4 if KL in found else 3, 1.45)
+    columns = 4 if KL in found else 3
+    figure, places = panels(len(found), columns, 1.45)
     methods = ordered(updates, about)
     look: dict[str, dict[str, Any]] = looks(methods, about)
     for axes, (label, own) in zip(places, found.items(), strict=True):
@@ -153,7 +152,7 @@ def draw(
         whole_numbers(axes, "updates")
     if KL in found:
         _equal(places, found)
-    outer(places, 4 if KL in found else 3)
+    outer(places, columns)
     entries: dict[str, Any] = {name(method): Line2D([], [], **look[method]) for method in methods}
     if any(label in found for label in theirs):
         entries["published"] = Line2D([], [], color=INK, linewidth=0.8, linestyle="--")

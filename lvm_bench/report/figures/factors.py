@@ -90,9 +90,9 @@ _TRAVERSALS = (
     "factor change and no other. Each method by the run of the median PCA MIG."
 )
 _ANGLES = (
-    "Figure 4 of the AVAE paper: the angle in degrees between each two latent directions of the run of the "
-    "median PCA MIG. Independent factors are at right angles, 90 degrees. Above each: its PCA MIG with 20 bins, and over all seeds the "
-    "mean deviation from 90 degrees with its standard deviation."
+    "Figure 4 of the AVAE paper: the angle in degrees between each two latent directions of the run of the median PCA "
+    "MIG. Independent factors are at right angles, 90 degrees. Above each: its PCA MIG with 20 bins, and over all "
+    "seeds the mean deviation from 90 degrees with its standard deviation."
 )
 _SCATTER = "One point per run; above the diagonal the latent directions separate factors better than the axes do."
 
@@ -121,7 +121,11 @@ def shaped(stored: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndar
 
 def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The array; ValueError unless it has the shape (0: any size) and holds images or, in 2-D, finite numbers."""
-    fits = array.ndim == len(shape) and array.size and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
+    fits = (
+        array.ndim == len(shape)
+        and array.size
+        and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
+    )
     if fits and (array.dtype == np.uint8 and array.shape[-3] in (1, 3) if len(shape) > 2 else np.isfinite(array).all()):
         return array
     raise ValueError(f"{name} is {array.dtype} {array.shape} or not finite, not what can be drawn")
@@ -169,13 +173,14 @@ def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame) -> "Figure"
         axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(len(names)), ticks, parse_math=False)
         axes.grid(False)
-        above = f"{name(method)}\nPCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
+        above = f"{plain(name(method), 22)}\nPCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
         off = _of(scores, method, "angle_deviation.grid")
         if len(off):
             above += f"\nfrom 90°: {off.mean():.0f} ± {off.std(ddof=0):.0f} ({len(off)} seeds)"
         axes.set_title(above, parse_math=False)
         axes.set(xlabel="latent direction of", ylabel="latent direction of")
     outer(places, COLUMNS, alike=True)
+    figure.draw_without_rendering()  # panels of a fixed aspect take two layouts to find their places
     return figure
 
 

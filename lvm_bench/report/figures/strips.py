@@ -84,7 +84,7 @@ def _kinds(images: dict[str, Images]) -> list[tuple[str, Images | None]]:
 def _table(found: Found) -> list[list[Block]]:
     """The real images, and below them a block per kind of made ones, with a row for each method."""
     real = next(iter(found.values()))[1]["real"][:PER_ROW]
-    blocks = []
+    blocks: list[Block] = []
     for kind, words in list(KINDS.items())[1:]:
         made = {method: images[kind][:PER_ROW] for method, (_, images) in found.items() if kind in images}
         if made:

@@ -125,8 +125,8 @@ def balanced(count: int, most: int) -> int:
 def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
     """Remove the horizontal label of panels that have another panel below them.
 
-    With `alike` axes, these lose their numbers too, and so do panels that have another one at their left. Axes are not shared, because the cost of sharing grows
-    with the square of their number.
+    With `alike` axes, these lose their numbers too, and so do panels that have another one at their left. Axes are not
+    shared, because the cost of sharing grows with the square of their number.
     """
     columns = balanced(len(places), columns)
     for place, axes in enumerate(places):

@@ -18,7 +18,6 @@ from lvm_bench.report.figures.style import (
     looks,
     name,
     panels,
-    plain,
     set_scale,
     single,
     where,
@@ -36,7 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE, OURS = "avae-2024", "this suite"
-ERRORS = {"sse.heldout": "squared error per held-out image", "mse.heldout": "squared error per value of held-out images"}
+ERRORS = {
+    "sse.heldout": "squared error per held-out image",
+    "mse.heldout": "squared error per value of held-out images",
+}
 KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
 FAR = 10.0  # a line this many times below the nearest point would take the room of the points
 CAUSES = {KL: "KL divergence to target (nats)", GAP: "size of the entropy gap (nats)"}
@@ -157,7 +159,9 @@ def theirs(dataset: str) -> list[Relation]:
     means = frame.pivot_table(index="method", columns="metric", values="mean")
     if ENTROPY in means and "standard-normal" in means.index:
         means[GAP] = means[ENTROPY] - means[ENTROPY].to_dict()["standard-normal"]
-    return _relations(f"published ({SOURCE})", means, "frechet.fake@inception", score_name("frechet.fake@inception", 30))
+    return _relations(
+        f"published ({SOURCE})", means, "frechet.fake@inception", score_name("frechet.fake@inception", 30)
+    )
 
 
 def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:

@@ -73,7 +73,12 @@ def score_name(key: str, width: int = WIDTH) -> str:
     name = METRICS.get(metric) or plain(metric.replace("_", " "))
     if metric == "frechet" and not space:
         name = plain(distance_name(extractor))
-    words = [name, KINDS.get(base, base), f"by {plain(sampler)}" if sampler else "", f"({plain(space)})" if space else ""]
+    words = [
+        name,
+        KINDS.get(base, base),
+        f"by {plain(sampler)}" if sampler else "",
+        f"({plain(space)})" if space else "",
+    ]
     return _wrapped(" ".join(filter(None, words)), width)
 
 

@@ -45,7 +45,9 @@ def test_scores_of_any_value_and_few_seeds_are_drawn(odd: list[float], scored: S
 def test_intervals_are_spoken_of_where_there_are_some(scored: Scored, about: About, tmp_path: Path) -> None:
     single = {name: own[:1] for name, own in VALUES.items()}
     for values, told in ((VALUES, True), (single, False)):
-        (picture,) = aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(frame(scored, values), about))
+        (picture,) = aggregates.write(
+            Folder(tmp_path), about, aggregate_tables.aggregates(frame(scored, values), about)
+        )
         assert picture.file == tmp_path / "aggregates.png"
         assert ("95 % intervals" in picture.text) == told
 
@@ -53,6 +55,9 @@ def test_intervals_are_spoken_of_where_there_are_some(scored: Scored, about: Abo
 def test_nothing_is_drawn_of_one_block_or_of_more_methods_than_can_be_read(
     scored: Scored, about: About, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(scored(VALUES, "sse.heldout"), about)) == []
+    assert (
+        aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(scored(VALUES, "sse.heldout"), about))
+        == []
+    )
     monkeypatch.setattr(aggregates, "MOST", 2)
     assert aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(frame(scored, VALUES), about)) == []

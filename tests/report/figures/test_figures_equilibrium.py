@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from lvm_bench.report.figures import equilibrium
-from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.figures.equilibrium import BALANCE, ENTROPY, KL, VARIANCE
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
 

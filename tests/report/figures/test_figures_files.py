@@ -67,7 +67,9 @@ def plain() -> Any:
     return made
 
 
-def test_a_png_is_transparent_and_a_pdf_black(tmp_path: Path, drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_png_is_transparent_and_a_pdf_black(
+    tmp_path: Path, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     printed: list[Any] = []
     monkeypatch.setattr(files, "write_pdf", lambda file, figure: printed.append(figure))
     with drawing():
@@ -119,7 +121,7 @@ def test_images_stand_pixel_for_pixel_in_a_png_and_as_they_are_in_a_pdf(
     side = 1 + np.flatnonzero(np.diff(opaque) > 1)[0]  # the rows of the first images
     assert side % shape[1] == 0
     zoom = side // shape[1]
-    left = np.flatnonzero((pixels[opaque[0]:opaque[0] + side, :, 3] == 255).all(0))[0]
+    left = np.flatnonzero((pixels[opaque[0] : opaque[0] + side, :, 3] == 255).all(0))[0]
     drawn = pixels[opaque[0] : opaque[0] + side, left : left + zoom * shape[2], :3]
     expected = np.broadcast_to(images[0].repeat(zoom, 1).repeat(zoom, 2).transpose(1, 2, 0), drawn.shape)
     np.testing.assert_array_equal(drawn, expected)

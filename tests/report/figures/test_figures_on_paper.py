@@ -32,7 +32,7 @@ from lvm_bench.suites import bench_toml
 
 FEW = ["vae", "beta-tcvae", "avae"]
 LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-ch"
-MANY = [f"{LONG}-{at:02}" for at in range(12)]
+MANY = [f"{LONG}-{at:02}" for at in range(10)]
 SCORES = ("frechet.fake@classifier", "sse.heldout", trade_off.KL, trade_off.GAP)
 LOGGED = [
     "epoch", "updates", "learning_rate", "train/loss", "val/loss", "train/decoder_l2", "train/$a_long_term_of_mine",
@@ -71,14 +71,14 @@ def drawn(methods: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "ranks", lambda: ranks.diagram(ranked)
     yield "aggregates", lambda: aggregates.draw(aggregated, ABOUT)
     trials = [Trial(settings={"beta": 1.0}, score=score) for score in (3.0, 1.0, 200.0)]
+    searched: dict[str, Any] = {"better": "lower", "seed": 0, "ranges": {}, "trials": trials, "chosen": 1}
     choices = [
-        Choice(suite="s", dataset="mnist", method=m, label=style.name(m), score=SCORES[0], better="lower", seed=0, ranges={},
-               trials=trials, chosen=1)
-        for m in methods
-    ]  # fmt: skip
+        Choice(suite="s", dataset="mnist", method=m, label=style.name(m), score=SCORES[0], **searched) for m in methods
+    ]
     yield "search", lambda: tuning.draw(choices, ABOUT)
-    yield "ablation", lambda: ablation.draw(
-        {key: [(1.0, 0, 2.0), (10.0, 0, 3.0)] for key in "abcde"}, [1.0, 10.0], "beta_rule"
+    yield (
+        "ablation",
+        lambda: ablation.draw({key: [(1.0, 0, 2.0), (10.0, 0, 3.0)] for key in "abcde"}, [1.0, 10.0], "beta_rule"),
     )
     directions = np.linalg.qr(stream.normal(size=(4, 4)))[0]
     names = ["shape", "orientation", "wall hue", "$x"]

@@ -104,8 +104,8 @@ def test_bandwidths_stand_beside_the_published_points() -> None:
     rows = pd.read_csv(file)
     rows = rows[rows["metric"] == "bandwidth"]
     against_m, against_l = bandwidths.draw(rows).axes
-    assert (against_m.get_xlabel(), against_l.get_xlabel()) == ("m", "l")
-    assert [text.get_text() for text in against_m.get_legend().get_texts()] == ["10", "20", "40", "50", "70", "100"]
+    assert (against_m.get_xlabel(), against_l.get_xlabel()) == ("number m of points", "dimension l")
+    assert [text.get_text() for text in against_m.texts] == [f"l = {l}" for l in (10, 20, 40, 50, 70, 100)]
     computed, equal, bound = against_m.lines[:3]
     own = rows[rows["l"] == 10]
     np.testing.assert_array_equal(computed.get_ydata(), own["mean"])

@@ -14,8 +14,8 @@ from made import make_run, note
 from PIL import Image
 
 from lvm_bench import disk
-from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.figures import codes, curves, draw, style, trade_off
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.write import emit
 from lvm_bench.runs import gather, score_files
 from lvm_bench.runs.comparable import Remarks
