@@ -116,10 +116,8 @@ def emit(
 
     Committed are the gathered data, claims.csv (each claim of the paper against the scores: True, False, or empty
     where they cannot tell), tables/<name>.md, and the pictures of what runs alone hold. Rendered are report.html,
-    tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF; with `titles` their titles stand in
-    all figures; with `against` or another `spread` the tables are rendered once more, as <name>.<source>.<spread>.csv
-    and so on.
-    The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
+    tables/<name>.csv, .paper.csv and .tex, figures as PNG and PDF (with `titles`, these in them), and with `against`
+    or another `spread` tables/<name>.<source>.<spread>.csv and so on. All tables with a number unless some are named.
     UserError when the folder cannot be written, RunError when nothing can be said of the suite before a file is mended.
     """
     site = site_folder(folder)
