@@ -209,6 +209,7 @@ def _check_one_place(jobs: int | None, address: str | None) -> None:
     help="Figures drawn at a time: a number, or auto for as many as this machine has cores.",
 )
 @click.option("--label", default="tab:", show_default=True, help="What the labels of the LaTeX tables begin with.")
+@click.option("--titles", is_flag=True, help="Write the titles of figures into them; a paper's captions say more.")
 @click.option("--watch", is_flag=True, help="Serve the page while runs go on, and bring it up to date; write nothing.")
 @click.option("--host", help="With --watch, where to listen [default: 127.0.0.1, which this machine alone can reach].")
 @click.option("--port", type=click.IntRange(0, 65535), help="With --watch, 0 for any that is free [default: 8642].")
@@ -224,6 +225,7 @@ def report(
     spread: str,
     jobs: int | None,
     label: str,
+    titles: bool,
     watch: bool,
     host: str | None,
     port: int | None,
@@ -262,7 +264,7 @@ def report(
         from lvm_bench.report.write import write_report as write_report
 
         with workers.at_work(jobs):
-            code = write_report(results, suite, list(tables), against, spread, Console(), full, volume, label)
+            code = write_report(results, suite, list(tables), against, spread, Console(), full, volume, label, titles)
         sys.exit(code)
 
 

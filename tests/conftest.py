@@ -105,34 +105,33 @@ def short_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawing() -> Iterator[Callable[..., AbstractContextManager[None]]]:
     """Figures are made and not drawn, which takes most of a report's time: `with drawing(pdfs=True):` draws them."""
     from lvm_bench import disk
-    from lvm_bench.report.figures import strips, style
+    from lvm_bench.report.figures import files
 
-    png, pdf = style.write_png, style.write_pdf
+    png, pdf = files.write_png, files.write_pdf
 
     @contextmanager
     def draw(pdfs: bool = False) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patched:
-            for module in (strips, style):
-                patched.setattr(module, "write_png", png)
+            patched.setattr(files, "write_png", png)
             if pdfs:
-                patched.setattr(style, "write_pdf", pdf)
+                patched.setattr(files, "write_pdf", pdf)
             yield
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(style, "DPI", 60)
-        patched.setattr(style, "write_pdf", lambda file, figure: disk.write_text(file, ""))
-        for module in (strips, style):
-            patched.setattr(module, "write_png", _write_pixel)
+        patched.setattr(files, "DPI", 60)
+        patched.setattr(files, "write_pdf", lambda file, figure: disk.write_text(file, ""))
+        patched.setattr(files, "write_png", _write_pixel)
         yield draw
 
 
 def _write_pixel(file: Path, figure: Any, *_: object, **__: object) -> None:
-    """A PNG of one pixel, whose colour stands for the words around the panels."""
+    """A PNG of one pixel, whose colour stands for the words in it."""
+    from matplotlib.text import Text
     from PIL import Image
 
     from lvm_bench import disk
 
-    words = " ".join(text.get_text() for text in figure.texts)
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
     image = Image.new("RGB", (1, 1), tuple(zlib.crc32(words.encode()).to_bytes(4, "big")[1:]))
     disk.write(file, lambda beside: image.save(beside, "PNG"))
 

@@ -19,6 +19,7 @@ from lvm_bench import disk
 from lvm_bench.errors import RunError, StorageError, UserError, did_you_mean
 from lvm_bench.output import Steps, Volume
 from lvm_bench.report.figures import bandwidths, draw
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.page import index, render
 from lvm_bench.report.screen import LEGEND, ONE_SEED, WIDEST, brief_screen, screen
@@ -51,11 +52,12 @@ def write_report(
     full: bool = False,
     volume: Volume = Volume.NORMAL,
     label: str = floats.LABEL,
+    titles: bool = False,
 ) -> int:
     """Write the tables, pictures and pages of one suite or of all; 1 if a file was damaged, else 0.
 
     Printed is what they say in short; the tables that are named; or with `full` every table. The labels of LaTeX begin
-    with `label`. Raises UserError for an unknown suite, table or source, and when the results cannot be written.
+    with `label`, and with `titles` figures have theirs in them. Raises UserError for an unknown suite, table or source, and when the results cannot be written.
     """
     for name in table_names:
         if name not in (*NAMES, BANDWIDTH):
@@ -67,18 +69,19 @@ def write_report(
     steps = Steps(volume)
     if BANDWIDTH in table_names:
         with steps:
-            _bandwidths(results_root, console, steps.clear, label)
+            _bandwidths(results_root, console, steps.clear, label, titles)
     if set(table_names) == {BANDWIDTH} and suite is None:
         steps.end()
         return 0
     folders = reported_folders(results_root, suite)
-    asked = _Asked([name for name in table_names if name != BANDWIDTH], against, spread, label, full, len(folders) > 1)
+    names = [name for name in table_names if name != BANDWIDTH]
+    asked = _Asked(names, against, spread, label, titles, full, len(folders) > 1)
     for place, folder in enumerate(folders, 1):
         at = f"{folder.name} ({place} of {len(folders)})" if asked.several else folder.name
         damaged += _report(folder, asked, console, steps, at)
     if suite is None and (results_root / BANDWIDTH / bandwidth.FILE).is_file():
         try:
-            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH), label)
+            _render_bandwidths(results_root, bandwidth.read(results_root / BANDWIDTH), label, titles)
         except RunError as error:
             damaged.append(str(error))
     for line in _closing(asked, min(console.width, WIDEST)):
@@ -98,6 +101,7 @@ class _Asked:
     against: str | None
     spread: str
     label: str  # what labels of LaTeX begin with
+    titles: bool  # of figures, in them
     full: bool
     several: bool  # suites
 
@@ -114,7 +118,8 @@ def _report(folder: Path, asked: _Asked, console: Console, steps: Steps, at: str
     try:
         with disk.nothing_to_collect(), steps:
             tell = partial(_step, steps, at)
-            emitted = emit(folder, asked.names or None, asked.against, asked.spread, damaged.append, tell, asked.label)
+            look = asked.label, asked.titles
+            emitted = emit(folder, asked.names or None, asked.against, asked.spread, damaged.append, tell, *look)
     except StorageError:
         raise
     except RunError as error:
@@ -203,12 +208,13 @@ def emit(
     complain: Complain = print,
     tell: Callable[[str], object] = str,
     label: str = floats.LABEL,
+    titles: bool = False,
 ) -> Emitted:
     """Gather a suite's scores, write what is committed of them into its folder, and render the rest into the site.
 
     Committed are the gathered data, claims.csv (each claim of the paper against the scores: True, False, or empty
     where they cannot tell), tables/<name>.md, and the pictures of what runs alone hold. Rendered are report.html,
-    tables/<name>.csv, .paper.csv and .tex, and every figure as PNG and PDF; with `against` or another `spread` the
+    tables/<name>.csv, .paper.csv and .tex, figures as PNG and PDF (with `titles`, these in them); with `against` or another `spread` the
     tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
     The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
     `tell` is told what is done in turn.
@@ -241,7 +247,7 @@ def emit(
         if stem_end:
             _write_tables(folder, composed, names, stem_end, label)
         tell("drawing figures")
-        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
+        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated, titles)
         tell("writing the page")
         page = render.write(site, composed.filled, found, pictures, composed.words, label)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
@@ -320,22 +326,22 @@ def _forms(made: Table | WordTable, suite: str, label: str) -> dict[str, str]:
     }
 
 
-def _bandwidths(results_root: Path, console: Console, clear: Callable[[], object], label: str) -> None:
+def _bandwidths(results_root: Path, console: Console, clear: Callable[[], object], label: str, titles: bool) -> None:
     """Compute Tables I and II, keep them as CSV, render and print them; `clear` makes room for what is printed."""
     folder = results_root / BANDWIDTH
     disk.check_writable(folder)
     frame = bandwidth.tidy(bandwidth.compute())
     bandwidth.write(folder, frame)
-    site = _render_bandwidths(results_root, frame, label)
+    site = _render_bandwidths(results_root, frame, label, titles)
     clear()
     for shown in bandwidth.render(frame):
         console.print(shown)
     console.print(f"Tables: {folder} (CSV), {site} (LaTeX, figure)", soft_wrap=True, highlight=False)
 
 
-def _render_bandwidths(results_root: Path, frame: pd.DataFrame, label: str) -> Path:
+def _render_bandwidths(results_root: Path, frame: pd.DataFrame, label: str, titles: bool) -> Path:
     """Render Tables I and II as LaTeX and as a figure, into the site."""
     site = site_folder(results_root / BANDWIDTH)
     disk.write_text(site / "bandwidth.tex", bandwidth.to_latex(frame, label))
-    bandwidths.write(site, frame)
+    bandwidths.write(Folder(site, titles), frame)
     return site

@@ -18,6 +18,7 @@ from lvm_bench.evaluation.own_pictures import own_pictures
 from lvm_bench.modelling.contract import Method, Spec
 from lvm_bench.registry import METHODS
 from lvm_bench.report.figures import grids
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import read_runs
 from lvm_bench.runs.suite_record import About
@@ -93,15 +94,14 @@ def test_a_grid_is_drawn_row_by_row(tmp_path: Path) -> None:
     make_run(tmp_path / "small", method="avae", arrays={"pictures.npz": {"grid-../evil": pixels}})
     said: list[str] = []
     runs, _ = read_runs(tmp_path / "small")
-    (picture,) = grids.write(tmp_path / "figures", About("small"), runs, said.append)
+    (picture,) = grids.write(Folder(tmp_path / "figures"), About("small"), runs, said.append)
     assert picture.file.name == "mnist-vae-own-variants.png"
     assert picture.title == "VAE on MNIST, suite small, seed 0: variants"
     assert grids.is_own(picture)
     with Image.open(picture.file) as image:
         drawn = np.asarray(image.convert("RGB"))
     for row, column in ((0, 0), (1, 2)):
-        corner = drawn.shape[0] - 2 * 68 + 68 * row + 2
-        shown = drawn[corner : corner + 64, 130 + 68 * column + 2 :][:, :64]
+        shown = drawn[26 + 68 * row :, 4 + 68 * column :][:64, :64]  # below the heading
         assert np.array_equal(shown, pixels[row, column].transpose(1, 2, 0))
     assert len(said) == 2
     assert "pictures.npz: cannot be drawn (odd is uint8" in said[0]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lvm_bench.report.figures.style import COLOURS, Picture, outer, panels, plain, save, where
+from lvm_bench.report.figures.files import Folder, save
+from lvm_bench.report.figures.style import COLOURS, Picture, outer, panels, plain, where
+from lvm_bench.report.figures.words import score_name, setting_name
 from lvm_bench.runs.comparable import Place
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
@@ -17,15 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = (
-    ("FD, reconstructions", "frechet.recon@"),
-    ("FD, samples", "frechet.fake@"),
-    ("FD, ex-post samples", "frechet.expost@"),
-    ("SSE, held-out", "sse.heldout"),
-    ("KL to N(0, I), nats", "gaussian_kl.mean"),
-    ("KL to own target, nats", "gaussian_kl_target.mean"),
-    ("entropy gap, nats", "entropy_gap.mean"),
-    ("dead axes", "collapsed_variance.mean"),
-)
+    "frechet.recon@", "frechet.fake@", "frechet.expost@", "sse.heldout", "gaussian_kl.mean", "gaussian_kl_target.mean",
+    "entropy_gap.mean", "collapsed_variance.mean",
+)  # fmt: skip
 COLUMNS = 4
 COLOUR = COLOURS[0]
 LONGEST = 24  # characters of a value on the axis
@@ -61,7 +56,7 @@ def points(scores: pd.DataFrame, at: dict[Place, Value], dataset: str, metric: s
     ]
 
 
-def write(folder: Path, about: About, runs: Iterable[Run], scores: pd.DataFrame) -> list[Picture]:
+def write(folder: Folder, about: About, runs: Iterable[Run], scores: pd.DataFrame) -> list[Picture]:
     """<data set>-ablation.png and .pdf with a panel per score; nothing for a suite without an axis."""
     if not (axis := about.axis):
         return []
@@ -70,11 +65,11 @@ def write(folder: Path, about: About, runs: Iterable[Run], scores: pd.DataFrame)
     pictures = []
     for dataset in sorted({dataset for dataset, _ in at}):
         own = {place: value for place, value in at.items() if place[0] == dataset}
-        keys = {label: key + about.extractor * key.endswith("@") for label, key in PANELS}
-        found = {label: drawn for label, key in keys.items() if (drawn := points(scores, own, dataset, key))}
+        keys = [key + about.extractor * key.endswith("@") for key in PANELS]
+        found = {score_name(key): drawn for key in keys if (drawn := points(scores, own, dataset, key))}
         if found:
             title = f"Scores against {plain(axis)} {where(dataset, about.suite)}"
-            file = save(folder, f"{dataset}-ablation", partial(draw, found, list(own.values()), plain(axis), title))
+            file = save(folder, f"{dataset}-ablation", partial(draw, found, list(own.values()), axis), title)
             pictures.append(Picture(file, title, _TEXT, dataset))
     return pictures
 
@@ -84,13 +79,13 @@ _TEXT = (
 )
 
 
-def draw(found: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str, title: str) -> "Figure":
+def draw(found: dict[str, list[tuple[Value, int, float]]], along: list[Value], axis: str) -> "Figure":
     """A panel per score: a point per seed, and the means over seeds, joined by a line if the values are numbers."""
-    figure, places = panels(len(found), title, COLUMNS, 1.5)
+    figure, places = panels(len(found), COLUMNS, 1.55)
     for axes, (label, own) in zip(places, found.items(), strict=True):
         _panel(axes, own, along)
-        axes.set_title(label)
-        axes.set_xlabel(axis, parse_math=False)
+        axes.set_ylabel(label, parse_math=False)
+        axes.set_xlabel(setting_name(axis), parse_math=False)
     outer(places, COLUMNS)
     return figure
 
@@ -104,7 +99,7 @@ def _panel(axes: "Axes", found: list[tuple[Value, int, float]], along: list[Valu
     means = pd.Series([score for _, _, score in found]).groupby(xs).mean()
     style = {"linestyle": "-"} if numeric else {"linestyle": "none", "marker": "_", "markersize": 16}
     axes.plot(means.index, means, color=COLOUR, linewidth=1.2, **style)
-    axes.scatter(xs, [score for _, _, score in found], s=14, color=COLOUR, edgecolors="white", linewidths=0.4, zorder=3)
+    axes.scatter(xs, [score for _, _, score in found], s=12, color=COLOUR, linewidths=0, zorder=3)
     if len({score for _, _, score in found}) == 1:
         axes.set_yticks([found[0][2]])  # one tick: equal scores have no scale
     if numeric:

@@ -16,8 +16,10 @@ from lvm_bench import disk
 from lvm_bench.errors import StorageError
 from lvm_bench.report.figures import workers
 from lvm_bench.report.figures.arrays import arrays_of, ordered
+from lvm_bench.report.figures.files import Folder, save
 from lvm_bench.report.figures.style import (
     GREY,
+    INK,
     WIDE,
     Picture,
     across,
@@ -27,8 +29,8 @@ from lvm_bench.report.figures.style import (
     name,
     outer,
     panels,
-    save,
     set_scale,
+    single,
     where,
     whole_numbers,
 )
@@ -79,7 +81,7 @@ class Spectrum:
 
 
 def write(
-    folder: Path, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
+    folder: Folder, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
 ) -> list[Picture]:
     """Figures of the codes by metric MDS and by PCA, and of the spectra, for each data set whose runs left codes.
 
@@ -98,10 +100,10 @@ def write(
             ("pca", "PCA", principal),
         ):
             title = f"Codes {place}, {seeds}, by {words}"
-            file = save(folder, f"{dataset}-codes-{short}", partial(draw, clouds(sets, embed), about, title))
+            file = save(folder, f"{dataset}-codes-{short}", partial(draw, clouds(sets, embed), about), title)
             pictures.append(Picture(file, title, _CODES, dataset, from_runs=True))
         title = f"Spectrum of the aggregate covariance {place}"
-        file = save(folder, f"{dataset}-spectrum", partial(draw_spectra, spectra(found), about, title))
+        file = save(folder, f"{dataset}-spectrum", partial(draw_spectra, spectra(found), about), title)
         pictures.append(Picture(file, title, _SPECTRUM, dataset, from_runs=True))
     return pictures
 
@@ -110,12 +112,14 @@ _CODES = (
     "Held-out codes of each method's lowest seed (of Gaussian encoders the means, which spread less than draws do), "
     "embedded in two dimensions by metric multidimensional scaling (MDS) or as first two principal components (PCA), "
     "each set by itself and turned to its principal axes, beside as many draws from N(0, I). A method that aims at "
-    "another variance is also shown divided by the root of it. The marginals stand beside each panel, with those of "
-    "the N(0, I) draws as a line: where the aggregate posterior is the prior, the two agree."
+    "another variance than 1 is also shown divided by the root of it: “AVAE / 0.79” are the AVAE's codes over 0.79. "
+    "The marginals stand beside each panel, with those of the N(0, I) draws as a line: where the aggregate posterior "
+    "is the prior, the two agree. The panels reach a quarter beyond the outermost draw from N(0, I); “34 % outside” "
+    "tells which share of a method's codes lies farther out and is not seen."
 )
 _SPECTRUM = (
     "Eigenvalues of the covariance of the aggregate posterior, in descending order: mean and range over seeds. Those "
-    "of N(0, I) are all 1, and dashed lines are the methods' own targets; what lies far below is collapsed."
+    "of N(0, I) are all 1, and dashed lines are the methods' own targets; an axis far below them is collapsed."
 )
 
 
@@ -234,15 +238,16 @@ def scale_all(sets: Sets) -> None:
     workers.finish("scaling codes")
 
 
-def draw(found: list[Cloud], about: About, title: str) -> "Figure":
+def draw(found: list[Cloud], about: About) -> "Figure":
     """A panel per cloud. The limits of all reach a quarter beyond the draws from N(0, I)."""
-    figure, places = panels(len(found), title, COLUMNS, 1.05 * WIDE / balanced(len(found), COLUMNS))
+    figure, places = panels(len(found), COLUMNS, 1.05 * WIDE / balanced(len(found), COLUMNS))
     look = looks(dict.fromkeys(cloud.method for cloud in found if cloud.method), about)
     reach = MARGIN * max(np.abs(cloud.normal).max() for cloud in found)
     reach = reach if reach > 0 else 1.0
     for axes, cloud in zip(places, found, strict=True):
         _panel(axes, cloud, reach, look[cloud.method]["color"] if cloud.method else GREY)
     outer(places, COLUMNS, alike=True)
+    figure.draw_without_rendering()  # panels of a fixed aspect take two layouts to find their places
     return figure
 
 
@@ -251,6 +256,7 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
     inside = np.abs(cloud.points).max(1) <= reach
     axes.plot(*cloud.points[inside].T, linestyle="none", marker="o", markersize=1.0, markeredgewidth=0, color=colour)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set(xlabel="first coordinate", ylabel="second coordinate")
     ticks = [-_round(reach), 0, _round(reach)]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
@@ -261,13 +267,13 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
         orientation: Any = "horizontal" if upright else "vertical"
         own, normal = (density(points[:, at], edges) for points in (cloud.points, cloud.normal))
         marginal.stairs(own, edges, orientation=orientation, fill=True, color=colour, alpha=0.5, linewidth=0)
-        marginal.stairs(normal, edges, orientation=orientation, color="black", linewidth=0.7)
+        marginal.stairs(normal, edges, orientation=orientation, color=INK, linewidth=0.7)
         (marginal.set_ylim if upright else marginal.set_xlim)(-reach, reach)
         # A spike is cut off, so that the line of the draws stays visible.
         (marginal.set_xlim if upright else marginal.set_ylim)(0, 2.5 * normal.max())
         marginal.set_axis_off()
     above = f"{cloud.title}\n{share(outside)} outside" if outside else cloud.title
-    top.set_title(above, parse_math=False, pad=2)
+    axes.set_title(above, parse_math=False, y=1.24, pad=0)
 
 
 def share(part: float) -> str:
@@ -296,11 +302,11 @@ def spectra(found: Left) -> dict[str, Spectrum]:
     return result
 
 
-def draw_spectra(found: dict[str, Spectrum], about: About, title: str) -> "Figure":
+def draw_spectra(found: dict[str, Spectrum], about: About) -> "Figure":
     """A line per method with a band over its seeds, a line for N(0, I), and dashed lines for the targets."""
-    figure, (axes,) = panels(1, title, 1, 2.3)
+    figure, axes = single(2.3, len(found) + 1)
     look, entries = looks(found, about), {}
-    axes.axhline(1, color=GREY, linewidth=0.9, zorder=1)
+    axes.axhline(1, color=INK, linewidth=0.9, zorder=1)
     entries["N(0, I)"] = axes.lines[0]
     for method, spectrum in found.items():
         style = look[method]
@@ -313,9 +319,9 @@ def draw_spectra(found: dict[str, Spectrum], about: About, title: str) -> "Figur
         if spectrum.target != 1 and not math.isnan(spectrum.target):
             axes.axhline(spectrum.target, color=style["color"], linewidth=0.9, linestyle="--", zorder=1)
     values = [positive(spectrum.mean) for spectrum in found.values()]
-    axes.set_ylabel("eigenvalue")
-    set_scale(axes, "y", values)
-    whole_numbers(axes, "axis, by variance")
+    axes.set_ylabel("variance of codes (eigenvalue)")
+    set_scale([axes], "y", values)
+    whole_numbers(axes, "principal axis, by falling variance")
     legend(figure, entries)
     return figure
 

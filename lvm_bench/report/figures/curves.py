@@ -4,15 +4,15 @@ import math
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from lvm_bench.report.figures.arrays import column, histories, ordered, stacked
+from lvm_bench.report.figures.files import Folder, save
 from lvm_bench.report.figures.style import (
-    GREY,
+    INK,
     Picture,
     across,
     legend,
@@ -20,12 +20,11 @@ from lvm_bench.report.figures.style import (
     name,
     outer,
     panels,
-    plain,
-    save,
     set_scale,
     where,
     whole_numbers,
 )
+from lvm_bench.report.figures.words import term_name
 from lvm_bench.runs.score_files import History
 from lvm_bench.runs.suite_record import About
 
@@ -53,18 +52,18 @@ class Variances:
     target: float
 
 
-def write(folder: Path, about: About, history: History) -> list[Picture]:
+def write(folder: Folder, about: About, history: History) -> list[Picture]:
     """<data set>-curves for each data set, and <data set>-aggregate-variance if runs logged it."""
     pictures = []
     for dataset in sorted({key[0] for key in history}):
         place = where(dataset, about.suite)
         if found := terms(history, dataset):
             title = f"Training {place}"
-            file = save(folder, f"{dataset}-curves", partial(draw_terms, found, about, title))
+            file = save(folder, f"{dataset}-curves", partial(draw_terms, found, about), title)
             pictures.append(Picture(file, title, _CURVES, dataset))
         if varied := variances(history, dataset):
             title = f"Variance of the aggregate posterior {place}"
-            file = save(folder, f"{dataset}-aggregate-variance", partial(draw_variances, varied, about, title))
+            file = save(folder, f"{dataset}-aggregate-variance", partial(draw_variances, varied, about), title)
             pictures.append(Picture(file, title, _VARIANCE, dataset))
     return pictures
 
@@ -97,11 +96,11 @@ def terms(history: History, dataset: str) -> Terms:
     return {term: found[term] for term in order[:MOST_TERMS]}
 
 
-def draw_terms(found: Terms, about: About, title: str) -> "Figure":
-    """A panel per term, with a line per method and split."""
+def draw_terms(found: Terms, about: About) -> "Figure":
+    """A panel per term, with a line per method and split. All axes are linear, since some terms are negative."""
     from matplotlib.lines import Line2D
 
-    figure, places = panels(len(found), title, COLUMNS, 1.3)
+    figure, places = panels(len(found), COLUMNS, 1.35)
     methods = ordered({method for own in found.values() for method in own}, about)
     look = looks(methods, about)
     for axes, (term, own) in zip(places, found.items(), strict=True):
@@ -110,13 +109,12 @@ def draw_terms(found: Terms, about: About, title: str) -> "Figure":
                 marked = split == "val" or "val" not in own[method]
                 style = look[method] if marked else look[method] | {"marker": ""}
                 _line(axes, rows, style, "-" if term == RATE else SPLITS[split])
-        axes.set_title(plain(term.replace("_", " ")), parse_math=False)
-        set_scale(axes, "y", (rows for splits in own.values() for rows in splits.values()))
+        axes.set_ylabel(term_name(term), parse_math=False)
         whole_numbers(axes, "epoch")
     outer(places, COLUMNS)
     entries: dict[str, Any] = {name(method): Line2D([], [], **look[method]) for method in methods}
-    entries["validation"] = Line2D([], [], color=GREY, linestyle=SPLITS["val"])
-    entries["training"] = Line2D([], [], color=GREY, linestyle=SPLITS["train"])
+    entries["validation"] = Line2D([], [], color=INK, linestyle=SPLITS["val"])
+    entries["training"] = Line2D([], [], color=INK, linestyle=SPLITS["train"])
     legend(figure, entries)
     return figure
 
@@ -146,11 +144,11 @@ def variances(history: History, dataset: str) -> dict[str, Variances]:
     return found
 
 
-def draw_variances(found: dict[str, Variances], about: About, title: str) -> "Figure":
+def draw_variances(found: dict[str, Variances], about: About) -> "Figure":
     """A panel per method with equal limits: a thin line per axis, their mean, and the target dashed."""
     from matplotlib.lines import Line2D
 
-    figure, places = panels(len(found), title, COLUMNS, 1.45)
+    figure, places = panels(len(found), COLUMNS, 1.45)
     methods = ordered(found, about)
     look = looks(methods, about)
     values = np.concatenate([own.axes.ravel() for own in found.values()])
@@ -163,9 +161,10 @@ def draw_variances(found: dict[str, Variances], about: About, title: str) -> "Fi
         mean = across(own.means)[0]
         axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=1.8, **alone)
         if math.isfinite(own.target):
-            axes.axhline(own.target, color="black", linewidth=0.8, linestyle="--")
+            axes.axhline(own.target, color=INK, linewidth=0.9, linestyle="--")
         axes.set_title(name(method), parse_math=False)
-        set_scale(axes, "y", [values])
+        set_scale([axes], "y", [values])
+        axes.set_ylabel("variance of an axis")
         if len(values):
             low, high = min(values.min(), own.target if own.target > 0 else math.inf), max(values.max(), 1)
             axes.set_ylim(low / 1.1, high * 1.1)
@@ -174,9 +173,9 @@ def draw_variances(found: dict[str, Variances], about: About, title: str) -> "Fi
     legend(
         figure,
         {
-            "one axis, lowest seed": Line2D([], [], color=GREY, linewidth=0.5),
-            "mean over axes and seeds": Line2D([], [], color=GREY, linewidth=1.8),
-            "target": Line2D([], [], color="black", linewidth=0.8, linestyle="--"),
+            "one axis, lowest seed": Line2D([], [], color=INK, linewidth=0.5),
+            "mean over axes and seeds": Line2D([], [], color=INK, linewidth=1.8),
+            "target": Line2D([], [], color=INK, linewidth=0.9, linestyle="--"),
         },
     )
     return figure

@@ -21,6 +21,7 @@ from lvm_bench.report.figures import (
     tuning,
     workers,
 )
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.figures.style import Picture
 from lvm_bench.report.tables.aggregate_tables import Aggregates
 from lvm_bench.runs import choice
@@ -51,7 +52,12 @@ _FORMAT = TypeAdapter(dict[str, Caption])
 
 
 def write_all(
-    folder: Path, found: Gathered, listed: dict[str, Any], complain: Complain, aggregated: Aggregates | None
+    folder: Path,
+    found: Gathered,
+    listed: dict[str, Any],
+    complain: Complain,
+    aggregated: Aggregates | None,
+    titles: bool = False,
 ) -> list[Picture]:
     """Draw every figure that the suite's runs, scores and histories allow, into its part of the site.
 
@@ -59,7 +65,7 @@ def write_all(
     and is copied into the site, if it is `listed` and shows runs that are not here. `complain` gets a sentence for
     each file that cannot be drawn, and the other figures are drawn.
     """
-    committed, place = folder / "figures", site_folder(folder) / "figures"
+    committed, place = folder / "figures", Folder(site_folder(folder) / "figures", titles)
     about, frame = found.about, found.frame
     drawn = [run for run in found.runs if run.folder and run.key in found.shown]
     before, torn = _captions(committed / CAPTIONS, complain), _torn(found)
@@ -88,7 +94,7 @@ def write_all(
     told, here = _shown({key[:2] for key in found.shown}), _shown({run.place for run in drawn})
     left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
     stay = {name: before[name] for name in before if name in left - {picture.file.name for picture in pictures}}
-    pictures += _kept(committed, place, stay, listed, complain)
+    pictures += _kept(committed, place.path, stay, listed, complain)
     # The order does not tell which figures were drawn now.
     pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
     _write_captions(committed / CAPTIONS, [picture for picture in pictures if picture.from_runs], stay)

@@ -1,17 +1,17 @@
-"""Where training drives the codes: variance, parts of the KL, balance, dimension and entropy over updates."""
+"""Where training drives the codes: parts of the KL, and variance, balance, dimension and entropy over updates."""
 
 import math
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from lvm_bench.report.figures.arrays import column, histories, ordered, stacked
+from lvm_bench.report.figures.files import Folder, save
 from lvm_bench.report.figures.style import (
-    GREY,
+    INK,
     Picture,
     across,
     legend,
@@ -19,7 +19,6 @@ from lvm_bench.report.figures.style import (
     name,
     outer,
     panels,
-    save,
     set_scale,
     where,
     whole_numbers,
@@ -34,39 +33,54 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE = "avae-2024"
-VARIANCE, KL, BALANCE, ENTROPY = "variance over target", "KL to target, nats", "balance R", "entropy, nats"
-PARTS = {"of it scale": "kl_scale", "of it mean": "kl_mean", "of it anisotropy": "kl_anisotropy"}
+FLOOR = "share of codes\nbelow the floor"
+VARIANCE, KL, BALANCE, ENTROPY = "variance over target", "KL to target\n(nats)", "balance R", "entropy (nats)"
+PARTS = {
+    "scale part\n(nats)": "kl_scale", "mean part\n(nats)": "kl_mean", "anisotropy part\n(nats)": "kl_anisotropy",
+}  # fmt: skip
 LOGGED = {
-    **PARTS, BALANCE: "balance", "codes below the floor": "below_floor", "two-NN dimension": "dimension",
+    BALANCE: "balance", FLOOR: "below_floor", "two-NN dimension": "dimension",
     ENTROPY: "entropy",
 }  # fmt: skip
 AIMS = {VARIANCE: 1.0, BALANCE: 1.0}  # drawn as lines
 PRINTED = {KL: "gaussian_kl_target.mean", ENTROPY: "entropy_paper.mean"}  # what the paper gives
-COLUMNS = 3
+DEEPEST = 1e4  # the ratio of the largest part of the KL to the least that is drawn
 
 Panels = dict[str, dict[str, Float64[np.ndarray, "r e"]]]  # label: method: a row per seed
 Published = dict[str, dict[str, float]]  # label: method: number
 
 
-def write(folder: Path, about: About, runs: Iterable[Run], history: History) -> list[Picture]:
-    """<data set>-equilibrium for each data set whose runs logged the parts of the KL."""
+def write(folder: Folder, about: About, runs: Iterable[Run], history: History) -> list[Picture]:
+    """<data set>-kl-parts and <data set>-equilibrium for each data set whose runs logged the parts of the KL."""
     pictures, runs = [], list(runs)
     for dataset in sorted({key[0] for key in history}):
         found, updates = values(history, dataset)
         if not found:
             continue
-        title = f"Codes on their way {where(dataset, about.suite)}"
         theirs = printed([run for run in runs if run.dataset == dataset])
-        file = save(folder, f"{dataset}-equilibrium", partial(draw, found, updates, theirs, about, title))
-        pictures.append(Picture(file, title, _TEXT + _PRINTED * bool(theirs), dataset))
+        parts = {label: own for label, own in found.items() if label in (KL, *PARTS)}
+        others = {label: own for label, own in found.items() if label not in parts}
+        for stem, words, text, shown in (
+            ("kl-parts", "Divergence from the target", _PARTS, parts),
+            ("equilibrium", "Codes on their way", _OTHERS, others),
+        ):
+            if shown:
+                title = f"{words} {where(dataset, about.suite)}"
+                dashed = _PRINTED * any(label in shown for label in theirs)
+                file = save(folder, f"{dataset}-{stem}", partial(draw, shown, updates, theirs, about), title)
+                pictures.append(Picture(file, title, text + dashed, dataset))
     return pictures
 
 
-_TEXT = (
-    "Codes of the validation images after each epoch, mean and range over seeds. The KL of their Gaussian fit to the "
-    "method's target has three parts: it passes a minimum while the variance passes the target, so a low KL is no sign "
-    "that training has converged. The balance R is the push of the kernel density estimate on the codes over the pull "
-    "of the prior (1: equilibrium under scaling)."
+_PARTS = (
+    "The KL divergence of a Gaussian fit of the validation images' codes to the method's target, and the three parts "
+    "whose sum it is, after each epoch, mean and range over seeds. It passes a minimum while the variance passes the "
+    "target, so a low KL is no sign that training has converged."
+)
+_OTHERS = (
+    "Codes of the validation images after each epoch, mean and range over seeds. The balance R is the push of the "
+    "kernel density estimate on the codes over the pull of the prior (1: equilibrium under scaling); codes below the "
+    "floor of the density estimate are not pushed; the two-NN dimension is the intrinsic dimension of the codes."
 )
 _PRINTED = f" Dashed: what {SOURCE} prints."
 
@@ -79,7 +93,7 @@ def values(history: History, dataset: str) -> tuple[Panels, dict[str, Float64[np
         shown = {label: stacked([own[label] for own in map(_values, seeds.values())]) for label in (VARIANCE, KL)}
         shown |= {
             label: stacked([column(epochs, f"codes/{key}") for epochs in seeds.values()])
-            for label, key in LOGGED.items()
+            for label, key in (PARTS | LOGGED).items()
         }
         if not np.isfinite(shown[KL]).any():
             continue
@@ -87,7 +101,7 @@ def values(history: History, dataset: str) -> tuple[Panels, dict[str, Float64[np
         for label, rows in shown.items():
             if np.isfinite(rows).any():
                 found.setdefault(label, {})[method] = rows
-    order = [VARIANCE, KL, *LOGGED]
+    order = [KL, *PARTS, VARIANCE, *LOGGED]
     return {label: found[label] for label in order if label in found}, updates
 
 
@@ -115,33 +129,46 @@ def printed(runs: list[Run]) -> Published:
     return found
 
 
-def draw(
-    found: Panels, updates: dict[str, Float64[np.ndarray, " e"]], theirs: Published, about: About, title: str
-) -> "Figure":
-    """A panel per quantity with a line per method."""
+def draw(found: Panels, updates: dict[str, Float64[np.ndarray, " e"]], theirs: Published, about: About) -> "Figure":
+    """A panel per quantity with a line per method. Parts of the KL stand on equal axes."""
     from matplotlib.lines import Line2D
 
-    figure, places = panels(len(found), title, COLUMNS, 1.4)
+    columns = 4 if KL in found else 3
+    figure, places = panels(len(found), columns, 1.45)
     methods = ordered(updates, about)
     look: dict[str, dict[str, Any]] = looks(methods, about)
     for axes, (label, own) in zip(places, found.items(), strict=True):
         for method in filter(own.__contains__, methods):
             _line(axes, updates[method], own[method], look[method])
         if label in AIMS:
-            axes.axhline(AIMS[label], color="black", linewidth=0.8)
+            axes.axhline(AIMS[label], color=INK, linewidth=0.8)
         numbers = {method: number for method, number in theirs.get(label, {}).items() if method in own}
         for method, number in numbers.items():
             alone = len({*numbers.values()}) == 1
-            axes.axhline(number, color="black" if alone else look[method]["color"], linewidth=0.8, linestyle="--")
-        axes.set_title(label)
-        set_scale(axes, "y", own.values())
+            axes.axhline(number, color=INK if alone else look[method]["color"], linewidth=0.8, linestyle="--")
+        axes.set_ylabel(label)
+        if label == FLOOR:
+            axes.set_ylim(-0.03, 1.03)
         whole_numbers(axes, "updates")
-    outer(places, COLUMNS)
+    if KL in found:
+        _equal(places, found)
+    outer(places, columns)
     entries: dict[str, Any] = {name(method): Line2D([], [], **look[method]) for method in methods}
-    if theirs:
-        entries["published"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle="--")
+    if any(label in found for label in theirs):
+        entries["published"] = Line2D([], [], color=INK, linewidth=0.8, linestyle="--")
     legend(figure, entries)
     return figure
+
+
+def _equal(places: list["Axes"], found: Panels) -> None:
+    """Give the panels of the KL and of its parts equal axes, logarithmic ones without what is next to nothing."""
+    values = np.concatenate([rows.ravel() for own in found.values() for rows in own.values()])
+    top = values[np.isfinite(values)].max()
+    set_scale(places, "y", [values[values > top / DEEPEST]])
+    ends = [axes.get_ylim() for axes in places]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    for axes in places:
+        axes.set_ylim(max(low, top / DEEPEST) if axes.get_yscale() == "log" else low, high)
 
 
 def _line(

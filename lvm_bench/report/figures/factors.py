@@ -3,16 +3,19 @@
 from collections.abc import Collection
 from functools import partial
 from itertools import filterfalse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from lvm_bench.report.figures.arrays import arrays_of, ordered
-from lvm_bench.report.figures.strips import GAP, Strip, strip, write_strips
+from lvm_bench.report.figures.blocks import Block, write_blocks
+from lvm_bench.report.figures.files import Folder, save
 from lvm_bench.report.figures.style import (
+    COLUMN,
+    INK,
+    SMALLEST,
     WIDE,
     Picture,
     balanced,
@@ -23,7 +26,6 @@ from lvm_bench.report.figures.style import (
     outer,
     panels,
     plain,
-    save,
     where,
 )
 from lvm_bench.runs.layout import IMAGES, SWEEPS
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4
-FRAME = (213, 94, 0)  # around the image of the real code
 PAIRS = (
     ("mig.grid", "pca_mig.grid", "MIG (20 bins)", 1),
     ("factor_vae_score.grid", "pca_factor_vae_score.grid", "FactorVAE score (%)", 100),
@@ -45,7 +46,9 @@ Runs = dict[str, tuple[int, dict[str, np.ndarray]]]  # by method, its median see
 Points = dict[str, dict[str, np.ndarray]]  # by score and method, [n 2]: along axes and along directions
 
 
-def write(folder: Path, about: About, runs: Collection[Run], scores: pd.DataFrame, complain: Complain) -> list[Picture]:
+def write(
+    folder: Folder, about: About, runs: Collection[Run], scores: pd.DataFrame, complain: Complain
+) -> list[Picture]:
     """Sweeps, traversals, angles, and scores along axes and directions, for each data set with factors.
 
     A method is shown by the run whose PCA MIG is the median of its seeds.
@@ -62,21 +65,21 @@ def write(folder: Path, about: About, runs: Collection[Run], scores: pd.DataFram
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (0, 0, 0, 0))
         sweeps = arrays_of(swept, SWEEPS, partial(shaped, shapes=shapes), complain) if swept else None
         if sweeps:
-            rows = [(plain(factor), strip(sweeps[factor])) for factor in names]
+            block = Block("", [(plain(factor), sweeps[factor]) for factor in names])
             title = f"{dataset_name(dataset)}: one factor at a time"
-            file = write_strips(folder / f"{dataset}-sweeps.png", title, rows)
+            file = write_blocks(folder, f"{dataset}-sweeps", title, COLUMN, [[block]])
             pictures.append(Picture(file, title, _SWEEPS, dataset, from_runs=True))
         if medians:
             title = f"Traversals {place} (framed: a real code)"
-            file = write_strips(folder / f"{dataset}-traversals.png", title, traversals(medians, names))
+            file = write_blocks(folder, f"{dataset}-traversals", title, WIDE, traversals(medians, names))
             pictures.append(Picture(file, title, _TRAVERSALS, dataset, from_runs=True))
-            title = f"Angles between latent directions in degrees {place}"
-            file = save(folder, f"{dataset}-angles", partial(angle_panels, medians, names, own, title))
+            title = f"Angles between latent directions {place}"
+            file = save(folder, f"{dataset}-angles", partial(angle_panels, medians, names, own), title)
             pictures.append(Picture(file, title, _ANGLES, dataset, from_runs=True))
         points = paired(own)
         if points:
             title = f"Scores along axes and along latent directions {place}"
-            file = save(folder, f"{dataset}-axes-against-pca", partial(scatter, points, about, title))
+            file = save(folder, f"{dataset}-axes-against-pca", partial(scatter, points, about), title)
             pictures.append(Picture(file, title, _SCATTER, dataset))
     return pictures
 
@@ -87,9 +90,9 @@ _TRAVERSALS = (
     "factor change and no other. Each method by the run of the median PCA MIG."
 )
 _ANGLES = (
-    "Figure 4 of the AVAE paper: the angle between each two latent directions of the run of the median PCA MIG. "
-    "Independent factors are at right angles, 90 degrees. Above each: its PCA MIG with 20 bins, and over all seeds the "
-    "mean deviation from 90 degrees with its standard deviation."
+    "Figure 4 of the AVAE paper: the angle in degrees between each two latent directions of the run of the median PCA "
+    "MIG. Independent factors are at right angles, 90 degrees. Above each: its PCA MIG with 20 bins, and over all "
+    "seeds the mean deviation from 90 degrees with its standard deviation."
 )
 _SCATTER = "One point per run; above the diagonal the latent directions separate factors better than the axes do."
 
@@ -118,7 +121,11 @@ def shaped(stored: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndar
 
 def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The array; ValueError unless it has the shape (0: any size) and holds images or, in 2-D, finite numbers."""
-    fits = array.ndim == len(shape) and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
+    fits = (
+        array.ndim == len(shape)
+        and array.size
+        and all(want in (0, size) for want, size in zip(shape, array.shape, strict=True))
+    )
     if fits and (array.dtype == np.uint8 and array.shape[-3] in (1, 3) if len(shape) > 2 else np.isfinite(array).all()):
         return array
     raise ValueError(f"{name} is {array.dtype} {array.shape} or not finite, not what can be drawn")
@@ -130,23 +137,17 @@ def _of(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
     return chosen.set_index("seed")["value"]
 
 
-def traversals(runs: Runs, names: list[str]) -> list[Strip]:
-    """A row per method and direction, an image per step. The middle image, of the real code, is framed."""
-    rows = []
-    for method, (seed, arrays) in runs.items():
-        for factor, images in zip(names, arrays["traversal"], strict=True):
-            rows.append((f"{name(method)}\nseed {seed}\n{plain(factor)}", framed(strip(images), len(images))))
-    return rows
-
-
-def framed(row: UInt8[np.ndarray, "h w 3"], n: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A strip of n images with a frame around the middle one."""
-    row, width = row.copy(), row.shape[1] // n
-    left = n // 2 * width
-    inner = row[GAP:-GAP, left + GAP : left + width - GAP].copy()
-    row[:, left : left + width] = FRAME
-    row[GAP:-GAP, left + GAP : left + width - GAP] = inner
-    return row
+def traversals(runs: Runs, names: list[str]) -> list[list[Block]]:
+    """A block per method with a row per direction, two abreast. The middle image, of the real code, is framed."""
+    blocks = [
+        Block(
+            f"{name(method)}, seed {seed}",
+            [(plain(factor), images) for factor, images in zip(names, arrays["traversal"], strict=True)],
+            arrays["traversal"].shape[1] // 2,
+        )
+        for method, (seed, arrays) in runs.items()
+    ]
+    return [blocks[at : at + 2] for at in range(0, len(blocks), 2)]
 
 
 def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]:
@@ -156,25 +157,30 @@ def angles(directions: Float64[np.ndarray, "k l"]) -> Float64[np.ndarray, "k k"]
     return degrees
 
 
-def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame, title: str) -> "Figure":
+def angle_panels(runs: Runs, names: list[str], scores: pd.DataFrame) -> "Figure":
     """Figure 4 of the AVAE paper: the angles between the directions of each method, under its PCA MIG."""
-    figure, places = panels(len(runs), title, COLUMNS, 0.75 + WIDE / balanced(len(runs), COLUMNS))
+    figure, places = panels(len(runs), COLUMNS, 1.0)
+    width, rows = figure.get_size_inches()
+    panel = 0.5 + (width - 0.8) / balanced(len(runs), COLUMNS)
+    figure.set_size_inches(width, rows * panel + 0.6)  # the last row has labels below
     ticks = [plain(factor, 12) for factor in names]
     for axes, (method, (seed, arrays)) in zip(places, runs.items(), strict=True):
         degrees = angles(arrays["directions"])
         axes.imshow(degrees, cmap="cividis", vmin=0, vmax=90)
         for (i, j), value in np.ndenumerate(degrees):
             shade = "white" if value < 50 else "black"
-            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6, color=shade)
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=SMALLEST, color=shade)
         axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(len(names)), ticks, parse_math=False)
         axes.grid(False)
-        above = f"{name(method)}\nPCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
+        above = f"{plain(name(method), 22)}\nPCA MIG {_of(scores, method, 'pca_mig.grid')[seed]:.2f} (seed {seed})"
         off = _of(scores, method, "angle_deviation.grid")
         if len(off):
             above += f"\nfrom 90°: {off.mean():.0f} ± {off.std(ddof=0):.0f} ({len(off)} seeds)"
         axes.set_title(above, parse_math=False)
+        axes.set(xlabel="latent direction of", ylabel="latent direction of")
     outer(places, COLUMNS, alike=True)
+    figure.draw_without_rendering()  # panels of a fixed aspect take two layouts to find their places
     return figure
 
 
@@ -189,9 +195,9 @@ def paired(scores: pd.DataFrame) -> Points:
     return found
 
 
-def scatter(points: Points, about: About, title: str) -> "Figure":
+def scatter(points: Points, about: About) -> "Figure":
     """A point per run: its score along axes and its score along directions. They are equal on the diagonal."""
-    figure, places = panels(len(points), title, 2, 2.9)
+    figure, places = panels(len(points), 2, 2.9)
     methods = ordered({method for runs in points.values() for method in runs}, about)
     look = looks(methods, about)
     handles: dict[str, Any] = {}
@@ -200,10 +206,11 @@ def scatter(points: Points, about: About, title: str) -> "Figure":
             along, directions = runs[method].T
             style = look[method]
             handles[name(method)] = axes.scatter(
-                along, directions, c=style["color"], marker=style["marker"], s=26, edgecolors="white", linewidths=0.5
+                along, directions, c=style["color"], marker=style["marker"], s=26, linewidths=0
             )
         top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
-        axes.plot([0, top], [0, top], color="0.6", linewidth=1, zorder=0)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{score} along axes", ylabel=f"PCA {score}", aspect="equal")
+        axes.plot([0, top], [0, top], color=INK, linewidth=0.8, zorder=0)
+        axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+        axes.set(xlabel=f"{score} along axes", ylabel=f"{score} along latent directions")
     legend(figure, handles)
     return figure

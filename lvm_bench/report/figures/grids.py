@@ -1,14 +1,14 @@
 """The pictures that methods draw of themselves: grids of images."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
-from lvm_bench.report.figures.strips import strip, write_strips
-from lvm_bench.report.figures.style import Picture, name, where
+from lvm_bench.report.figures.blocks import Block, write_blocks
+from lvm_bench.report.figures.files import Folder
+from lvm_bench.report.figures.style import COLUMN, Picture, name, where
 from lvm_bench.runs.layout import PICTURES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
@@ -16,7 +16,7 @@ from lvm_bench.runs.suite_record import About
 from lvm_bench.text import check_name
 
 
-def write(folder: Path, about: About, runs: Iterable[Run], complain: Complain) -> list[Picture]:
+def write(folder: Folder, about: About, runs: Iterable[Run], complain: Complain) -> list[Picture]:
     """A picture per grid of each data set and method, from the lowest seed that drew any."""
     pictures = []
     for dataset, methods in firsts(runs, PICTURES).items():
@@ -24,8 +24,8 @@ def write(folder: Path, about: About, runs: Iterable[Run], complain: Complain) -
             run = methods[method]
             for words, images in (arrays_of(run, PICTURES, _grids, complain) or {}).items():
                 title = f"{name(method)} {where(dataset, about.suite)}, seed {run.seed}: {words}"
-                rows = [("", strip(row)) for row in images]
-                file = write_strips(folder / f"{dataset}-{method}-own-{words}.png", title, rows)
+                block = Block(words, [("", row) for row in images])
+                file = write_blocks(folder, f"{dataset}-{method}-own-{words}", title, COLUMN, [[block]])
                 pictures.append(Picture(file, title, _TEXT, dataset, method, from_runs=True))
     return pictures
 

@@ -1,15 +1,16 @@
 """Rows of images: real, reconstructed, interpolated and sampled ones, and paths between two."""
 
+import textwrap
 from collections.abc import Container, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from lvm_bench.report.figures import workers
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
-from lvm_bench.report.figures.style import Picture, look, name, where, write_png
+from lvm_bench.report.figures.blocks import PER_ROW, Block, Images, write_blocks
+from lvm_bench.report.figures.files import Folder
+from lvm_bench.report.figures.style import COLUMN, WIDE, Picture, name, where
 from lvm_bench.runs.layout import IMAGES
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.score_files import Complain
@@ -17,15 +18,11 @@ from lvm_bench.runs.suite_record import About
 from lvm_bench.text import counted
 
 KINDS = {"real": "real", "recon": "reconstructed", "interpolated": "interpolated", "fake": "sampled"}
-GAP = 2  # white pixels between images, after enlargement
-BLOCK_GAP = 10  # white pixels above the images of a method
-DPI = 100
 Found = dict[str, tuple[int, dict[str, np.ndarray]]]  # method: its seed and images
-Strip = tuple[str, np.ndarray]  # a label and the pixels of its row
 
 
 def write(
-    folder: Path, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
+    folder: Folder, about: About, runs: Iterable[Run], standing: Container[str], complain: Complain
 ) -> list[Picture]:
     """A picture per data set and method, from the lowest seed with images; one of all methods, and one of paths.
 
@@ -40,28 +37,27 @@ def write(
                 found[method] = (methods[method].seed, images)
         place = where(dataset, about.suite)
         for method, (seed, images) in found.items():
-            strips = [(words, strip(images[kind])) for kind, words in KINDS.items() if kind in images]
             title = f"{name(method)} {place}, seed {seed}"
-            file = write_strips(folder / f"{dataset}-{method}-images.png", title, strips)
+            file = write_blocks(folder, f"{dataset}-{method}-images", title, COLUMN, [[Block("", _kinds(images))]])
             pictures.append(Picture(file, title, _TEXT, dataset, method, from_runs=True))
         if found and f"{dataset}.png" not in standing:
-            title = f"{counted(len(found), 'method')} {place}, {_seeds(found)}"
-            file = write_strips(folder / f"{dataset}.png", title, _combined(found))
-            pictures.append(Picture(file, f"Images of {title}", f"{_TEXT} {_SAME}", dataset, from_runs=True))
+            title = f"Images of {counted(len(found), 'method')} {place}, {_seeds(found)}"
+            file = write_blocks(folder, dataset, title, WIDE, _table(found))
+            pictures.append(Picture(file, title, f"{_TEXT} {_SAME}", dataset, from_runs=True))
         paths = {method: both for method, both in found.items() if "path" in both[1]}
         if paths and f"{dataset}-interpolations.png" not in standing:
             title = f"Interpolations {place}, {_seeds(paths)}"
-            rows = [(name(method), strip(images["path"])) for method, (_, images) in paths.items()]
-            file = write_strips(folder / f"{dataset}-interpolations.png", title, rows)
+            rows = [(_row(method, True), images["path"]) for method, (_, images) in paths.items()]
+            file = write_blocks(folder, f"{dataset}-interpolations", title, COLUMN, [[Block("", rows)]])
             pictures.append(Picture(file, title, _PATH, dataset, from_runs=True))
     return pictures
 
 
 _TEXT = (
     "Real held-out images, their reconstructions, the spherical midpoints of pairs of held-out codes, and samples, "
-    "each the first ones in the order of the data or of the draws."
+    "each the first eight in the order of the data or of the draws."
 )
-_SAME = "Every method shows the same images."
+_SAME = "Every method shows the same images: reconstructions stand below the real ones."
 _PATH = (
     "Decoded images along the spherical path from the code of one held-out image to that of another. The seed draws "
     "the two, the same for every method: smooth changes through plausible images are what one wants to see."
@@ -81,49 +77,22 @@ def _images(stored: Any) -> dict[str, np.ndarray]:
     return images
 
 
-def strip(images: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "H W 3"]:
-    """Images side by side. Each is enlarged by a whole factor to about 64 pixels."""
-    factor = max(1, 64 // max(images.shape[2:]))
-    large = images.repeat(factor, axis=2).repeat(factor, axis=3)
-    framed = np.pad(large, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
-    row = np.concatenate(list(framed), axis=2).transpose(1, 2, 0)
-    return np.broadcast_to(row, (*row.shape[:2], 3)) if row.shape[2] == 1 else row
+def _kinds(images: dict[str, Images]) -> list[tuple[str, Images | None]]:
+    """A row per kind of image, with its first images."""
+    return [(words, images[kind][:PER_ROW]) for kind, words in KINDS.items() if kind in images]
 
 
-def _combined(found: Found) -> list[Strip]:
-    """The real images, then the reconstructions, interpolations and samples of each method."""
-    first = next(iter(found.values()))[1]
-    strips: list[Strip] = [("real", strip(first["real"]))]
-    for method, (_, images) in found.items():
-        strips.append(("", np.full((BLOCK_GAP, 1, 3), 255, np.uint8)))
-        for kind, words in KINDS.items():
-            if kind != "real" and kind in images:
-                strips.append((f"{name(method)}\n{words}", strip(images[kind])))
-    return strips
+def _table(found: Found) -> list[list[Block]]:
+    """The real images, and below them a block per kind of made ones, with a row for each method."""
+    real = next(iter(found.values()))[1]["real"][:PER_ROW]
+    blocks: list[Block] = []
+    for kind, words in list(KINDS.items())[1:]:
+        made = {method: images[kind][:PER_ROW] for method, (_, images) in found.items() if kind in images}
+        if made:
+            blocks.append(Block(words, [(_row(method, not blocks), made.get(method)) for method in found]))
+    return [[Block("", [("real", real)])], blocks]
 
 
-def write_strips(file: Path, title: str, strips: list[Strip]) -> Path:
-    """Write labelled strips as a PNG, pixel for pixel and with room for the labels, by a worker."""
-    workers.do(_write_strips, file, title, strips)
-    return file
-
-
-def _write_strips(file: Path, title: str, strips: list[Strip]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    longest = max(len(line) for words, _ in strips for line in words.splitlines() or [""])
-    left, top = max(130, 20 + 8 * longest), 34
-    height = top + sum(pixels.shape[0] for _, pixels in strips)
-    width = max(left + max(pixels.shape[1] for _, pixels in strips), 20 + 10 * len(title))
-    with look():
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(figure)
-        y = height - top
-        figure.text(8 / width, 1 - top / 2 / height, title, va="center", fontsize=11, weight="bold", parse_math=False)
-        for words, pixels in strips:
-            y -= pixels.shape[0]
-            figure.figimage(pixels, left, y, origin="upper")
-            middle = (y + pixels.shape[0] / 2) / height
-            figure.text((left - 8) / width, middle, words, ha="right", va="center", fontsize=10, parse_math=False)
-        write_png(file, figure, DPI, exact=True)
+def _row(method: str, labelled: bool) -> str:
+    """The label of a method's row, which the first block alone has, in lines of at most 16 characters."""
+    return "\n".join(textwrap.wrap(name(method), 16)) if labelled else ""

@@ -1,43 +1,44 @@
-"""The style of every figure: sizes, colours, markers, names and legends. The same figure gives the same bytes."""
+"""The style of every figure: sizes, colours, markers, names, axes and legends."""
 
-import io
 import math
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from lvm_bench import disk
-from lvm_bench.report.figures import workers
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.labels import dataset_label, first_methods, label, references
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
 COLUMN, WIDE = 3.3, 6.9  # inches: one column of a two-column page, and both columns
-DPI = 200
-# Colours that colour-blind readers tell apart (Okabe & Ito). One marker more: 56 pairs before the first returns.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
+SMALLEST, SMALL = 6, 6.5  # points of the smallest texts, and of numbers and names
+# Text and lines on a transparent ground: their contrast is 4.2 on white and on the dark pages of ours and of GitHub.
+INK = "#7b7b7b"
+# Colours that colour-blind readers tell apart (Okabe & Ito), the light ones darkened and purple in the place of black,
+# so that each has a contrast of 3 on white and on dark. One marker more: 56 pairs before the first returns.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#3A9BD6", "#9D5BD2", "#C98500")
 MARKERS = "osD^vPX*"
 GREY = "0.45"
 LONGEST = 28  # characters of a name
+MOST_IN_COLUMN = 9  # entries of the legend of a figure that is as wide as a column
+LEGEND = 0.1  # of a figure's area, which its legend takes at most
 LOG_FROM = 10.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
 LOOK: dict[Any, Any] = {
     "font.size": 7,
-    "axes.titlesize": 7.5,
+    "axes.titlesize": 7,
     "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 7,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), SMALL),
     "legend.frameon": False,
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "figure.titlesize": 8.5,
     "figure.titleweight": "bold",
     "axes.linewidth": 0.6,
@@ -45,8 +46,11 @@ LOOK: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "0.92",
+    "grid.color": INK,
+    "grid.alpha": 0.2,
     "grid.linewidth": 0.5,
+    "image.interpolation": "none",
+    "image.composite_image": False,  # which would resample images in a PDF
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,
@@ -59,7 +63,7 @@ LOOK: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on disk, as PNG, and also as PDF unless it is made of pixels alone."""
+    """A figure on disk, as PNG and as PDF; of one whose runs are not here there may be the PNG alone."""
 
     file: Path
     title: str
@@ -85,72 +89,32 @@ def look() -> Iterator[None]:
         yield
 
 
-def save(folder: Path, name: str, draw: Callable[[], "Figure"]) -> Path:
-    """Draw a figure and write it as <name>.png and <name>.pdf, without dates, by a worker. Returns the PNG."""
-    png = folder / f"{name}.png"
-    workers.do(_save, png, draw)
-    return png
-
-
-def _save(png: Path, draw: Callable[[], "Figure"]) -> None:
-    with look():
-        figure = draw()
-        write_png(png, figure, DPI)
-        figure.set_layout_engine("none")  # keep the layout of the PNG
-        write_pdf(png.with_suffix(".pdf"), figure)
-
-
-def write_pdf(file: Path, figure: "Figure") -> None:
-    """Write a figure as a PDF without dates."""
-    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
-    disk.write(file, lambda beside: figure.savefig(beside, format="pdf", metadata=undated))
-
-
-def write_png(file: Path, figure: "Figure", dpi: int, exact: bool = False) -> None:
-    """Write a figure as a PNG that is `compact`."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
-    with Image.open(stream) as drawn:
-        image = compact(drawn, exact)
-    disk.write(file, lambda beside: image.save(beside, "PNG", optimize=True, dpi=(dpi, dpi)))
-
-
-def compact(image: "Image", exact: bool) -> "Image":
-    """An opaque image in grey if all of it is grey, else in the 256 colours nearest to its own.
-
-    An `exact` one keeps every colour.
-    """
-    from PIL import Image, ImageChops
-
-    coloured, grey = image.convert("RGB"), image.convert("L")
-    if ImageChops.difference(coloured, grey.convert("RGB")).getbbox() is None:
-        return grey
-    if exact:
-        return coloured
-    return coloured.quantize(256, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
-
-
-def figure(width: float, height: float, title: str) -> "Figure":
-    """An empty figure with a title and a canvas of its own, without pyplot's global state."""
+def figure(width: float, height: float) -> "Figure":
+    """An empty figure with a canvas of its own, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = textwrap.wrap(plain(title, 200), round(width * 12.5))
-    made = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained", facecolor="white")
+    made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
-    made.suptitle("\n".join(lines), parse_math=False)
     return made
 
 
-def panels(count: int, title: str, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
-    """A figure of `count` panels, each `height` inches high, in at most `columns` columns."""
+def panels(count: int, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
+    """A figure of `count` panels, each `height` inches high, in at most `columns` columns.
+
+    One column of panels is as wide as a column of the page, several as the page.
+    """
     columns = balanced(count, columns)
     rows = -(-count // columns)
     width = WIDE if columns > 1 else COLUMN
-    made = figure(width, rows * height, title)
+    made = figure(width, rows * height)
     return made, [made.add_subplot(rows, columns, place + 1) for place in range(count)]
+
+
+def single(height: float, entries: int) -> tuple["Figure", "Axes"]:
+    """A figure of one panel: as wide as a column, or as the page where its legend has many entries."""
+    made = figure(COLUMN if entries <= MOST_IN_COLUMN else WIDE, height)
+    return made, made.add_subplot()
 
 
 def balanced(count: int, most: int) -> int:
@@ -161,16 +125,18 @@ def balanced(count: int, most: int) -> int:
 def outer(places: list["Axes"], columns: int, alike: bool = False) -> None:
     """Remove the horizontal label of panels that have another panel below them.
 
-    With `alike` axes, only outer panels keep their numbers. Axes are not shared, because the cost of sharing grows
-    with the square of their number.
+    With `alike` axes, these lose their numbers too, and so do panels that have another one at their left. Axes are not
+    shared, because the cost of sharing grows with the square of their number.
     """
     columns = balanced(len(places), columns)
-    last = (len(places) - 1) // columns * columns
     for place, axes in enumerate(places):
-        if place < last if alike else place + columns < len(places):
+        lowest = place + columns >= len(places)
+        if not lowest:
             axes.set_xlabel("")
+        if alike and place % columns:
+            axes.set_ylabel("")
         if alike:
-            axes.tick_params(which="both", labelbottom=place >= last, labelleft=place % columns == 0)
+            axes.tick_params(which="both", labelbottom=lowest, labelleft=place % columns == 0)
 
 
 def looks(methods: Iterable[str], about: About) -> dict[str, dict[str, Any]]:
@@ -194,43 +160,70 @@ def whole_numbers(axes: "Axes", name: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(name)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
-def set_scale(axes: "Axes", which: Literal["x", "y"], values: Iterable[Any]) -> None:
-    """Make an axis logarithmic, with few ticks, if its values are positive and far apart."""
+def set_scale(places: Iterable["Axes"], which: Literal["x", "y"], values: Iterable[Any]) -> None:
+    """Make an axis of these panels logarithmic, with few ticks, if its values are positive and far apart.
+
+    Panels in which an axis means the same are given together: all of them have the same kind of axis.
+    """
     from matplotlib.ticker import LogLocator, NullLocator
 
     ratio = log_ratio(values)
     if ratio < LOG_FROM:
         return
-    set_to, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
-    set_to("log")
-    axis.set_minor_locator(NullLocator())
-    if ratio < 300:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
+    for axes in places:
+        set_to, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
+        set_to("log")
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")  # powers of ten would have exponents in a smaller type
+        if ratio < 300:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def legend(figure: "Figure", entries: dict[str, Any]) -> None:
-    """Put a legend below the panels. The figure grows by its height, so that it covers no data."""
+    """Put a legend below the panels. The figure grows: it covers no data and has at most a tenth of the area."""
     if not entries:
         return
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(entries), int(width / (0.42 + 0.058 * max(map(len, entries))))))
-    rows = math.ceil(len(entries) / columns)
-    figure.set_size_inches(width, height + 0.135 * rows + 0.08)
     made = figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=columns,
+        ncols=legend_columns(list(map(text_width, entries)), width),
         handlelength=1.6,
-        columnspacing=1.2,
-        labelspacing=0.35,
+        handletextpad=0.5,
+        columnspacing=1.5,
+        labelspacing=0.25,
+        borderpad=0.1,
     )
     for text in made.get_texts():
         text.set_parse_math(False)
+    extent = made.get_window_extent()
+    across, down = extent.width / figure.dpi, extent.height / figure.dpi
+    figure.set_size_inches(width, max(height + down + 0.08, 1.02 * across * down / LEGEND / width))
+
+
+def legend_columns(widths: list[float], room: float) -> int:
+    """The most columns, of equally many entries of these widths in inches, that fit in some room."""
+    em = SMALL / 72
+    for columns in range(len(widths), 1, -1):
+        rows = -(-len(widths) // columns)
+        # The first columns are those with one entry more, as in matplotlib.
+        starts = np.cumsum([0, *(rows - (place >= (len(widths) - 1) % columns + 1) for place in range(columns))])
+        lines = [max(widths[start:end], default=0) for start, end in pairwise(starts)]
+        if sum(lines) + em * (2.1 * columns + 1.5 * (columns - 1) + 0.2) <= room - 0.1:
+            return balanced(len(widths), columns)
+    return 1
+
+
+def text_width(text: str) -> float:
+    """The width in inches of a line of SMALL text."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=SMALL), ismath=False)[0]) / 72
 
 
 def plain(text: str, most: int = LONGEST) -> str:

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,20 +10,20 @@ import pandas as pd
 from jaxtyping import Float64
 
 from lvm_bench.report.figures.arrays import ordered
+from lvm_bench.report.figures.files import Folder, save
 from lvm_bench.report.figures.style import (
-    GREY,
+    INK,
     Picture,
     legend,
     looks,
     name,
     panels,
-    plain,
-    save,
     set_scale,
+    single,
     where,
 )
+from lvm_bench.report.figures.words import score_name
 from lvm_bench.report.tables import published
-from lvm_bench.report.tables.layouts import distance_name
 from lvm_bench.report.tables.statistics import spearman
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites.job import is_control
@@ -36,10 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE, OURS = "avae-2024", "this suite"
-ERRORS = {"sse.heldout": "SSE per held-out image", "mse.heldout": "MSE per value of held-out images"}
+ERRORS = {
+    "sse.heldout": "squared error per held-out image",
+    "mse.heldout": "squared error per value of held-out images",
+}
 KL, GAP, ENTROPY = "gaussian_kl_target.mean", "entropy_gap.mean", "entropy_paper.mean"
 FAR = 10.0  # a line this many times below the nearest point would take the room of the points
-CAUSES = {KL: "KL to target (nats)", GAP: "|entropy gap| (nats)"}
+CAUSES = {KL: "KL divergence to target (nats)", GAP: "size of the entropy gap (nats)"}
 
 Points = dict[str, Float64[np.ndarray, "_ 2"]]  # by method
 
@@ -58,14 +60,13 @@ class Relation:
     n: int  # methods with a prior and two finite means: only these count
 
 
-def write(folder: Path, about: About, scores: pd.DataFrame) -> list[Picture]:
+def write(folder: Folder, about: About, scores: pd.DataFrame) -> list[Picture]:
     """<data set>-trade-off and <data set>-explanation for each data set that has distances of samples."""
     pictures = []
     extractor = about.extractor
     samples = f"frechet.fake@{extractor}"
     needed = scores[scores["metric"].isin([samples, *ERRORS, *CAUSES])]
-    called = distance_name(extractor)
-    distance = f"FD of samples ({plain(extractor)})" if called == "FD" else f"{plain(called)} of samples"
+    distance = score_name(samples, 30)
     for dataset in sorted(needed.loc[needed["metric"] == samples, "dataset"].unique()):
         own = needed[needed["dataset"] == dataset]
         place = where(dataset, about.suite)
@@ -74,14 +75,14 @@ def write(folder: Path, about: About, scores: pd.DataFrame) -> list[Picture]:
             if any(map(finite, found.values())):
                 title = f"Reconstruction against samples {place}"
                 real = own.loc[(own["method"] == "real-images") & (own["metric"] == samples), "value"].mean()
-                drawing = partial(draw, found, words, distance, float(real), about, title)
+                drawing = partial(draw, found, words, distance, float(real), about)
                 text = _TRADE_OFF + _missing(found)
-                pictures.append(Picture(save(folder, f"{dataset}-trade-off", drawing), title, text, dataset))
+                pictures.append(Picture(save(folder, f"{dataset}-trade-off", drawing, title), title, text, dataset))
                 break
         relations = [*ours(own, samples, distance), *theirs(dataset)]
         if any(relation.whose == OURS for relation in relations):
             title = f"Samples and the aggregate posterior {place}"
-            file = save(folder, f"{dataset}-explanation", partial(draw_relations, relations, about, title))
+            file = save(folder, f"{dataset}-explanation", partial(draw_relations, relations, about), title)
             pictures.append(Picture(file, title, _EXPLANATION + _said(relations), dataset))
     return pictures
 
@@ -117,36 +118,29 @@ def _missing(found: Points) -> str:
     return f" Left out, as a score is not finite: {counted(count, 'run')}." if count else ""
 
 
-def draw(found: Points, x: str, y: str, real: float, about: About, title: str) -> "Figure":
+def draw(found: Points, x: str, y: str, real: float, about: About) -> "Figure":
     """A point per run, and the distance of real images as a line."""
-    figure, (axes,) = panels(1, title, 1, 2.4)
+    figure, axes = single(2.4, len(found) + 1)
     look, entries = looks(ordered(found, about), about), {}
     for method in ordered(found, about):
         points = found[method][np.isfinite(found[method]).all(1)]
         if len(points):
             entries[name(method)] = _points(axes, points, look[method], hollow=method in references())
     axes.set(xlabel=x, ylabel=y)
-    _scales(axes, [points for points in found.values() if finite(points)])
+    drawn = [points for points in found.values() if finite(points)]
+    set_scale([axes], "x", (points[:, 0] for points in drawn))
+    set_scale([axes], "y", (points[:, 1] for points in drawn))
     nearest = min(points[np.isfinite(points).all(1), 1].min(initial=math.inf) for points in found.values())
     if nearest / FAR < real < math.inf:
-        entries["real images"] = axes.axhline(real, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+        entries["real images"] = axes.axhline(real, color=INK, linewidth=0.9, linestyle="--", zorder=1)
     legend(figure, entries)
     return figure
 
 
 def _points(axes: "Axes", points: Float64[np.ndarray, "n 2"], style: dict[str, Any], hollow: bool) -> Any:
-    inside, edge = ("none", style["color"]) if hollow else (style["color"], "white")
-    width = 0.8 if hollow else 0.3
-    return axes.scatter(
-        points[:, 0], points[:, 1], marker=style["marker"], s=26, facecolors=inside, edgecolors=edge, linewidths=width
-    )
-
-
-def _scales(axes: "Axes", points: list[Float64[np.ndarray, "_ 2"]]) -> None:
-    """Make an axis logarithmic if its values are far apart."""
-    if points:
-        set_scale(axes, "x", (own[:, 0] for own in points))
-        set_scale(axes, "y", (own[:, 1] for own in points))
+    inside = "none" if hollow else style["color"]
+    look = {"facecolors": inside, "edgecolors": style["color"], "linewidths": 0.8 * hollow}
+    return axes.scatter(points[:, 0], points[:, 1], marker=style["marker"], s=22, **look)
 
 
 def ours(scores: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
@@ -165,7 +159,9 @@ def theirs(dataset: str) -> list[Relation]:
     means = frame.pivot_table(index="method", columns="metric", values="mean")
     if ENTROPY in means and "standard-normal" in means.index:
         means[GAP] = means[ENTROPY] - means[ENTROPY].to_dict()["standard-normal"]
-    return _relations(f"published ({SOURCE})", means, "frechet.fake@inception", "FID of samples")
+    return _relations(
+        f"published ({SOURCE})", means, "frechet.fake@inception", score_name("frechet.fake@inception", 30)
+    )
 
 
 def _relations(whose: str, means: pd.DataFrame, samples: str, distance: str) -> list[Relation]:
@@ -201,9 +197,9 @@ def _said(relations: list[Relation]) -> str:
     )
 
 
-def draw_relations(relations: list[Relation], about: About, title: str) -> "Figure":
+def draw_relations(relations: list[Relation], about: About) -> "Figure":
     """A panel per relation. Ours stand above the published ones."""
-    figure, places = panels(len(relations), title, 2, 2.05)
+    figure, places = panels(len(relations), 2, 2.05)
     methods = ordered({method for relation in relations for method in relation.points}, about)
     look = looks(methods, about)
     entries: dict[str, Any] = {}
@@ -213,6 +209,9 @@ def draw_relations(relations: list[Relation], about: About, title: str) -> "Figu
             entries.setdefault(name(method), made)
         axes.set_title(f"{relation.whose}\n{correlation(relation)}", parse_math=False)
         axes.set(xlabel=CAUSES[relation.cause], ylabel=relation.distance)
-        _scales(axes, list(relation.points.values()))
+    set_scale(places, "y", (points[:, 1] for relation in relations for points in relation.points.values()))
+    for cause in CAUSES:
+        alike = {axes: r.points for axes, r in zip(places, relations, strict=True) if r.cause == cause}
+        set_scale(alike, "x", (points[:, 0] for own in alike.values() for points in own.values()))
     legend(figure, entries)
     return figure

@@ -50,7 +50,7 @@ def test_points_are_the_finite_scores_in_the_order_of_the_values(scored: Callabl
 )
 def test_any_axis_is_drawn_without_a_warning(along: list[ablation.Value]) -> None:
     points = [(value, seed, 10.0**seed) for value in along[:2] for seed in (0, 1)]
-    figure = ablation.draw({"a score": points, "one run": points[:1]}, along, "m_$", "here")
+    figure = ablation.draw({"a score": points, "one run": points[:1]}, along, "m_$")
     figure.draw_without_rendering()
     shown = figure.axes[0].collections[0].get_offsets()
     assert len(shown) == 4

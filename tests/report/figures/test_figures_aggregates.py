@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lvm_bench.report.figures import aggregates, style
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.tables import aggregate_tables
 from lvm_bench.runs.suite_record import About
 
@@ -23,7 +24,7 @@ def frame(scored: Scored, values: dict[str, list[float]]) -> pd.DataFrame:
 def test_a_point_and_a_profile_per_method(scored: Scored, about: About) -> None:
     found = aggregate_tables.aggregates(frame(scored, VALUES), about)
     assert found
-    means, profiles = aggregates.draw(found, about, "title").axes
+    means, profiles = aggregates.draw(found, about).axes
     assert [text.get_text() for text in means.get_yticklabels()] == ["AAE", "AVAE", "VAE"]
     assert [line.get_xdata()[0] for line in means.lines[::2]] == pytest.approx([1, 2 / 3, 0])
     assert len(profiles.lines) == len(profiles.collections) == 3
@@ -38,13 +39,15 @@ def test_scores_of_any_value_and_few_seeds_are_drawn(odd: list[float], scored: S
     found = aggregate_tables.aggregates(frame(scored, {"vae": [4.0, 6.0], "aae": [1.0], "my_method": odd}), about)
     assert found
     with style.look():
-        aggregates.draw(found, about, "title").draw_without_rendering()
+        aggregates.draw(found, about).draw_without_rendering()
 
 
 def test_intervals_are_spoken_of_where_there_are_some(scored: Scored, about: About, tmp_path: Path) -> None:
     single = {name: own[:1] for name, own in VALUES.items()}
     for values, told in ((VALUES, True), (single, False)):
-        (picture,) = aggregates.write(tmp_path, about, aggregate_tables.aggregates(frame(scored, values), about))
+        (picture,) = aggregates.write(
+            Folder(tmp_path), about, aggregate_tables.aggregates(frame(scored, values), about)
+        )
         assert picture.file == tmp_path / "aggregates.png"
         assert ("95 % intervals" in picture.text) == told
 
@@ -52,6 +55,9 @@ def test_intervals_are_spoken_of_where_there_are_some(scored: Scored, about: Abo
 def test_nothing_is_drawn_of_one_block_or_of_more_methods_than_can_be_read(
     scored: Scored, about: About, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert aggregates.write(tmp_path, about, aggregate_tables.aggregates(scored(VALUES, "sse.heldout"), about)) == []
+    assert (
+        aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(scored(VALUES, "sse.heldout"), about))
+        == []
+    )
     monkeypatch.setattr(aggregates, "MOST", 2)
-    assert aggregates.write(tmp_path, about, aggregate_tables.aggregates(frame(scored, VALUES), about)) == []
+    assert aggregates.write(Folder(tmp_path), about, aggregate_tables.aggregates(frame(scored, VALUES), about)) == []

@@ -67,14 +67,14 @@ def test_without_a_target_there_is_no_line_of_it() -> None:
     logged = (["epoch", "aggregate_variance/0"], [["1", "1.0"]])
     found = curves.variances({("mnist", "vae", 0): logged}, "mnist")
     assert math.isnan(found["vae"].target)
-    (panel,) = curves.draw_variances(found, About(), "title").axes
+    (panel,) = curves.draw_variances(found, About()).axes
     assert len(panel.lines) == 2
 
 
 def test_what_is_drawn_are_the_means_over_seeds() -> None:
-    figure = curves.draw_terms(curves.terms(TWO, "mnist"), About(methods=["vae", "mine"]), "title")
+    figure = curves.draw_terms(curves.terms(TWO, "mnist"), About(methods=["vae", "mine"]))
     panel = figure.axes[0]
-    assert panel.get_title() == "loss"
+    assert panel.get_ylabel() == "loss, each method's\nown"
     drawn = [line.get_ydata() for line in panel.lines]
     np.testing.assert_array_equal(drawn[0], [5, 2])
     np.testing.assert_array_equal(drawn[1], [6, 3])

@@ -6,6 +6,7 @@ import numpy as np
 
 from lvm_bench.report.figures import equilibrium
 from lvm_bench.report.figures.equilibrium import BALANCE, ENTROPY, KL, VARIANCE
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
 
@@ -43,15 +44,15 @@ def test_variants_have_the_published_numbers_of_their_base() -> None:
 
 def test_what_is_drawn_are_values_over_updates_with_the_aims_and_the_published_numbers() -> None:
     found, updates = equilibrium.values(HISTORY, "mnist")
-    figure = equilibrium.draw(found, updates, {KL: {"avae": 0.31}}, About(methods=["avae"]), "title")
+    figure = equilibrium.draw(found, updates, {KL: {"avae": 0.31}}, About(methods=["avae"]))
     figure.draw_without_rendering()
-    drawn = {axes.get_title(): [line.get_ydata() for line in axes.lines] for axes in figure.axes}
+    drawn = {axes.get_ylabel(): [line.get_ydata() for line in axes.lines] for axes in figure.axes}
     assert [list(values) for values in drawn[KL]] == [[1.75], [0.31, 0.31]]
     assert [list(values) for values in drawn[BALANCE]] == [[1.2, 1.0], [1.0, 1.0]]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AVAE", "published"]
 
 
 def test_a_data_set_whose_runs_logged_no_parts_has_no_picture(tmp_path: Path) -> None:
-    pictures = equilibrium.write(tmp_path, About(suite="s", methods=["avae"]), RUNS, HISTORY)
-    assert [picture.file.name for picture in pictures] == ["mnist-equilibrium.png"]
+    pictures = equilibrium.write(Folder(tmp_path), About(suite="s", methods=["avae"]), RUNS, HISTORY)
+    assert [picture.file.name for picture in pictures] == ["mnist-kl-parts.png", "mnist-equilibrium.png"]
     assert pictures[0].text.endswith("Dashed: what avae-2024 prints.")

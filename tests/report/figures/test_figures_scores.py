@@ -104,8 +104,8 @@ def test_bandwidths_stand_beside_the_published_points() -> None:
     rows = pd.read_csv(file)
     rows = rows[rows["metric"] == "bandwidth"]
     against_m, against_l = bandwidths.draw(rows).axes
-    assert (against_m.get_xlabel(), against_l.get_xlabel()) == ("m", "l")
-    assert [text.get_text() for text in against_m.get_legend().get_texts()] == ["10", "20", "40", "50", "70", "100"]
+    assert (against_m.get_xlabel(), against_l.get_xlabel()) == ("number m of points", "dimension l")
+    assert [text.get_text() for text in against_m.texts] == [f"l = {l}" for l in (10, 20, 40, 50, 70, 100)]
     computed, equal, bound = against_m.lines[:3]
     own = rows[rows["l"] == 10]
     np.testing.assert_array_equal(computed.get_ydata(), own["mean"])
@@ -116,7 +116,7 @@ def test_bandwidths_stand_beside_the_published_points() -> None:
 @pytest.mark.parametrize(("real", "drawn"), [(0.9, False), (1.1, True), (math.nan, False), (math.inf, False)])
 def test_the_line_of_real_images_leaves_the_room_to_the_points(real: float, drawn: bool) -> None:
     points = {"vae": np.array([[1.0, 10.0], [2.0, math.inf]]), "aae": np.array([[1.0, math.nan]])}
-    (axes,) = trade_off.draw(points, "x", "y", real, About(), "title").axes
+    (axes,) = trade_off.draw(points, "x", "y", real, About()).axes
     assert [line.get_ydata()[0] for line in axes.lines] == [real] * drawn
     (vae,) = axes.collections
     np.testing.assert_array_equal(vae.get_offsets(), [[1, 10]])

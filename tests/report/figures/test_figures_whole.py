@@ -15,6 +15,7 @@ from PIL import Image
 
 from lvm_bench import disk
 from lvm_bench.report.figures import codes, curves, draw, style, trade_off
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.write import emit
 from lvm_bench.runs import gather, score_files
 from lvm_bench.runs.comparable import Remarks
@@ -25,7 +26,7 @@ from lvm_bench.runs.suite_record import About
 Put = Callable[..., Path]
 LONG = "a-very-long-name-of-a-method-that-goes-on-and-on-up-to-64-chars"
 STEMS = {"codes-mds", "codes-pca", "spectrum", "curves", "aggregate-variance", "trade-off", "explanation"}
-OF_RUNS = {"mnist.png", "mnist-vae-images.png", "mnist-interpolations.png"}  # pixels, so without a PDF
+OF_RUNS = {f"mnist{stem}.{end}" for stem in ("", "-vae-images", "-interpolations") for end in ("png", "pdf")}
 FD = "frechet.fake@classifier"
 SCORES = {"sse.heldout": 9.0, FD: 12.0, "gaussian_kl_target.mean": 1.5, "entropy_gap.mean": -3.0}
 COLUMNS = [
@@ -91,7 +92,8 @@ def test_one_run_and_the_same_figures_again_and_those_of_numbers_without_its_fol
     before = {file.name: file.read_bytes() for file in (site / "figures").iterdir()}
     assert before.keys() == both() | OF_RUNS
     committed = {file.name: file.read_bytes() for file in (one_run / "figures").glob("*.png")}
-    assert committed.keys() == OF_RUNS | {f"mnist-{stem}.png" for stem in ("codes-mds", "codes-pca", "spectrum")}
+    stems = ("", "-vae-images", "-interpolations", "-codes-mds", "-codes-pca", "-spectrum")
+    assert committed.keys() == {f"mnist{stem}.png" for stem in stems}
     assert committed.items() <= before.items()
     with drawing():
         (one_run / "runs").rename(tmp_path / "elsewhere")
@@ -126,30 +128,11 @@ def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_
     assert "mnist-codes-mds.png" not in figures_of(one_run)
 
 
-def test_twelve_methods_with_long_names() -> None:
-    names, stream = [f"{LONG[:-3]}-{i:02}" for i in range(12)], np.random.default_rng(0)
-    points = {name: stream.random((2, 2)) for name in names}
-    clouds = [codes.Cloud(style.name(name), own, own, name) for name, own in points.items()]
-    spectra = {name: codes.Spectrum(own[0], own[0], own[1], 0.5) for name, own in points.items()}
-    logged = {("mnist", name, 0): (COLUMNS, [["0.5"] * len(COLUMNS)] * 2) for name in names}
-    relation = trade_off.Relation("here", trade_off.KL, "FD", {n: own[:1] for n, own in points.items()}, 0, 0, 0, 12)
-    with style.look():
-        for figure in (
-            codes.draw(clouds, About(), "title"),
-            codes.draw_spectra(spectra, About(), "title"),
-            curves.draw_terms(curves.terms(logged, "mnist"), About(), "title"),
-            curves.draw_variances(curves.variances(logged, "mnist"), About(), "title"),
-            trade_off.draw(points, "x", "y", 1.0, About(), "title"),
-            trade_off.draw_relations([relation], About(), "title"),
-        ):
-            figure.draw_without_rendering()
-
-
-def unsaved(folder: Path, name: str, draw: Callable[[], Any]) -> Path:
+def unsaved(folder: Folder, name: str, draw: Callable[[], Any], _: str) -> Path:
     """Draw a figure without writing it."""
     with style.look():
         draw().draw_without_rendering()
-    return folder / name
+    return folder.path / name
 
 
 @pytest.mark.parametrize("values", [(math.nan, math.inf), (-math.inf, 0.0), (-5.0, 1e150), (1e-300, 1.0)])
@@ -165,8 +148,8 @@ def test_scores_and_histories_of_any_value(
         logged = [[repr(odd.get(key[1]))] * len(COLUMNS), ["1.0"] * len(COLUMNS)]
         history[key] = (COLUMNS, logged[key[2] :])
     measured = {key: {name: number if key[2] else odd[key[1]] for name, number in SCORES.items()} for key in keys}
-    pictures = curves.write(tmp_path, About(), history)
-    pictures += trade_off.write(tmp_path, About(extractor="classifier"), score_files.frame(measured))
+    pictures = curves.write(Folder(tmp_path), About(), history)
+    pictures += trade_off.write(Folder(tmp_path), About(extractor="classifier"), score_files.frame(measured))
     stems = ("curves", "aggregate-variance", "trade-off", "explanation")
     assert [picture.file.name for picture in pictures] == [f"mnist-{stem}" for stem in stems]
 
@@ -187,7 +170,7 @@ def test_missing_cells_and_runs_of_old(put: Callable[..., None], put_run: Put, t
     put_run("digits", "vae", 0, {"mse.train": 3.0})
     found = figures_of(tmp_path / "small")
     assert both() <= found
-    assert not any(name.startswith("digits-") for name in found - {"digits-vae-images.png"})
+    assert not any(name.startswith("digits-") for name in found - {"digits-vae-images.png", "digits-vae-images.pdf"})
 
 
 @pytest.mark.usefixtures("drawn_as_pdfs")
@@ -197,7 +180,7 @@ def test_codes_that_collapsed(put: Callable[..., None], put_run: Put, tmp_path: 
     huge = {"codes": np.full((5, 1), 3e38, np.float32), "spectrum": np.full(1, 1e76)}
     huge["codes"][0] *= -1
     put_run("mnist", "aae", 0, arrays={"codes.npz": huge | {"target_variance": np.float64(1e-6)}})
-    pictures = codes.write(tmp_path, About(), read_runs(tmp_path / "small")[0], (), pytest.fail)
+    pictures = codes.write(Folder(tmp_path), About(), read_runs(tmp_path / "small")[0], (), pytest.fail)
     stems = ("codes-mds", "codes-pca", "spectrum")
     names = [f"mnist-{stem}.{end}" for stem in stems for end in ("png", "pdf")]
     assert [file.name for picture in pictures for file in picture.files] == names

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvm_bench.report.figures import tuning as figures
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.tables import statistics
 from lvm_bench.report.tables.tuning import importance_table, ranked_scores, search_table
 from lvm_bench.runs import choice as choices
@@ -100,11 +101,11 @@ def test_report_sets_tuned_beside_own_settings_seed_by_seed(
 @pytest.mark.usefixtures("drawn")
 def test_the_curve_starts_at_the_mean_of_the_draws_and_falls(tmp_path: Path, about: About) -> None:
     found = made([3.0, None, 1.0, 2.0])
-    (picture,) = figures.write(tmp_path, about, [found])
+    (picture,) = figures.write(Folder(tmp_path), about, [found])
     assert picture.file.name == "mnist-search.png"
-    axes = figures.draw([found], about, "title").axes[0]
+    axes = figures.draw([found], about).axes[0]
     curve, own = axes.lines
     assert curve.get_ydata()[0] == pytest.approx(np.mean([3, 3, 1, 2]))
     assert (np.diff(curve.get_ydata()) < 0).all()
     assert (own.get_xdata().tolist(), own.get_ydata().tolist()) == ([0], [3.0])
-    assert figures.write(tmp_path, about, [made([None, None])]) == []
+    assert figures.write(Folder(tmp_path), about, [made([None, None])]) == []
