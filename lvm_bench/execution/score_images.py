@@ -15,9 +15,11 @@ from lvm_bench.errors import UserError
 from lvm_bench.evaluation.evidence import Absent
 from lvm_bench.evaluation.features import Extractor, Request, cached_features
 from lvm_bench.evaluation.of_sets import ImageSets
+from lvm_bench.evaluation.perceptual import facts, perceptual_for
 from lvm_bench.evaluation.score import is_of_features, wanted
 from lvm_bench.execution.score_subject import Found, Given, Subject, measured
 from lvm_bench.metrics.fidelity import Moments
+from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.modelling.contract import resident
 from lvm_bench.registry import EXTRACTORS, METRICS
 from lvm_bench.suites.job import EvaluationSettings
@@ -38,8 +40,10 @@ def images_subject(given: Given, real: Path) -> Subject:
         raise UserError(
             f"--write-statistics {given.statistics}: holds those of one feature space. Give one --extractor."
         )
-    evidence = [_evidence(given, sets, each) for each in spaces] or [_evidence(given, sets, None)]
-    protocol = {"images": protocol_of(sets)} | ({"features": {s.name: facts_of(s) for s in spaces}} if spaces else {})
+    lpips = perceptual_for(given.settings.metrics, data_root(), given.device) if "recon" in sets else None
+    evidence = [_evidence(given, sets, each, lpips) for each in spaces or [None]]
+    features = {space.name: facts_of(space) for space in spaces} | ({"lpips": facts()} if lpips else {})
+    protocol = {"images": protocol_of(sets)} | ({"features": features} if features else {})
 
     def measure() -> Found:
         if given.statistics:
@@ -49,9 +53,11 @@ def images_subject(given: Given, real: Path) -> Subject:
     return Subject(protocol, {name: place_of(own) for name, own in sets.items()}, notes, measure)
 
 
-def _evidence(given: Given, sets: dict[str, ImageSet], extractor: Extractor | None) -> ImageSets:
+def _evidence(
+    given: Given, sets: dict[str, ImageSet], extractor: Extractor | None, lpips: Perceptual | None = None
+) -> ImageSets:
     made = {name: own for name, own in sets.items() if name != "real"}
-    return ImageSets(sets["real"], made, extractor, given.settings, given.device)
+    return ImageSets(sets["real"], made, extractor, given.settings, given.device, lpips)
 
 
 def _names(given: Given, sets: dict[str, ImageSet]) -> tuple[str, ...]:

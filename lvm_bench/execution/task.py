@@ -13,7 +13,7 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import StorageError, TooFewImages, UserError
 from lvm_bench.evaluation.expost.fit import told
 from lvm_bench.evaluation.features import Extractor, Request
-from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.perceptual import perceptual_for
 from lvm_bench.evaluation.score import needs_features, needs_perceptual
 from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
 from lvm_bench.metrics.perceptual import Perceptual
@@ -50,11 +50,10 @@ class Tasks:
                 require_enough(job, data)
                 for note in data.notes:
                     self.tell(job, note)
-                lpips = needs_perceptual(job.evaluation.metrics)
                 self._task = Task(
                     data,
                     extractor_of(job, data, self.root, self.device),
-                    perceptual(self.root, self.device) if lpips else None,
+                    perceptual_for(job.evaluation.metrics, self.root, self.device),
                 )
             except StorageError:
                 raise
