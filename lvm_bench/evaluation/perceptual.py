@@ -1,14 +1,12 @@
 """The network of LPIPS with its weights, or with random ones."""
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from lvm_bench import disk
 from lvm_bench.data.files import LPIPS_WEIGHTS, require
 from lvm_bench.evaluation.features import weights_of
-from lvm_bench.evaluation.score import needs_perceptual
 from lvm_bench.metrics.perceptual import Perceptual
 
 _PLACES = (0, 3, 6, 8, 10)  # of the convolutions among the layers of torchvision's AlexNet
@@ -23,11 +21,6 @@ def perceptual(root: Path, device: str) -> Perceptual:
     network = untrained_perceptual(device)
     network.load_state_dict(state)
     return network
-
-
-def perceptual_for(chosen: list[str] | Literal["all"], root: Path, device: str) -> Perceptual | None:
-    """The network of LPIPS where one of these metrics asks for it. UserError where a file of it is missing."""
-    return perceptual(root, device) if needs_perceptual(chosen) else None
 
 
 def facts() -> dict[str, str]:

@@ -15,8 +15,8 @@ from lvm_bench.errors import UserError
 from lvm_bench.evaluation.evidence import Absent
 from lvm_bench.evaluation.features import Extractor, Request, cached_features
 from lvm_bench.evaluation.of_sets import ImageSets
-from lvm_bench.evaluation.perceptual import facts, perceptual_for
-from lvm_bench.evaluation.score import is_of_features, wanted
+from lvm_bench.evaluation.perceptual import facts, perceptual
+from lvm_bench.evaluation.score import is_of_features, needs_perceptual, wanted
 from lvm_bench.execution.score_subject import Found, Given, Subject, measured
 from lvm_bench.metrics.fidelity import Moments
 from lvm_bench.metrics.perceptual import Perceptual
@@ -40,8 +40,10 @@ def images_subject(given: Given, real: Path) -> Subject:
         raise UserError(
             f"--write-statistics {given.statistics}: holds those of one feature space. Give one --extractor."
         )
-    lpips = perceptual_for(given.settings.metrics, data_root(), given.device) if "recon" in sets else None
-    evidence = [_evidence(given, sets, each, lpips) for each in spaces or [None]]
+    lpips = "recon" in sets and needs_perceptual(given.settings.metrics)
+    network = perceptual(data_root(), given.device) if lpips else None
+    measured_in: list[Extractor | None] = [*spaces] or [None]
+    evidence = [_evidence(given, sets, each, network) for each in measured_in]
     features = {space.name: facts_of(space) for space in spaces} | ({"lpips": facts()} if lpips else {})
     protocol = {"images": protocol_of(sets)} | ({"features": features} if features else {})
 
@@ -54,10 +56,10 @@ def images_subject(given: Given, real: Path) -> Subject:
 
 
 def _evidence(
-    given: Given, sets: dict[str, ImageSet], extractor: Extractor | None, lpips: Perceptual | None = None
+    given: Given, sets: dict[str, ImageSet], extractor: Extractor | None, network: Perceptual | None = None
 ) -> ImageSets:
     made = {name: own for name, own in sets.items() if name != "real"}
-    return ImageSets(sets["real"], made, extractor, given.settings, given.device, lpips)
+    return ImageSets(sets["real"], made, extractor, given.settings, given.device, network)
 
 
 def _names(given: Given, sets: dict[str, ImageSet]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from lvm_bench import metrics
-from lvm_bench.evaluation import perceptual
+from lvm_bench.evaluation.perceptual import facts, untrained_perceptual
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.coverage import knn_score
 from lvm_bench.metrics.fidelity import Moments, Told, distance_of_fits, kid
@@ -140,6 +140,24 @@ def test_images_are_resized_only_where_that_is_asked_for_and_the_filter_is_told(
     assert scores_of(tmp_path / "out.json")["brightness.fake"] == expected
 
 
+def test_reconstructions_have_lpips_where_its_weights_are(
+    score: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = (np.random.default_rng(seed).integers(0, 256, (3, 32, 32), np.uint8) for seed in (0, 1))
+    np.savez(tmp_path / "large.npz", images=x)
+    np.savez(tmp_path / "theirs.npz", images=y)
+    given = ("--real", "large.npz", "--recon", "theirs.npz", "--metrics", "lpips", "--json", "out.json")
+    without = score(*given)
+    assert without.exit_code == 2
+    assert "alexnet-owt-7be5be79.pth is missing: run `lvm-bench data fetch lpips`" in without.stderr
+    network = untrained_perceptual("cpu")
+    monkeypatch.setattr("lvm_bench.execution.score_images.perceptual", lambda root, device: network)
+    done = score(*given)
+    assert done.exit_code == 0, done.stderr
+    real, recon = (torch.from_numpy(each[:, None]).float() / 255 for each in (x, y))
+    assert scores_of(tmp_path / "out.json") == {"lpips.heldout": metrics.lpips(real, recon, network)}
+
+
 def test_the_classifier_learns_from_the_labels_of_the_real_images(score: Call, tmp_path: Path) -> None:
     np.savez(tmp_path / "labelled.npz", images=np.tile(REAL, (1, 2, 2)), labels=np.arange(40) % 2)
     np.savez(tmp_path / "fake.npz", images=np.tile(FAKE, (1, 2, 2)))
@@ -200,18 +218,21 @@ def test_an_npy_file_and_the_only_array_of_an_npz_file_are_sets_of_images(score:
         assert (result.exit_code, scores_of(tmp_path / "b.json")) == (0, scores_of(tmp_path / "a.json")), result.stderr
 
 
-def test_lpips_is_measured_where_it_is_named(score: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_without_weights_is_a_sentence_and_its_weights_are_told(
+    score: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = np.random.default_rng(7).integers(0, 256, (4, 32, 32, 3), np.uint8)
     for name, values in (("real", pixels), ("recon", pixels // 2)):
         np.savez(tmp_path / f"{name}.npz", images=values)
     options = ("--real", "real.npz", "--recon", "recon.npz", "--metrics", "lpips", "--json", "out.json")
     without = score(*options)
     assert (without.exit_code, "alex.pth is missing: run `lvm-bench data fetch lpips`" in without.stderr) == (2, True)
-    monkeypatch.setattr(perceptual, "perceptual", lambda root, device: perceptual.untrained_perceptual(device))
+    network = untrained_perceptual("cpu")
+    monkeypatch.setattr("lvm_bench.execution.score_images.perceptual", lambda root, device: network)
     assert score(*options).exit_code == 0
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["scores"].keys() == {"lpips.heldout"}
-    assert record["protocol"]["features"]["lpips"] == perceptual.facts()
+    assert record["protocol"]["features"]["lpips"] == facts()
 
 
 # Codes
