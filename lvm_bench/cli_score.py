@@ -13,13 +13,13 @@ from lvm_bench.text import printable
 _PATH = click.Path(path_type=Path)
 
 _OPTIONS = (
-    click.option("--real", type=_PATH, help="Real images: a folder, an .npz file, or statistics (mu, sigma) of them."),
+    click.option("--real", type=_PATH, help="Real images: a folder, an .npz or .npy file, or statistics (mu, sigma)."),
     click.option("--fake", type=_PATH, help="Samples: a folder, an .npz file, or statistics."),
     click.option("--recon", type=_PATH, help="Reconstructions of the real images, in the same order."),
     click.option("--size", type=int, metavar="PIXELS", help="Resize the centre squares of all images (LANCZOS)."),
-    click.option("--codes", type=_PATH, help="Codes: an .npy file of an array [n l]."),
+    click.option("--codes", type=_PATH, help="Codes: an array [n l] in an .npy file, or called codes in an .npz file."),
     click.option("--prior", type=click.Choice(["normal"]), help="The prior of the codes: N(0, I)."),
-    click.option("--factors", type=_PATH, help="Ground-truth factors of the codes: an .npy file of integers [n k]."),
+    click.option("--factors", type=_PATH, help="Ground-truth factors of the codes: integers [n k], .npy or .npz."),
     click.option("--model", metavar="MODEL", help="FILE.py:NAME, pythae:FOLDER, diffusers:FOLDER or run:FOLDER."),
     click.option("--data", type=Name("datasets"), help="The data set that a model is measured on."),
     click.option("--images", type=_PATH, help="Or images of your own: a folder, or an .npz file."),

@@ -41,7 +41,7 @@ def kind_of(path: Path) -> str:
         return "folder"
     if path.is_file() and path.suffix.lower() == ".npz":
         return "npz"
-    found = "is neither" if path.exists() else "does not exist"
+    found = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
     raise UserError(f"{path}: {found}. Give a folder of image files, or an .npz file with an array `images`.")
 
 

@@ -1,4 +1,4 @@
-"""A set of images as it lies on disk, whole and in the order of its files: a folder, or an .npz file."""
+"""A set of images as it lies on disk, whole and in the order of its files: a folder, or an .npz or .npy file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ from lvm_bench.data.folder import LARGEST_SIZE, Look, labels_of, read_folder, sq
 from lvm_bench.data.glance import kind_of
 from lvm_bench.data.images import Images, fingerprint
 from lvm_bench.data.labels import class_indices
-from lvm_bench.data.npz import alone, arrays_in, opened
+from lvm_bench.data.npy import read_npy
+from lvm_bench.data.npz import LABELS, alone, arrays_in, channels_first, opened, to_bytes
 from lvm_bench.errors import UserError
 
 SHAPE = "shape (c x h x w)"  # the key of a protocol
@@ -22,7 +23,7 @@ ARRAYS = ("images", "arr_0")  # of an .npz file: ours, and the name that numpy.s
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with the file of each (none of an .npz file), the resize that they went through, and notes on both."""
+    """Images with the file of each (none of an array), the resize that they went through, and notes on both."""
 
     place: Path
     images: Images
@@ -50,13 +51,16 @@ class ImageSet:
 
 
 def read_images(place: Path, option: str, size: int | None) -> ImageSet:
-    """All images of a folder or an .npz file; with a `size` their centre squares, resized with Pillow's LANCZOS.
+    """All images of a folder or an array's file; with a `size` their centre squares, resized with Pillow's LANCZOS.
 
     UserError for what cannot be read, for a single image, and for several sizes without a `size`.
     """
     if size is not None and not 1 <= size <= LARGEST_SIZE:
         raise UserError(f"--size {size}: choose 1 to {LARGEST_SIZE:,} pixels.")
-    found = _of_folder(place, option, size) if kind_of(place) == "folder" else _of_arrays(place, size)
+    if place.suffix.lower() == ".npy" and place.is_file():
+        found = _of_array(place, option, size)
+    else:
+        found = (_of_folder if kind_of(place) == "folder" else _of_arrays)(place, option, size)
     if len(found) < 2:
         raise UserError(f"{option} {place}: holds one image, and a set of images is measured. Give two or more.")
     return found
@@ -69,14 +73,31 @@ def _of_folder(place: Path, option: str, size: int | None) -> ImageSet:
     return ImageSet(place, Images(found.pixels, labels), resize, found.files, found.notes)
 
 
-def _of_arrays(place: Path, size: int | None) -> ImageSet:
+def _of_array(place: Path, option: str, size: int | None) -> ImageSet:
+    (pixels,), notes = to_bytes([channels_first(read_npy(place, option), None, str(place))], [str(place)])
+    return _set_of(place, pixels, None, notes, size)
+
+
+def _of_arrays(place: Path, option: str, size: int | None) -> ImageSet:
     with opened(place) as archive:
         names = arrays_in(archive)
-    pixels, labels, notes = alone(place, next((name for name in ARRAYS if name in names), ARRAYS[0]))
-    ranks = None if labels is None else class_indices([labels], str(place))[0][0]
+    others = [name for name in names if name != LABELS]
+    chosen = next((name for name in ARRAYS if name in names), others[0] if len(others) == 1 else None)
+    if chosen is None:
+        raise UserError(
+            f"{option} {place}: has the arrays {', '.join(names) or '(none)'}. Call the one of images {ARRAYS[0]!r}."
+        )
+    pixels, labels, notes = alone(place, chosen)
+    return _set_of(place, pixels, None if labels is None else class_indices([labels], str(place))[0][0], notes, size)
+
+
+def _set_of(
+    place: Path, pixels: UInt8[np.ndarray, "n c h w"], labels: np.ndarray | None, notes: list[str], size: int | None
+) -> ImageSet:
+    """Images of a file without paths of their own, resized where a size is given."""
     h, w = pixels.shape[2:]
     resized, resize = (pixels, UNCHANGED) if size is None else (_resized(pixels, size), _resize({(w, h)}, size))
-    return ImageSet(place, Images(resized, ranks), resize, (), notes)
+    return ImageSet(place, Images(resized, labels), resize, (), notes)
 
 
 def _resize(sizes: set[tuple[int, int]], size: int) -> str:

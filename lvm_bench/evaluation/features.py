@@ -205,7 +205,7 @@ def classifier(request: Request) -> Extractor:
     if data.train.labels is None or heldout.labels is None:
         raise UserError(
             f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. "
-            'Use --extractor inception, or metrics without features, such as --set \'metrics=["mse","gaussian_kl"]\'.'
+            "Use --extractor inception, or metrics without features, such as mse and gaussian_kl."
         )
     classes = int(data.train.labels.max()) + 1
     with torch.random.fork_rng(devices=[]):

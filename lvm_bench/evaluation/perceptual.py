@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from lvm_bench.data.files import require
+from lvm_bench import disk
+from lvm_bench.data.files import LPIPS_WEIGHTS, require
 from lvm_bench.evaluation.features import weights_of
 from lvm_bench.metrics.perceptual import Perceptual
 
@@ -20,6 +21,12 @@ def perceptual(root: Path, device: str) -> Perceptual:
     network = untrained_perceptual(device)
     network.load_state_dict(state)
     return network
+
+
+def facts() -> dict[str, str]:
+    """What a protocol says of the network of LPIPS: its recipe, and the checksum of its weights."""
+    weights = disk.digest([file.checksum for file in LPIPS_WEIGHTS])
+    return {"recipe": "LPIPS v0.1 with AlexNet", "weights": weights}
 
 
 def untrained_perceptual(device: str) -> Perceptual:

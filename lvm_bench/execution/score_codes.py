@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Int64
 from torch import Tensor
 
-from lvm_bench.data.npy import read_npy
+from lvm_bench.data.npy import read_array
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.of_codes import Codes, grid_order
 from lvm_bench.execution.score_subject import Given, Subject, measured
@@ -20,7 +20,7 @@ _NONE = "none"
 
 def codes_subject(given: Given, place: Path) -> Subject:
     """Codes [n l], and factors [n k] where they are given. UserError for anything else."""
-    codes = rows_of(read_npy(place, "--codes"), str(place), "--codes")
+    codes = rows_of(read_array(place, "--codes", "codes"), str(place), "--codes")
     factors = None if given.factors is None else _factors(given.factors, len(codes))
     evidence = Codes(codes, given.prior, factors, given.settings, given.device)
     said: dict[str, Any] = {
@@ -36,7 +36,7 @@ def codes_subject(given: Given, place: Path) -> Subject:
 
 
 def _factors(place: Path, n: int) -> Int64[Tensor, "n k"]:
-    array = read_npy(place, "--factors")
+    array = read_array(place, "--factors", "factors")
     if len(array.shape) == 0:
         raise UserError(f"--factors {place}: is a single number. Give integers, a row for each code.")
     return factor_indices(array, n, "--factors")

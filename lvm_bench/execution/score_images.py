@@ -15,7 +15,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.evaluation.evidence import Absent
 from lvm_bench.evaluation.features import Extractor, Request, cached_features
 from lvm_bench.evaluation.of_sets import ImageSets
-from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.perceptual import facts, perceptual
 from lvm_bench.evaluation.score import is_of_features, needs_perceptual, wanted
 from lvm_bench.execution.score_subject import Found, Given, Subject, measured
 from lvm_bench.metrics.fidelity import Moments
@@ -44,7 +44,8 @@ def images_subject(given: Given, real: Path) -> Subject:
     network = perceptual(data_root(), given.device) if lpips else None
     measured_in: list[Extractor | None] = [*spaces] or [None]
     evidence = [_evidence(given, sets, each, network) for each in measured_in]
-    protocol = {"images": protocol_of(sets)} | ({"features": {s.name: facts_of(s) for s in spaces}} if spaces else {})
+    features = {space.name: facts_of(space) for space in spaces} | ({"lpips": facts()} if lpips else {})
+    protocol = {"images": protocol_of(sets)} | ({"features": features} if features else {})
 
     def measure() -> Found:
         if given.statistics:

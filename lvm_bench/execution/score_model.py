@@ -10,9 +10,9 @@ from lvm_bench.data.files import data_root
 from lvm_bench.data.image_set import SHAPE
 from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError, did_you_mean
-from lvm_bench.evaluation.features import Extractor, Request
+from lvm_bench.evaluation.features import Request
 from lvm_bench.evaluation.of_model import ModelEvidence
-from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.perceptual import facts, perceptual
 from lvm_bench.evaluation.score import needs_features, needs_perceptual
 from lvm_bench.execution.command import Options, run_suite
 from lvm_bench.execution.job_data import load_data, require_enough
@@ -54,9 +54,11 @@ def model_subject(given: Given, model: str) -> Subject:
     spaces = [EXTRACTORS[name](request) for name in names]
     network = perceptual(root, given.device) if needs_perceptual(settings.metrics) else None
     evidence = [ModelEvidence(method, data, each, settings, 0, given.device, network) for each in spaces or [None]]
+    features = {space.name: facts_of(space) for space in spaces} | ({"lpips": facts()} if network else {})
+    protocol = {"images": _images(data, evidence[0].n)} | ({"features": features} if features else {})
     own = {"model": model, **told(method)}
     note = f"Model: {', '.join(f'{key} {value}' for key, value in own.items())}."
-    return Subject(_protocol(data, spaces), {"model": own}, [*data.notes, note], partial(measured, evidence))
+    return Subject(protocol, {"model": own}, [*data.notes, note], partial(measured, evidence))
 
 
 def told(method: Method) -> dict[str, str]:
@@ -70,14 +72,15 @@ def _law(method: Method) -> str:
     return "its own" if variance is None else "N(0, I)" if variance == 1 else f"of variance {variance:g}"
 
 
-def _protocol(data: Data, spaces: list[Extractor]) -> dict[str, Any]:
-    said = {
+def _images(data: Data, n: int) -> dict[str, Any]:
+    """What a protocol says of images, of which n of each kind are measured at most."""
+    return {
         SHAPE: " x ".join(map(str, data.train.pixels.shape[1:])),
         "data": data.name,
         "real": {"images": len(data.train), "fingerprint": data.fingerprint},
         "held out": {"images": len(data.test)},
+        "measured": n,
     }
-    return {"images": said} | ({"features": {space.name: facts_of(space) for space in spaces}} if spaces else {})
 
 
 def _job_alone(given: Given, model: str) -> Job:
@@ -89,6 +92,12 @@ def _job_alone(given: Given, model: str) -> Job:
         [name], under = own["datasets"], own["under"]
     else:
         name = str(given.data)
+        known = {
+            *bench_toml.read(given.config).get("datasets", {}),
+            *extensions(given.config, given.plugins)["dataset"],
+        }
+        if name not in known:
+            raise UserError(f"--data {name}: unknown data set.{did_you_mean(name, known)}")
     under["methods"] = {**under.get("methods", {}), METHOD: {"model": model}}
     under["suites"] = {ALONE: {"methods": [METHOD], "datasets": [name], "seeds": [0]}}
     return resolve(given.config, ALONE, methods=(METHOD,), plugins=(*given.plugins, FILE), under=under).jobs[0]

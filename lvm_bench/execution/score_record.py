@@ -45,7 +45,7 @@ def read(place: Path) -> Record:
 
 
 def check_comparable(records: Mapping[str, Record]) -> None:
-    """UserError, which names what differs, unless all records have the protocol of the first."""
+    """UserError, which names what differs, unless all records have the protocol of the first, and a score of it."""
     (name, first), *others = records.items()
     for other, record in others:
         ours, theirs = (dict(_flat({**each.protocol, "metrics": each.metrics})) for each in (first, record))
@@ -55,6 +55,12 @@ def check_comparable(records: Mapping[str, Record]) -> None:
             raise UserError(
                 f"The scores of {name} and {other} are not comparable: {told or 'they are of other things'}. Measure "
                 "both in the same way."
+            )
+        if first.scores and record.scores and not first.scores.keys() & record.scores.keys():
+            told = f"{next(iter(first.scores))} and {next(iter(record.scores))}"
+            raise UserError(
+                f"The scores of {name} and {other} are not comparable: they have none in common, such as {told}. Give "
+                "both the same --extractor and --metrics."
             )
 
 

@@ -91,10 +91,12 @@ def opened(folder: str) -> OfDiffusers:
         if lacking := [key for kind in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in told[kind]]:
             raise ValueError(f"its weights do not fit: {', '.join(map(str, lacking[:3]))}")
     except Exception as error:
+        saved_by = config.get("_diffusers_version", "which its config.json does not tell")
+        advice = f"Install the version that saved it, {saved_by}."
         raise UserError(
             f"{folder}: cannot be read by diffusers {diffusers.__version__}, which is installed "
-            f"({shortened(of_error(error))}). Install the version that saved it, "
-            f"{config.get('_diffusers_version', 'which its config.json does not tell')}."
+            f"({shortened(of_error(error))}). "
+            f"{'Save the model again.' if saved_by == diffusers.__version__ else advice}"
         ) from error
     return OfDiffusers(folder, model, config)
 

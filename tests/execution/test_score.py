@@ -12,7 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from lvm_bench import metrics
-from lvm_bench.evaluation.perceptual import untrained_perceptual
+from lvm_bench.evaluation.perceptual import facts, untrained_perceptual
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.coverage import knn_score
 from lvm_bench.metrics.fidelity import Moments, Told, distance_of_fits, kid
@@ -209,6 +209,32 @@ def test_told_statistics_of_fewer_samples_than_dimensions_keep_the_distance() ->
     assert distance_of_fits(*told) == pytest.approx(metrics.frechet_distance(few, others), rel=1e-6)
 
 
+def test_an_npy_file_and_the_only_array_of_an_npz_file_are_sets_of_images(score: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "recon.npy", RECON[..., None] / 255)
+    np.savez(tmp_path / "named.npz", samples=RECON)
+    assert score("--real", "real.npz", "--recon", "recon.npz", "--metrics", "mse", "--json", "a.json").exit_code == 0
+    for name in ("recon.npy", "named.npz"):
+        result = score("--real", "real.npz", "--recon", name, "--metrics", "mse", "--json", "b.json")
+        assert (result.exit_code, scores_of(tmp_path / "b.json")) == (0, scores_of(tmp_path / "a.json")), result.stderr
+
+
+def test_lpips_without_weights_is_a_sentence_and_its_weights_are_told(
+    score: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(7).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    for name, values in (("real", pixels), ("recon", pixels // 2)):
+        np.savez(tmp_path / f"{name}.npz", images=values)
+    options = ("--real", "real.npz", "--recon", "recon.npz", "--metrics", "lpips", "--json", "out.json")
+    without = score(*options)
+    assert (without.exit_code, "alex.pth is missing: run `lvm-bench data fetch lpips`" in without.stderr) == (2, True)
+    network = untrained_perceptual("cpu")
+    monkeypatch.setattr("lvm_bench.execution.score_images.perceptual", lambda root, device: network)
+    assert score(*options).exit_code == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["scores"].keys() == {"lpips.heldout"}
+    assert record["protocol"]["features"]["lpips"] == facts()
+
+
 # Codes
 
 
@@ -261,7 +287,24 @@ def test_samples_are_drawn_without_replacement() -> None:
     assert torch.equal(factors[codes[:, 0].long()], drawn)
 
 
+@pytest.mark.parametrize("arrays", [{"codes": CODES, "spectrum": CODES[0]}, {"z": CODES}])
+def test_codes_and_factors_may_lie_in_an_npz_file(score: Call, tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "codes.npz", **arrays)
+    np.savez(tmp_path / "factors.npz", factors=FACTORS)
+    chosen = ("--metrics", "gaussian_kl,mig", "--json", "out.json")
+    assert score("--codes", "codes.npz", "--factors", "factors.npz", *chosen).exit_code == 0
+    assert scores_of(tmp_path / "out.json")["gaussian_kl.mean"] == metrics.gaussian_kl(CODES)
+
+
 # Comparisons
+
+
+def test_scores_without_one_in_common_are_refused(score: Call) -> None:
+    assert score(*BOTH, "--metrics", "frechet", "--json", "a.json").exit_code == 0
+    assert score(*BOTH, "--metrics", "sharpness", "--json", "b.json").exit_code == 0
+    result = score("--against", "a.json", "--against", "b.json")
+    assert result.exit_code == 2
+    assert "none in common, such as frechet.fake@eighths and sharpness." in result.stderr
 
 
 def test_only_scores_of_one_protocol_stand_side_by_side(score: Call, tmp_path: Path) -> None:
@@ -298,6 +341,7 @@ def write_bad(place: Path) -> None:
     np.savez(place / "nan.npz", mu=np.full(2, np.nan), sigma=np.eye(2))
     np.save(place / "nan.npy", np.where(np.arange(270).reshape(90, 3) == 8, np.nan, CODES))
     np.save(place / "objects.npy", np.array([{}, {}]))
+    np.savez(place / "two.npz", a=CODES, b=CODES)
     np.save(place / "short.npy", FACTORS[:50])
     np.save(place / "words.npy", np.array([["a", "b"]] * 90))
     (place / "text.npy").write_text("none")
@@ -330,6 +374,9 @@ def write_bad(place: Path) -> None:
         ("--codes codes.npy --against bad.json", "is not what `lvm-bench score --json` writes"),
         ("--codes nan.npy", "--codes: nan.npy has NaN or infinite values in 1 of 90 rows"),
         ("--codes objects.npy", "--codes objects.npy: cannot be read as .npy"),
+        ("--codes two.npz", "--codes two.npz: has the arrays a, b. Call the one that is meant 'codes'."),
+        ("--real two.npz", "--real two.npz: has the arrays a, b. Call the one of images 'images'."),
+        ("--real real.npz --fake file", "file: is neither a folder nor an .npz file"),
         ("--codes text.npy", "--codes text.npy: cannot be read as .npy"),
         ("--codes words.npy", "--codes: words.npy has dtype <U1"),
         ("--codes codes.npy --factors short.npy", "codes has 90 rows and factors has 50"),

@@ -173,7 +173,7 @@ def test_a_model_becomes_a_row_that_says_what_it_is(here: Path, lvm_bench: Call)
         (("--model", "diffusers:none", "--data", "digits"), "none/config.json: cannot be read"),
         (("--model", "run:none", "--data", "digits"), "none: not the folder of a run of a method"),
         (("--model", "blocks.py:Blocks"), "--model: give the images that it is measured on, either --data NAME or"),
-        (("--model", "blocks.py:Blocks", "--data", "digit"), "unknown data set 'digit'. Did you mean 'digits'?"),
+        (("--model", "blocks.py:Blocks", "--data", "digit"), "--data digit: unknown data set. Did you mean 'digits'?"),
         (("--model", "blocks.py:Blocks", "--data", "digits", "--codes", "a.npy"), "--model goes with neither --real"),
         (("--data", "digits"), "--data: give --model too."),
         (("--as", "A"), "--as: give --model too."),
