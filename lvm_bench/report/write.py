@@ -144,7 +144,7 @@ def emit(
         if stem_end:
             _write_tables(folder, composed, names, stem_end)
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
-        page = render.write(site, composed.filled, found, pictures, composed.words)
+        page = render.write(folder, composed.filled, found, pictures, composed.words)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
