@@ -60,6 +60,6 @@ def data_uri(content: bytes) -> str:
 
 
 def is_main(picture: Picture) -> bool:
-    """Whether a figure is one of those to see first: scores over all tasks, an ablation, images, and what costs what."""
+    """Whether a figure is one of those to see first: scores over all tasks, an ablation, images, the trade-off."""
     name = picture.file.stem
     return name in ("aggregates", picture.dataset) or name.endswith(("-ablation", "-trade-off"))

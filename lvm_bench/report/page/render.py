@@ -40,7 +40,7 @@ MOST_ROWS = 60  # of the table of headline scores, in all data sets: a longer on
 NOTHING = Markup("")
 
 _NO_PARTS: dict[str, Any] = {
-    **dict.fromkeys(("tables", "words", "groups"), {}),
+    **{name: {} for name in ("tables", "words", "groups")},
     **dict.fromkeys(("figures", "further", "figures_left_out"), ()),
     **dict.fromkeys(("headlines", "ranks"), NOTHING),
 }
@@ -81,7 +81,9 @@ def render(
     facts["note"] = to_html(note, known) if note else NOTHING
     budget = Budget(MOST_BYTES - size(whole.render(**facts, shown=_NO_PARTS, left_out={})))
     headlines = budget.fit({HEADLINES: html} if (html := _headlines(part, tables, found)) else {})
-    shown_tables = budget.fit({table.name: part.table(ShownTable(table, known[table.name]), _SOURCES) for table in tables})
+    shown_tables = budget.fit(
+        {table.name: part.table(ShownTable(table, known[table.name]), _SOURCES) for table in tables}
+    )
     shown_words = budget.fit({table.name: part.words(table, _SOURCES) for table in words})
     bare = budget.fit({group.name: part.group(group, {}) for group in groups})
     forms = {table.name: (writers.to_latex(table, suite), writers.to_csv(table)) for table in tables}

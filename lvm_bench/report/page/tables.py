@@ -87,7 +87,7 @@ def headline_table(tables: list[Table], headlines: list[Headline]) -> Table | No
     return replace(
         first,
         name=HEADLINES,
-        caption=["Every method's headline scores: mean ± standard deviation over seeds."],
+        caption=["Each column stands in a table below, which tells how it was measured."],
         columns=[replace(headline.column, label=headline.words) for headline in found.values()],
         rows=[replace(row, notes={}) for row in first.rows if not row.control or row.name in below],
         cells=cells,

@@ -61,7 +61,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Takeaway:
-    """The head of a suite's page, and its entry in the leaderboard. All of it is words that can be shown as they are."""
+    """The head of a suite's page, and its entry in the leaderboard. Its words are labels, shown as they are."""
 
     suite: str
     description: str
@@ -172,10 +172,10 @@ def missing(found: Gathered) -> Iterator[str]:
             lacking = {*about.seeds_of(dataset)} - ran[dataset][method]
             reason = outcomes.get((dataset, method), "")
             if lacking or reason:
-                told = reason or f"seed {numbered(sorted(lacking))} has no scores here"
+                told = reason or f"no scores of seed {numbered(lacking)}"
                 yield f"{label(method)} on {dataset_label(dataset)}: {told}"
         if absent := [name for name in about.methods if name not in ran[dataset]]:
-            yield f"Not run on {dataset_label(dataset)}: {listed(map(label, absent), 8)}"
+            yield f"{listed(map(label, absent), 8)} on {dataset_label(dataset)}: no runs"
 
 
 def _in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:

@@ -58,7 +58,7 @@ def _with_code(text: str) -> Markup:
 
 def _unbroken(heading: str) -> Markup:
     """A heading whose arrow to the better direction stands on the line of its last word."""
-    words, space, last = heading.rpartition(" ")
+    words, _, last = heading.rpartition(" ")
     if f" {last}" not in ARROWS.values():
         return escape(only_printable(heading))
     return Markup("{}&nbsp;{}").format(only_printable(words), last)
