@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -33,7 +34,10 @@ from lvm_bench.execution.task import spec_of
 from lvm_bench.metrics import frechet_distance
 from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
 from lvm_bench.registry import EXTRACTORS, METHODS
-from lvm_bench.suites import bench_toml
+from lvm_bench.report.page import render
+from lvm_bench.report.tables.compose import compose_tables
+from lvm_bench.runs import checksums, gather
+from lvm_bench.suites import bench_toml, labels
 from lvm_bench.suites.resolve import resolve
 from lvm_bench.training.build import build
 from lvm_bench.training.loop import train
@@ -236,3 +240,16 @@ def report_seconds(small: bool) -> Measured:
                 many.finish(job, folder / "results")
             took.append(command_seconds("report", "--suite", many.SUITE, "--results", str(folder / "results")))
     return Measured(took)
+
+
+@row("page", "the page of the committed `zoo`, beside composing its tables", "", Goal(longer=1.0), smoke=True)
+def page_seconds(small: bool) -> Measured:
+    """Everything on the page but figures and pictures of runs, which are not committed."""
+    suite = Path(__file__).parents[1] / "results" / "zoo"
+    found = gather.gather(suite, checksums.read(suite), lambda _: None)
+    with labels.using(labels.current()):
+        labels.show(found.about.shown)
+        composed = compose_tables(suite, found, None, "std")
+        page = partial(render.render, suite.name, composed.filled, found, [], composed.words)
+        mine, others, *_ = taking_turns(page, lambda: compose_tables(suite, found, None, "std"), 1 if small else 7)
+    return Measured(mine, others)

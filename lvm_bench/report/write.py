@@ -57,7 +57,8 @@ def write_report(
     """Write the tables, pictures and pages of one suite or of all; 1 if a file was damaged, else 0.
 
     Printed is what they say in short; the tables that are named; or with `full` every table. The labels of LaTeX begin
-    with `label`, and with `titles` figures have theirs in them. Raises UserError for an unknown suite, table or source, and when the results cannot be written.
+    with `label`, and with `titles` figures have theirs in them. Raises UserError for an unknown suite, table or source,
+    and when the results cannot be written.
     """
     for name in table_names:
         if name not in (*NAMES, BANDWIDTH):
@@ -214,8 +215,8 @@ def emit(
 
     Committed are the gathered data, claims.csv (each claim of the paper against the scores: True, False, or empty
     where they cannot tell), tables/<name>.md, and the pictures of what runs alone hold. Rendered are report.html,
-    tables/<name>.csv, .paper.csv and .tex, figures as PNG and PDF (with `titles`, these in them); with `against` or another `spread` the
-    tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
+    tables/<name>.csv, .paper.csv and .tex, figures as PNG and PDF (with `titles`, these in them); with `against` or
+    another `spread` the tables are rendered once more, as <name>.<source>.<spread>.csv and so on.
     The tables named, or all in which some method has a number (all there are, if none has); the page shows all.
     `tell` is told what is done in turn.
     UserError when the folder cannot be written, RunError when nothing can be said of the suite before a file is mended.
@@ -249,7 +250,7 @@ def emit(
         tell("drawing figures")
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated, titles)
         tell("writing the page")
-        page = render.write(site, composed.filled, found, pictures, composed.words, label)
+        page = render.write(folder, composed.filled, found, pictures, composed.words, label)
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}

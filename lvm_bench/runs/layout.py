@@ -34,6 +34,8 @@ TRAINED = (HISTORY, *WEIGHTS.values())
 
 SITE = "site"  # the folder of all that `report` renders from what it commits; git need not hold it
 
+DOCUMENTATION = "docs/index.html"  # in the site, if it was built
+
 MADE = (*TRAINED, SCORES, IMAGES, CODES, SWEEPS, PICTURES)  # what a record may list
 
 LOCK, LEASE = ".lock", ".lease.json"  # of whoever works on a folder, a run's or a suite's
@@ -43,6 +45,10 @@ LOCK, LEASE = ".lock", ".lease.json"  # of whoever works on a folder, a run's or
 SUITE_SCORES, SUITE_HISTORY, SUITE_REDRAWS = "scores.csv", "history.csv", "resampled.csv"
 
 ABOUT, CLAIMS, PAGE = "about.json", "claims.csv", "report.html"
+
+NOTE = "NOTE.md"  # what a person wrote about the scores; the page shows it
+
+TAKEAWAY = "takeaway.json"  # beside the page: what the leaderboard shows of it
 
 GATHERED = (SUITE_SCORES, SUITE_HISTORY, ABOUT)  # what `report` reads again
 

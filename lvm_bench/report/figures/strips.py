@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from lvm_bench.report.figures import workers
 from lvm_bench.report.figures.arrays import arrays_of, firsts, ordered
 from lvm_bench.report.figures.blocks import PER_ROW, Block, Images, write_blocks
 from lvm_bench.report.figures.files import Folder

@@ -1,4 +1,4 @@
-"""site/index.html: each suite with its description, what its page shows, and its main picture; one file by itself."""
+"""site/index.html, the leaderboard: who is best at what in each suite whose page stands in the site."""
 
 import time
 from dataclasses import dataclass
@@ -6,15 +6,11 @@ from pathlib import Path
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
-from lvm_bench.registry import TABLES
-from lvm_bench.report.page.pictures import data_uri
+from lvm_bench.report.page import takeaway
+from lvm_bench.report.page.takeaway import Takeaway
 from lvm_bench.report.page.template import environment, inlined
-from lvm_bench.report.tables.compose import NAMES
-from lvm_bench.runs import suite_record
-from lvm_bench.runs.layout import PAGE, SITE, site_folder, suite_folders
+from lvm_bench.runs.layout import DOCUMENTATION, PAGE, SITE, site_folder, suite_folders
 from lvm_bench.runs.lease import Leases
-from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import dataset_label, label
 
 FILE = "index.html"
 
@@ -22,16 +18,12 @@ PATIENCE = 10.0  # seconds to wait for another report, which needs a fraction of
 
 
 @dataclass(frozen=True)
-class ShownSuite:
-    """A suite as the index shows it; `tables` are titles by name, `picture` is a data URI or empty."""
+class Entry:
+    """A suite of the leaderboard with the address of its page. `head` is None if its file is missing or damaged."""
 
     name: str
     page: str
-    description: str
-    datasets: list[str]
-    methods: list[str]
-    tables: dict[str, str]
-    picture: str
+    head: Takeaway | None
 
 
 def write(results: Path) -> Path:
@@ -46,32 +38,30 @@ def write(results: Path) -> Path:
             raise RunError(f"{file}: another `lvm-bench report` is writing it. Give the command again when it is done.")
         time.sleep(0.1)
     with lease:
-        folders = suite_folders(results, None)
-        suites = [shown_suite(folder) for folder in folders if (site_folder(folder) / PAGE).is_file()]
-        disk.write_text(file, environment().get_template("index.html.jinja").render(suites=suites, files=inlined()))
+        folders = [folder for folder in map(site_folder, suite_folders(results, None)) if (folder / PAGE).is_file()]
+        documentation = DOCUMENTATION if (file.parent / DOCUMENTATION).is_file() else ""
+        template = environment().get_template("index.html.jinja")
+        groups = grouped(list(map(entry, folders)))
+        disk.write_text(file, template.render(groups=groups, documentation=documentation, files=inlined()))
     return file
 
 
-def shown_suite(folder: Path) -> ShownSuite:
-    """A suite for the index. A damaged about.json, of which `report` tells, leaves out its data sets and methods."""
+def entry(folder: Path) -> Entry:
+    """The entry of a suite by its folder of the site."""
     try:
-        about = suite_record.read(folder)
+        head = takeaway.read(folder)
     except RunError:
-        about = About()
-    tables = [name for name in NAMES if (folder / "tables" / f"{name}.md").is_file()]
-    return ShownSuite(
-        folder.name,
-        f"{folder.name}/{PAGE}",
-        about.description,
-        [dataset_label(name) for name in about.datasets],
-        list(map(label, about.methods)),
-        {name: TABLES.get(name, name.capitalize()) for name in tables},
-        _picture(about, site_folder(folder) / "figures"),
-    )
+        head = None
+    return Entry(folder.name, f"{folder.name}/{PAGE}", head)
 
 
-def _picture(about: About, figures: Path) -> str:
-    """The main picture of a suite: its ablation, else the images of all methods on its first data set."""
-    names = [f"{dataset}{kind}.png" for kind in ("-ablation", "") for dataset in about.datasets]
-    found = (figures / name for name in names if (figures / name).is_file())
-    return next((data_uri(file.read_bytes()) for file in found), "")
+def grouped(entries: list[Entry]) -> dict[str, list[Entry]]:
+    """Comparisons of methods, then ablations of one: those of most seeds first, then those of the longest training."""
+
+    def order(entry: Entry) -> tuple[int, float, str]:
+        return (-entry.head.seeds, -entry.head.seconds, entry.name) if entry.head else (0, 0.0, entry.name)
+
+    entries = sorted(entries, key=order)
+    ablations = [entry for entry in entries if entry.head and entry.head.ablation]
+    found = {"Comparisons": [entry for entry in entries if entry not in ablations], "Ablations": ablations}
+    return {title: own for title, own in found.items() if own}

@@ -46,7 +46,10 @@
     const words = byId("filter/method").value.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
     const differs = (element) =>
       words.length > 0 && !words.some((word) => element.dataset.method.toLowerCase().includes(word));
-    for (const element of all("[data-table]")) element.hidden = table !== "" && element.dataset.table !== table;
+    for (const element of all("[data-table]")) {
+      element.hidden = table !== "" && element.dataset.table !== table;
+      if (table !== "" && !element.hidden && element.localName === "details") element.open = true;
+    }
     for (const element of all(".panel, .picture")) {
       element.hidden = dataset !== "" && element.dataset.dataset !== "" && element.dataset.dataset !== dataset;
     }
@@ -61,6 +64,12 @@
   form.addEventListener("input", filter);
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
+  const unfold = form.querySelector("[data-unfold]");
+  unfold.addEventListener("click", () => {
+    const opens = unfold.getAttribute("aria-pressed") === "false";
+    unfold.setAttribute("aria-pressed", String(opens));
+    for (const element of all("#tables details.table")) element.open = opens;
+  });
 
   // The seeds behind a mean: on hover, on focus, and on a first tap.
   const tip = byId("tip");
@@ -152,6 +161,7 @@
     for (let element = found; element; element = element.parentElement) {
       if (element.localName === "details") element.open = true;
     }
+    if (found.matches(".within")) found.focus();
     if (!found.matches(".runs, .run > div")) return;
     const group = found.closest(".group");
     group.hidden = false;

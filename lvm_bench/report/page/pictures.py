@@ -8,8 +8,13 @@ from jaxtyping import UInt8
 
 from lvm_bench.report.figures.arrays import arrays_of
 from lvm_bench.report.figures.strips import KINDS
+from lvm_bench.report.figures.style import Picture
 from lvm_bench.runs.layout import IMAGES
 from lvm_bench.runs.record import Run
+
+RANKS = "ranks.png"  # the diagram that stands beside who is best
+
+MOST_FIGURES = 4  # that are not folded away
 
 SHOWN, SIDE = 8, 32  # images of a kind in a run's pictures, and the most pixels of their sides
 
@@ -52,3 +57,9 @@ def png(images: UInt8[np.ndarray, "n c h w"]) -> bytes:
 def data_uri(content: bytes) -> str:
     """A PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def is_main(picture: Picture) -> bool:
+    """Whether a figure is one of those to see first: scores over all tasks, an ablation, images, the trade-off."""
+    name = picture.file.stem
+    return name in ("aggregates", picture.dataset) or name.endswith(("-ablation", "-trade-off"))

@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from lvm_bench.registry import TABLES
 from lvm_bench.report.tables import writers
-from lvm_bench.report.tables.cells import Cell, Row, Table
+from lvm_bench.report.tables.cells import AWAY, Cell, Row, Table
+from lvm_bench.report.tables.headline import Headline
 from lvm_bench.report.tables.layouts import LAYOUTS, Column, known_metric
+from lvm_bench.suites.labels import references
+
+HEADLINES = "headlines"  # the name of the table that only the page has
 
 MOST_SEEDS = 10  # values that stand behind a mean
 
@@ -64,6 +68,31 @@ class ShownTable:
         runs = f"runs/{dataset}/{_method_of(row.name)}" if len(cell.values) else ""
         far = writers.is_far(cell)
         return ShownCell(text, order, cell.mark, cell.tied, beside, far, _seeds(cell, column), runs)
+
+
+def headline_table(tables: list[Table], headlines: list[Headline]) -> Table | None:
+    """The headline scores of every method and reference side by side, from the tables that have them."""
+    whole = {table.name: table for table in tables}
+    found = {headline.column.metric: headline for headline in headlines if headline.table in whole}
+    if not found:
+        return None
+    first = whole[next(iter(found.values())).table]
+    cells = {
+        key: cell
+        for metric, headline in found.items()
+        for key, cell in whole[headline.table].cells.items()
+        if key[2] == metric
+    }
+    below = references()
+    return replace(
+        first,
+        name=HEADLINES,
+        caption=["Each column stands in a table below, which tells how it was measured."],
+        columns=[replace(headline.column, label=headline.words) for headline in found.values()],
+        rows=[replace(row, notes={}) for row in first.rows if not row.control or row.name in below],
+        cells=cells,
+        footnotes={mark: text for mark, text in first.footnotes.items() if mark == AWAY},
+    )
 
 
 def table_title(table: Table) -> str:

@@ -10,11 +10,14 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lvm_bench.report.figures.strips import KINDS
+from lvm_bench.report.tables.layouts import ARROWS
 from lvm_bench.suites.labels import label
 
 MOST_RUNS = 200  # that have curves and pictures of their own
 
 MOST_COLUMNS = 200  # of a history
+
+MOST_TIED = 3  # methods that are named beside the best, which they may equal
 
 BETTER = {
     "lower": "lower is better",
@@ -35,8 +38,8 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=only_printable,
     )
-    env.globals |= {"better": BETTER, "label": label, "kinds": KINDS}
-    env.filters["code"] = _with_code
+    env.globals |= {"better": BETTER, "label": label, "kinds": KINDS, "most_tied": MOST_TIED}
+    env.filters |= {"code": _with_code, "unbroken": _unbroken}
     return env
 
 
@@ -51,6 +54,14 @@ def _with_code(text: str) -> Markup:
     """A sentence of ours with the words between backticks set as code."""
     parts = [escape(only_printable(part)) for part in text.split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def _unbroken(heading: str) -> Markup:
+    """A heading whose arrow to the better direction stands on the line of its last word."""
+    words, _, last = heading.rpartition(" ")
+    if f" {last}" not in ARROWS.values():
+        return escape(only_printable(heading))
+    return Markup("{}&nbsp;{}").format(only_printable(words), last)
 
 
 @cache

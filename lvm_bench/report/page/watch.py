@@ -20,6 +20,7 @@ from markupsafe import Markup
 from lvm_bench import disk
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.report.page import live, render
+from lvm_bench.report.page.note import note_of
 from lvm_bench.report.page.template import environment, inlined
 from lvm_bench.report.tables import published
 from lvm_bench.report.tables.compose import compose_tables
@@ -99,7 +100,8 @@ class Watched:
             self.recorded = found.about.shown
             labels.show(self.recorded)
             composed = compose_tables(self.folder, found, self.against, self.spread)
-            return render.render(self.folder.name, composed.filled, found, [], composed.words, _HERE)
+            note = note_of(self.folder)
+            return render.render(self.folder.name, composed.filled, found, [], composed.words, note, _HERE)
 
 
 _HERE = Markup("<!-- what is going on -->")

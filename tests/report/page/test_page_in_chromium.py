@@ -14,9 +14,14 @@ from click.testing import CliRunner
 from made import make_run
 
 from lvm_bench.cli import main
-from lvm_bench.report.page import watch
+from lvm_bench.report.page import render, watch
+from lvm_bench.report.tables.build import build_table
+from lvm_bench.runs.comparable import Remarks
+from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.lease import Leases
+from lvm_bench.runs.record import Run
+from lvm_bench.runs.suite_record import About
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[test]')")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -28,7 +33,8 @@ Open = Callable[..., Any]
 OPEN_ALL = "for (const details of document.querySelectorAll('details')) details.open = true"
 # A watched page asks five times as often.
 SOON = "{ const later = setTimeout; window.setTimeout = (action, wait) => later(action, wait / 5); }"
-FIRST = "#table\\/frechet table"  # of CIFAR-10, then of MNIST
+FIRST = "#table\\/headlines table"  # of CIFAR-10, then of MNIST
+TALLEST = 6000  # pixels of a page on a desktop before anything is unfolded
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, drawing: Callable[..., Abst
                 make_run(suite, dataset, method, seed, scores | {"mse.heldout": 1.0 + place}, plan=plan)
         make_run(suite, dataset, "real-images", 0, {"frechet.fake@classifier": 0.5})
     make_run(suite, "mnist", "my-" + "very-" * 8 + "long-method", 0, status="failed", reason="the loss became NaN " * 9)
+    (suite / "NOTE.md").write_text("# What stands out\n\nThe AVAE leads [the Fréchet distances](tables/frechet.md).\n")
     with drawing():
         result = CliRunner().invoke(main, ["report", "--results", str(suite.parent)], catch_exceptions=False)
     assert result.exit_code == 0
@@ -88,19 +95,77 @@ def _is_own(url: str, report: Path) -> bool:
 def _methods(page: Any) -> list[str]:
     """The methods of the first table, as they stand, without the hidden ones."""
     rows = page.locator(f"{FIRST} >> nth=0 >> tbody >> nth=0 >> tr:visible >> th")
-    return [text.removesuffix("a") if text.startswith("my-") else text for text in rows.all_inner_texts()]
+    return rows.all_inner_texts()
+
+
+def test_what_one_came_for_stands_first_and_the_rest_unfolds(visit: Open) -> None:
+    page = visit()
+    told = page.locator("#takeaway")
+    assert told.bounding_box()["y"] < 450
+    row = told.locator(".leaders tr", has_text="FD of samples").first
+    expect(row).to_contain_text("AVAE 8.40 ± 0.40")
+    expect(row).to_contain_text("cannot be told from AAE, VAE")
+    expect(told).to_contain_text("AVAE 1.00, the best of 3 methods over 4 scores")
+    assert told.get_by_role("button", name="Zoom: Average ranks").is_visible()
+    expect(told).to_contain_text("seed 0 failed: the loss became NaN")
+    assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST
+    table = page.locator("[id='table/reconstruction']")
+    assert table.is_hidden()
+    page.get_by_role("link", name="Reconstruction", exact=True).click()
+    expect(table).to_be_visible()
+    expect(table).to_be_focused()
+    page.locator("summary", has_text="Note").click()
+    assert page.get_by_role("heading", name="What stands out").is_visible()
+    page.get_by_role("link", name="the Fréchet distances").click()
+    expect(page.locator("[id='table/frechet']")).to_be_visible()
+
+
+def test_of_forty_methods_a_table_stands_in_the_place_of_the_diagram(browser: Any, tmp_path: Path) -> None:
+    methods = [f"method-{i}" for i in range(40)]
+    values = [(name, of, seed) for name in methods for of in ("recon", "fake") for seed in (0, 1)]
+    scores: dict[tuple[str, str, int], dict[str, float]] = {}
+    for place, (name, of, seed) in enumerate(values):
+        scores.setdefault(("mnist", name, seed), {})[f"frechet.{of}@classifier"] = 1.0 + place + 3 * seed
+    about = About("many", extractor="classifier", methods=methods, seeds=[0, 1], datasets={"mnist": {}})
+    runs = [Run(*key, "done") for key in scores]
+    found = Gathered(runs, scores, {}, {}, about, scores, Remarks())
+    tables = [build_table("frechet", found.frame, about)]
+    (tmp_path / "page.html").write_text(render.render("many", tables, found, [], []))
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    expect(page.locator("#takeaway")).to_contain_text("40 methods are too many for the diagram of ranks: a table is in")
+    assert page.locator(".ranked tbody tr").count() == 40
+    assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.context.close()
+
+
+def test_the_leaderboard_leads_to_the_page_and_can_be_read_by_everybody(browser: Any, report: Path) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    page.goto((report.parent.parent / "index.html").as_uri())
+    expect(page.locator(".overview")).to_contain_text("AVAE 1.00 of 3")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        page.emulate_media(color_scheme=scheme)
+        found = axe.Axe().run(page, options=rules)
+        assert found.violations_count == 0, found.generate_report()
+    page.locator(".card").get_by_role("link", name="FD of samples").first.click()
+    assert page.url == f"{report.as_uri()}#table/frechet"
+    expect(page.locator("[id='table/frechet']")).to_be_visible()
+    page.context.close()
 
 
 def test_a_heading_sorts_best_first_then_last_then_as_given(visit: Open) -> None:
     page = visit()
     given = _methods(page)
-    assert given[:3] == ["VAE", "AAE", "AVAE"]
+    assert given == ["VAE", "AAE", "AVAE"]
     heading = page.locator(f"{FIRST} >> nth=0 >> thead th >> nth=1")
     heading.locator("button").click()
-    assert _methods(page) == ["AVAE", "AAE", "VAE", *given[3:]]
+    assert _methods(page) == ["AVAE", "AAE", "VAE"]
     assert heading.get_attribute("aria-sort") == "ascending"
     heading.locator("button").click()
-    assert _methods(page) == ["VAE", "AAE", "AVAE", *given[3:]]
+    assert _methods(page) == ["VAE", "AAE", "AVAE"]
     assert heading.get_attribute("aria-sort") == "descending"
     page.locator(f"{FIRST} >> nth=0 >> thead button >> nth=0").click()
     assert _methods(page) == sorted(given, key=str.lower) != given
@@ -110,16 +175,18 @@ def test_a_heading_sorts_best_first_then_last_then_as_given(visit: Open) -> None
 def test_filters_by_data_set_method_and_table(visit: Open) -> None:
     page = visit()
     panels = page.locator(".panel:visible caption")
-    assert panels.count() == 6
+    assert panels.count() == 2
+    page.get_by_role("button", name="Unfold tables").click()
+    expect(panels).to_have_count(8)
     page.locator("[id='filter/dataset']").select_option(label="CIFAR-10")
     assert all(text.startswith("CIFAR-10") for text in panels.all_inner_texts())
     page.locator("[id='filter/table']").select_option(label="Reconstruction")
-    assert page.locator("section.table:visible").count() == 1
+    assert page.locator(".table:visible").count() == 1
     page.locator("[id='filter/method']").fill("aae")
     assert page.locator(".panel:visible tbody tr:visible").count() == 1
     assert "of" in page.locator("output").inner_text()
     page.get_by_role("button", name="Show all").click()
-    expect(panels).to_have_count(6)
+    expect(panels).to_have_count(8)
     assert page.locator("output").inner_text() == ""
 
 
@@ -148,7 +215,7 @@ def test_from_a_number_to_its_run_and_back(visit: Open, way: str) -> None:
     cell.click()
     expect(page).to_have_url(re.compile("#runs/cifar10/vae$"))
     expect(page.locator("[id='runs/cifar10/vae']")).to_be_focused()
-    told = "CIFAR-10 (l = 16), VAE, REC ↓: 10.50 ± 0.50 (seed 0: 10, seed 1: 11, against the best: p "
+    told = "CIFAR-10 (l = 16), VAE, FD of reconstructions ↓: 10.50 ± 0.50 (seed 0: 10, seed 1: 11, against the best: p "
     expect(page.locator(".from")).to_contain_text(told)
     run = page.locator("[id='run/cifar10/vae/1']")
     assert run.is_hidden()
@@ -176,7 +243,7 @@ def test_the_address_of_a_run_opens_it(visit: Open) -> None:
 
 
 def test_copies_a_table(visit: Open, report: Path) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = visit("#table/frechet", permissions=["clipboard-read", "clipboard-write"])
     for kind, ending in (("LaTeX", "tex"), ("CSV", "csv")):
         page.get_by_role("button", name=f"Copy {kind} of Fréchet distance").click()
         expect(page.get_by_role("status").last).to_have_text(f"Copied {kind} of Fréchet distance.")
@@ -315,7 +382,7 @@ def test_a_watched_page_brings_itself_up_to_date_unless_it_is_being_read(
         assert page.evaluate("document.documentElement.scrollWidth") == 360
     make_run(suite, "mnist", "aae", 0, {"mse.heldout": 0.25})
     page.locator("[id='run/mnist/aae/0']").wait_for(state="attached")
-    page.locator("thead button >> nth=0").click()
+    page.locator("#tables summary >> nth=0").click()
     make_run(suite, "mnist", "avae", 0, {"mse.heldout": 0.125})
     page.get_by_role("button", name="Show the new scores").click()
     page.locator("[id='run/mnist/avae/0']").wait_for(state="attached")
