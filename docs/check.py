@@ -7,6 +7,7 @@ A fenced block `console` holds commands after `$ ` and what they print. A line `
 a line for any text. A block `python` is run. A comment in the line before a block changes that:
 
     <!-- file: NAME -->       the block is the file NAME, which later commands of the page find
+    <!-- numbers: OF WHAT --> its output holds other numbers, and marks of tables, elsewhere
     <!-- parsed: REASON -->   its commands are too large or need what is not here; only their options are checked
 """
 
@@ -26,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, SITE = ROOT / "docs", ROOT / "results" / "site"
-FENCE = re.compile(r"^(?:<!-- (file|parsed): (.*?) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(?:<!-- (file|numbers|parsed): (.*?) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Block:
     line: int
     language: str
     text: str
-    said: str  # file, parsed or nothing
+    said: str  # file, numbers, parsed or nothing
     what: str
 
     @property
@@ -56,7 +57,8 @@ class Command:
 
 def pages() -> list[Path]:
     """README and every page that is written by hand."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(set(DOCS.rglob("*.md")) - set(DOCS.glob("generated/**/*.md")))]
+    generated = set(DOCS.glob("generated/**/*.md"))
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(set(DOCS.rglob("*.md")) - generated)]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -117,7 +119,13 @@ def parse(line: str) -> str:
 def run(command: str, folder: Path) -> tuple[int, str]:
     """The exit code and the output of a command in a folder."""
     path = os.pathsep.join([str(Path(sys.executable).parent), str(DOCS / "stubs"), os.environ["PATH"]])
-    told = {"PATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "LVM_BENCH_DATA": str(folder / "no-data"), "NO_COLOR": "1"}
+    told = {
+        "PATH": path,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+        "LVM_BENCH_DATA": str(folder / "no-data"),
+        "NO_COLOR": "1",
+    }
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=os.environ | told, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=240,
@@ -125,16 +133,23 @@ def run(command: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def without_numbers(text: str) -> str:
+    """A text whose numbers and marks of tables do not tell."""
+    return re.sub(r"[\d.,]*\d(?:m\d+s)?", "0", re.sub("[*°≈†‡]", " ", text))
+
+
 def is_like(shown: str, printed: str) -> bool:
     """Whether a command printed what is shown of it; `...` stands for any text, alone in its line for any lines."""
-    parts = []
-    for line in shown.rstrip().splitlines():
-        if line.strip() == "...":
-            parts.append("(?:.*\n)*?")
-        else:
-            parts.append(".*?".join(re.escape(part.strip()) for part in line.split("...")).replace(r"\ ", " +") + " *\n")
-    lines = "".join(f"{line.strip()}\n" for line in printed.splitlines())
-    return re.search("".join(f"{part}" for part in parts), lines) is not None
+    pattern = "".join(
+        "(?:.*\n)*?" if line == "..." else ".*?".join(re.escape(part.strip()) for part in line.split("...")) + " ?\n"
+        for line in plain(shown)
+    )
+    return re.fullmatch(f"{pattern}\n*", "".join(f"{line}\n" for line in plain(printed))) is not None
+
+
+def plain(text: str) -> list[str]:
+    """The lines of a text without spaces that only lay it out."""
+    return [" ".join(line.split()) for line in text.rstrip().splitlines()]
 
 
 def scratch(page: Path) -> Path:
@@ -167,6 +182,7 @@ def tried(page: Path, most: float = 1e9) -> tuple[list[str], int, int]:
                 given = [Command(f"python {name}", "")]
             else:
                 given = commands(block) if block.language == "console" else []
+            bare = without_numbers if block.said == "numbers" else str
             for command in given:
                 if block.said == "parsed":
                     parsed += 1
@@ -178,8 +194,10 @@ def tried(page: Path, most: float = 1e9) -> tuple[list[str], int, int]:
                 code, printed = run(command.line, folder)
                 if code:
                     wrong.append(f"{block.place}: {command.line}\n  exit code {code}:\n{printed[-3000:]}")
-                elif command.shown and not is_like(command.shown, printed):
-                    wrong.append(f"{block.place}: {command.line}\n  shown:\n{command.shown}\n  printed:\n{printed[-6000:]}")
+                elif command.shown and not is_like(*map(bare, (command.shown, printed))):
+                    wrong.append(
+                        f"{block.place}: {command.line}\n  shown:\n{command.shown}\n  printed:\n{printed[-6000:]}"
+                    )
                 print(f"{time.monotonic() - begun:6.1f} s  {block.place}: {command.line}", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -209,7 +227,9 @@ def scripts() -> list[str]:
 
 def try_commands() -> list[str]:
     """What is not as shown, of all pages; two pages at a time."""
-    longest_first = sorted(pages(), key=lambda page: -sum(len(commands(b)) for b in blocks(page) if b.language == "console"))
+    longest_first = sorted(
+        pages(), key=lambda page: -sum(len(commands(b)) for b in blocks(page) if b.language == "console")
+    )
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(tried, longest_first))
     ran, parsed = sum(each[1] for each in found), sum(each[2] for each in found)
@@ -238,7 +258,10 @@ class Page(HTMLParser):
 
 def of_site() -> list[str]:
     """Links of the built pages that lead nowhere. `make site` makes the pages of suites, which need not be there."""
-    made_later = {SITE / "index.html", *(SITE / file.parent.name / "report.html" for file in (ROOT / "results").glob("*/scores.csv"))}
+    made_later = {
+        SITE / "index.html",
+        *(SITE / file.parent.name / "report.html" for file in (ROOT / "results").glob("*/scores.csv")),
+    }
     built = {file: Page(file) for file in sorted((SITE / "docs").rglob("*.html"))}
     wrong = []
     for file, page in built.items():

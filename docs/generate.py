@@ -16,12 +16,12 @@ from pathlib import Path
 import click
 
 from lvm_bench import cli, registry
-from lvm_bench.metrics.asked import EVIDENCE, SETTINGS
 from lvm_bench.metrics.arrays import MetricInfo
+from lvm_bench.metrics.asked import EVIDENCE, SETTINGS
+from lvm_bench.registry import METHODS, METRICS, TABLES, Entry
 from lvm_bench.report.figures import equilibrium
 from lvm_bench.runs import checksums
 from lvm_bench.runs.gather import gather
-from lvm_bench.registry import METHODS, METRICS, TABLES, Entry
 from lvm_bench.suites import bench_toml, catalogue
 from lvm_bench.suites.discover import extensions, keyword_only
 
@@ -41,11 +41,14 @@ def write(folder: Path) -> None:
         "commands": commands(),
         "asked": asked(),
         **{f"results/{suite}": result(suite, folder / "results") for suite in suites()},
-        "results/ablations": linked((RESULTS / "ABLATIONS.md").read_text(), RESULTS, folder / "results"),
-        "results/faults": linked((RESULTS / "faults.md").read_text(), RESULTS, folder / "results"),
-        "results/published": linked(
-            (RESULTS / "published" / "README.md").read_text(), RESULTS / "published", folder / "results"
-        ),
+        "results/ablations": moved(RESULTS / "ABLATIONS.md", folder / "results"),
+        "results/faults": moved(RESULTS / "faults.md", folder / "results"),
+        "results/published": moved(RESULTS / "published" / "README.md", folder / "results"),
+        "benchmarks/index": "# Benchmarks\n\n```{toctree}\n:glob:\n\n[a-hj-z]*\n```\n",
+        **{
+            f"benchmarks/{file.stem.lower()}": moved(file, folder / "benchmarks")
+            for file in (ROOT / "benchmarks").glob("*.md")
+        },
     }
     for name, text in pages.items():
         file = folder / f"{name}.md"
@@ -233,10 +236,15 @@ def result(suite: str, page: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def moved(file: Path, page: Path) -> str:
+    """A Markdown file from elsewhere as a page."""
+    return linked(file.read_text(), file.parent, page)
+
+
 def linked(text: str, folder: Path, page: Path) -> str:
     """Markdown of another folder whose links lead, from a page's folder, to where they led before."""
 
-    def moved(found: re.Match[str]) -> str:
+    def leading(found: re.Match[str]) -> str:
         target, hash_, anchor = found[2].partition("#")
         if not target or "://" in target:
             return found[0]
@@ -252,7 +260,7 @@ def linked(text: str, folder: Path, page: Path) -> str:
             target = "/".join([".."] * len(page.relative_to(ROOT).parts)) + f"/{file.relative_to(ROOT)}"
         return f"{found[1]}({target}{hash_ if anchor else ''}{anchor})"
 
-    return re.sub(r"(\[[^\]]*\])\(([^)\s]+)\)", moved, text)
+    return re.sub(r"(\[[^\]]*\])\(([^)\s]+)\)", leading, text)
 
 
 # --- words ----------------------------------------------------------------------------------------------------

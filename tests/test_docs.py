@@ -1,0 +1,96 @@
+"""README and the documentation: short, with files and links that are there, and commands that the command line takes.
+
+`make docs` runs every command; a sample is run here.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_check", ROOT / "docs" / "check.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["docs_check"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_is_read_in_minutes() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 110
+    assert text.count("![") == 1
+
+
+def test_the_command_line_takes_every_command_that_is_shown(check: ModuleType) -> None:
+    shown = [
+        (block.place, command.line)
+        for page in check.pages()
+        for block in check.blocks(page)
+        if block.language == "console"
+        for command in check.commands(block)
+    ]
+    assert len(shown) > 60
+    assert [(place, line, reason) for place, line in shown if (reason := check.parse(line))] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("lvm-bench run --suite quick --epochs 3", "--epochs"),
+        ("lvm-bench run --suite quik", "quik"),
+        ("lvm-bench rum", "rum"),
+    ],
+)
+def test_a_command_that_would_be_refused_is_found(check: ModuleType, line: str, reason: str) -> None:
+    assert reason in check.parse(line)
+
+
+def test_what_is_shown_of_an_output_may_leave_lines_and_words_out(check: ModuleType) -> None:
+    printed = "first line\nsecond  line 12.5 s\nthird\n"
+    assert check.is_like("...\nsecond line ... s\nthird\n", printed)
+    assert check.is_like("first ...\n...\n", printed)
+    assert not check.is_like("...\nfourth\n", printed)
+    assert not check.is_like("first line\n", printed)
+    assert check.is_like(*map(check.without_numbers, ("A 1.29 ± 0.27°≈\n", "A 33 ± 4\n")))
+
+
+def test_no_markdown_file_links_to_what_is_not_there(check: ModuleType) -> None:
+    assert check.of_markdown() == []
+
+
+def test_files_are_shown_as_they_lie_and_scripts_are_well_formed(check: ModuleType) -> None:
+    examples = {file.name: file for file in (ROOT / "docs" / "examples").glob("*.py")}
+    for page in check.pages():
+        for block in check.blocks(page):
+            if block.what in examples:
+                assert check.same(block, examples[block.what]) == []
+    text = "".join(page.read_text() for page in check.pages())
+    assert [name for name in examples if name not in text] == []
+    assert check.scripts() == []
+
+
+def test_a_sample_of_what_the_documentation_shows_runs(check: ModuleType) -> None:
+    wrong, ran, _ = check.tried(ROOT / "docs" / "extend" / "table.md")
+    assert wrong == []
+    assert ran == 2
+
+
+@pytest.mark.parametrize("kind", ["method", "metric"])
+def test_every_method_and_metric_has_what_its_section_of_the_documentation_shows(kind: str) -> None:
+    from lvm_bench.suites import bench_toml
+    from lvm_bench.suites.discover import extensions
+
+    entries = extensions(bench_toml.defaults_folder() / "bench.toml", installed=False)[kind]
+    assert entries
+    if kind == "method":
+        assert [name for name, entry in entries.items() if not entry.options.get("formula")] == []
+    assert [name for name, entry in entries.items() if not entry.description] == []
