@@ -128,7 +128,7 @@ def run(command: str, folder: Path) -> tuple[int, str]:
     }
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=os.environ | told, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=240,
+        stderr=subprocess.STDOUT, text=True, timeout=900,
     )  # fmt: skip
     return done.returncode, done.stdout
 

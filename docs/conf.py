@@ -20,7 +20,7 @@ author = "the authors of lvm-bench"
 copyright = "the authors of lvm-bench, MIT licence"
 release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"lvm-bench {__version__}"

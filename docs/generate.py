@@ -10,12 +10,13 @@ import json
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from lvm_bench import cli, registry
+from lvm_bench import metrics as public
 from lvm_bench.metrics.arrays import MetricInfo
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS
 from lvm_bench.registry import METHODS, METRICS, TABLES, Entry
@@ -28,6 +29,10 @@ from lvm_bench.suites.discover import extensions, keyword_only
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 REPORTED = ("frechet", "precision-recall", "kl", "entropy", "reconstruction", "latent", "factors", "disentanglement")
+SYMBOLS = """In the losses, R is the mean over a batch of the error of a reconstruction: the squared error (SSE), half of
+it, or the cross-entropy, as the setting `likelihood` says. KL is that of q(z|x) to N(0, I), summed over axes. z_p are
+draws from N(0, I), d is the number of values of an image, s² the variance of a posterior, E a mean over the batch, T or
+G what a second network adds. Names of arguments stand for their values."""
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -78,6 +83,7 @@ def methods() -> str:
         "minimised, its arguments with their defaults, and the code of that loss. The comments in the code name each "
         "departure from the paper. A suite's table `settings` shows the values in use; all of them stand in "
         "[`bench.toml`](../../bench.toml).",
+        SYMBOLS,
     ]
     for name, entry in sorted(entries.items(), key=lambda found: _label(found[1]).lower()):
         parts += _method(name, entry)
@@ -132,6 +138,8 @@ def _metric(name: str, entry: Entry) -> Iterator[str]:
     label = entry.options.get("label", "")
     yield f"({_anchor('metric', name)})=\n### `{name}`" + (f" ({_escaped(label)})" if label else "")
     yield _prose(function.__doc__)
+    for each in _public_functions(function):
+        yield f"`{each.__name__}`: {_prose(each.__doc__)}"
     better = {"none": "neither direction is better", "lower": "lower is better", "higher": "higher is better"}
     facts = [better[info.better], "measured of " + ", ".join(f"`{name}.{variant}`" for variant in info.of)]
     facts += [f"takes {', '.join(f'`{each}`' for each in inspect.signature(function).parameters)}"]
@@ -140,6 +148,13 @@ def _metric(name: str, entry: Entry) -> Iterator[str]:
     facts += [f"version {info.version}"] if info.version > 1 else []
     told = "; ".join(facts)
     yield f"{told[0].upper()}{told[1:]}."
+
+
+def _public_functions(function: Callable[..., object]) -> list[Callable[..., object]]:
+    """The functions of `lvm_bench.metrics` that a metric's own function calls: their docstrings have the formula."""
+    called = {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
+    found = [getattr(public, name) for name in public.__all__ if name in called]
+    return [each for each in found if each is not function]
 
 
 def asked() -> str:
