@@ -15,9 +15,11 @@ site: .venv/ready
 
 # Builds the documentation into results/site/docs without the network, and tries all that it and README show: minutes.
 docs: .venv/docs
-	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env docs results/site/docs --doctree-dir .venv/doctrees
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --jobs 2 --doctree-dir .venv/doctrees \
+	  docs results/site/docs
 	$(BIN)/python docs/check.py links
 	$(BIN)/python docs/check.py commands
+	@[ ! -f docs/check_tex.py ] || $(BIN)/python docs/check_tex.py
 
 # One thread each: two processes of two would spin on two cores.
 test: .venv/ready

@@ -98,7 +98,8 @@ def _method(name: str, entry: Entry) -> Iterator[str]:
         yield f"**Minimised**\n\n```text\n{formula}\n```"
     if note := entry.options.get("note"):
         yield f"**Mind**: {_prose(note)}."
-    yield "**Source**: " + _prose(ast.get_docstring(ast.parse(entry.file.read_text())))
+    told = ast.get_docstring(ast.parse(entry.file.read_text())) or ""
+    yield "**Source**: " + _prose(told.partition("\n")[2].strip() or told)
     arguments = keyword_only(cls)
     if arguments:
         yield "**Arguments**: " + ", ".join(f"`{parameter}`" for parameter in arguments.values())
@@ -123,10 +124,8 @@ def metrics() -> str:
         "(asked.md) stands on a page of its own. Every number is computed in float64 where that decides a digit.",
     ]
     for file, names in groups.items():
-        source = ast.parse(entries[names[0]].file.read_text())
-        head, _, rest = (ast.get_docstring(source) or file).partition("\n")
-        parts.append(f"## {head.rstrip('.')}")
-        parts += [_prose(rest)] if rest.strip() else []
+        told = ast.get_docstring(ast.parse(entries[names[0]].file.read_text())) or ""
+        parts += [f"## {file.removesuffix('.py').replace('_', ' ').capitalize()}", _prose(told.partition("\n")[0])]
         for name in names:
             parts += _metric(name, entries[name])
     return "\n\n".join(parts) + "\n"

@@ -4,6 +4,8 @@
 """
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +84,25 @@ def test_a_sample_of_what_the_documentation_shows_runs(check: ModuleType) -> Non
     wrong, ran, _ = check.tried(ROOT / "docs" / "extend" / "table.md")
     assert wrong == []
     assert ran == 2
+
+
+@pytest.mark.parametrize(
+    ("codes", "jobs"), [((75, 75, 0), 3), ((0,), 1), ((1,), 1), ((75, 2), 2)], ids=lambda given: str(given)
+)
+def test_a_slurm_job_submits_itself_again_while_work_is_left(
+    codes: tuple[int, ...], jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sbatch` and `srun` are stand-ins, and `lvm-bench` ends with one exit code after the other."""
+    (tmp_path / "left").write_text("".join(f"{code}\n" for code in codes))
+    runner = tmp_path / "lvm-bench"
+    runner.write_text('#!/bin/bash\necho "$@"; code=$(head -1 left); sed -i 1d left; exit "$code"\n')
+    runner.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{ROOT / 'docs' / 'stubs'}:{os.environ['PATH']}")
+    script = ROOT / "docs" / "examples" / "slurm" / "one_job.sbatch"
+    done = subprocess.run(["sbatch", str(script), "paper"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == codes[-1]
+    assert done.stdout.count("run --suite paper --time-budget") == jobs
+    assert done.stdout.count("Submitted batch job") == jobs
 
 
 @pytest.mark.parametrize("kind", ["method", "metric"])
