@@ -75,6 +75,8 @@ def blocks(page: Path) -> list[Block]:
 def commands(block: Block) -> list[Command]:
     """The commands of a `console` block; a backslash at the end of a line goes on with the next."""
     found: list[Command] = []
+    if block.language != "console":
+        return found
     for line in block.text.replace("\\\n", "").splitlines():
         if line.startswith("$ "):
             found.append(Command(line[2:], ""))
@@ -121,14 +123,14 @@ def parse(line: str) -> str:
     return ""
 
 
-def run(command: str, folder: Path) -> tuple[int, str]:
-    """The exit code and the output of a command in a folder."""
+def run(command: str, folder: Path, data: Path) -> tuple[int, str]:
+    """The exit code and the output of a command in a folder. What is learned of data is kept in the folder `data`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), str(DOCS / "stubs"), os.environ["PATH"]])
     told = {
         "PATH": path,
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "120",
-        "LVM_BENCH_DATA": str(folder / "no-data"),
+        "LVM_BENCH_DATA": str(data),
         "NO_COLOR": "1",
     }
     done = subprocess.run(
@@ -167,46 +169,48 @@ def scratch(page: Path) -> Path:
     return folder
 
 
-def tried(page: Path, most: float = 1e9) -> tuple[list[str], int, int]:
+def tried(page: Path, data: Path) -> tuple[list[str], int, int]:
     """What of a page is not as shown, with the numbers of commands that were run and of those that were parsed."""
     wrong: list[str] = []
     ran = parsed = 0
     found = blocks(page)
-    if not found:
-        return [], 0, 0
-    folder = scratch(page)
+    folder = scratch(page) if found else Path()
     try:
         for number, block in enumerate(found):
             name = block.what if block.said == "file" else f"shown_{number}.py"
             if block.said == "file" or block.language == "python":
                 wrong += same(block, folder / name)
                 (folder / name).write_text(block.text, encoding="utf-8")
-            if block.said == "file":
-                continue
-            if block.language == "python":
-                given = [Command(f"python {name}", "")]
-            else:
-                given = commands(block) if block.language == "console" else []
-            bare = without_numbers if block.said == "numbers" else str
-            for command in given:
-                if block.said == "parsed":
-                    parsed += 1
-                    reason = parse(command.line)
-                    wrong += [f"{block.place}: {command.line}\n  {reason}"] if reason else []
-                    continue
-                ran += 1
-                begun = time.monotonic()
-                code, printed = run(command.line, folder)
-                if code:
-                    wrong.append(f"{block.place}: {command.line}\n  exit code {code}:\n{printed[-3000:]}")
-                elif command.shown and not is_like(*map(bare, (command.shown, printed))):
-                    wrong.append(
-                        f"{block.place}: {command.line}\n  shown:\n{command.shown}\n  printed:\n{printed[-6000:]}"
-                    )
-                print(f"{time.monotonic() - begun:6.1f} s  {block.place}: {command.line}", flush=True)
+            given = {"python": [Command(f"python {name}", "")], "console": commands(block)}
+            for command in given.get(block.language, []) if block.said != "file" else []:
+                is_run = block.said != "parsed"
+                ran, parsed = ran + is_run, parsed + (not is_run)
+                reason = differing(command, block, folder, data) if is_run else refused(command, block)
+                wrong += [f"{block.place}: {command.line}\n  {reason}"] if reason else []
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if found:
+            shutil.rmtree(folder, ignore_errors=True)
     return wrong, ran, parsed
+
+
+def refused(command: Command, block: Block) -> str:
+    """Why a command, or the code of a block, would be refused as it is written, or nothing."""
+    if block.language == "python":
+        compile(block.text, block.place, "exec")
+    return parse(command.line)
+
+
+def differing(command: Command, block: Block, folder: Path, data: Path) -> str:
+    """How a command that is run ends otherwise than it is shown, or nothing."""
+    begun = time.monotonic()
+    code, printed = run(command.line, folder, data)
+    print(f"{time.monotonic() - begun:6.1f} s  {block.place}: {command.line}", flush=True)
+    bare = without_numbers if block.said == "numbers" else str
+    if code:
+        return f"exit code {code}:\n{printed[-3000:]}"
+    if command.shown and not is_like(bare(command.shown), bare(printed)):
+        return f"shown:\n{command.shown}\n  printed:\n{printed[-6000:]}"
+    return ""
 
 
 def same(block: Block, file: Path) -> list[str]:
@@ -232,11 +236,9 @@ def scripts() -> list[str]:
 
 def try_commands() -> list[str]:
     """What is not as shown, of all pages; two pages at a time."""
-    longest_first = sorted(
-        pages(), key=lambda page: -sum(len(commands(b)) for b in blocks(page) if b.language == "console")
-    )
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(tried, longest_first))
+    first = sorted(pages(), key=lambda page: (page.name != "README.md", -sum(len(commands(b)) for b in blocks(page))))
+    with tempfile.TemporaryDirectory(prefix="shown-data-") as data, ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda page: tried(page, Path(data)), first))
     ran, parsed = sum(each[1] for each in found), sum(each[2] for each in found)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{ran} commands and files run in {used.ru_utime + used.ru_stime:.0f} CPU seconds, {parsed} parsed alone.")
