@@ -1,7 +1,8 @@
 """Tries what README and the documentation show: links, commands, files, and the scripts for clusters.
 
     python docs/check.py links      every link within README, the built site and the other Markdown files
-    python docs/check.py commands   every command, in a scratch folder for each page, and its output where one is shown
+    python docs/check.py commands   every command, in a scratch folder for each page, and its output where one is shown;
+                                    of some pages alone where they are named: commands docs/score.md
 
 A fenced block `console` holds commands after `$ ` and what they print. A line `...` stands for any lines, and `...` in
 a line for any text. A block `python` is run. A comment in the line before a block changes that:
@@ -234,9 +235,11 @@ def scripts() -> list[str]:
     return wrong
 
 
-def try_commands() -> list[str]:
-    """What is not as shown, of all pages; two pages at a time."""
-    first = sorted(pages(), key=lambda page: (page.name != "README.md", -sum(len(commands(b)) for b in blocks(page))))
+def try_commands(chosen: list[Path]) -> list[str]:
+    """What is not as shown, of all pages or of some; two pages at a time."""
+    first = sorted(
+        chosen or pages(), key=lambda page: (page.name != "README.md", -sum(len(commands(b)) for b in blocks(page)))
+    )
     with tempfile.TemporaryDirectory(prefix="shown-data-") as data, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda page: tried(page, Path(data)), first))
     ran, parsed = sum(each[1] for each in found), sum(each[2] for each in found)
@@ -305,13 +308,14 @@ def of_markdown() -> list[str]:
     return wrong
 
 
-def main(what: str) -> int:
+def main(what: str, *chosen: str) -> int:
     """Try one of the two, and print what is wrong; the exit code."""
-    wrong = {"commands": try_commands, "links": lambda: [*of_site(), *of_markdown()]}[what]()
+    files = [Path(name).resolve() for name in chosen]
+    wrong = try_commands(files) if what == "commands" else [*of_site(), *of_markdown()]
     for text in wrong:
         print(f"WRONG  {text}")
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -29,10 +29,12 @@ from lvm_bench.suites.discover import extensions, keyword_only
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 REPORTED = ("frechet", "precision-recall", "kl", "entropy", "reconstruction", "latent", "factors", "disentanglement")
-SYMBOLS = """In the losses, R is the mean over a batch of the error of a reconstruction: the squared error (SSE), half
-of it, or the cross-entropy, as the setting `likelihood` says. KL is that of q(z|x) to N(0, I), summed over axes. z_p are
-draws from N(0, I), d is the number of values of an image, s² the variance of a posterior, E a mean over the batch, T or
-G what a second network adds. Names of arguments stand for their values."""
+SYMBOLS = (
+    "In the losses, R is the mean over a batch of the error of a reconstruction: the squared error (SSE), half of it, "
+    "or the cross-entropy, as the setting `likelihood` says. KL is that of q(z|x) to N(0, I), summed over axes. z_p "
+    "are draws from N(0, I), d is the number of values of an image, s² the variance of a posterior, E a mean over the "
+    "batch, T or G what a second network adds. Names of arguments stand for their values."
+)
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
