@@ -8,7 +8,7 @@ A fenced block `console` holds commands after `$ ` and what they print. A line `
 a line for any text. A block `python` is run. A comment in the line before a block changes that:
 
     <!-- file: NAME -->       the block is the file NAME, which later commands of the page find
-    <!-- numbers: OF WHAT --> its output holds other numbers, and marks of tables, elsewhere
+    <!-- numbers: OF WHAT --> its output holds other numbers elsewhere
     <!-- parsed: REASON -->   its commands are too large or need what is not here; only their options are checked
 """
 
@@ -142,8 +142,8 @@ def run(command: str, folder: Path, data: Path) -> tuple[int, str]:
 
 
 def without_numbers(text: str) -> str:
-    """A text whose numbers and marks of tables do not tell."""
-    return re.sub(r"[\d.,]*\d(?:m\d+s)?", "0", re.sub("[*°≈†‡]", " ", text))
+    """A text whose numbers do not tell, nor which methods stand behind a mark ≈."""
+    return re.sub(r"[\d.,]*\d(?:m\d+s)?", "0", re.sub("≈.*", "", text))
 
 
 def is_like(shown: str, printed: str) -> bool:
