@@ -15,6 +15,7 @@ site: .venv/ready
 
 # Builds the documentation into results/site/docs without the network, and tries all that it and README show: minutes.
 docs: .venv/docs
+	rm -rf results/site/docs
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --jobs 2 --doctree-dir .venv/doctrees \
 	  docs results/site/docs
 	$(BIN)/python docs/check.py links
