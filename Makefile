@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv-bench/bin
 
-.PHONY: quick site test faults lint bench bench-smoke bench-scaling
+.PHONY: quick site docs test faults lint bench bench-smoke bench-scaling
 
 quick: .venv/ready
 	$(BIN)/lvm-bench run --suite quick
@@ -12,6 +12,15 @@ quick: .venv/ready
 # Every page, figure and table that follows from the committed results, into results/site/: minutes.
 site: .venv/ready
 	$(BIN)/lvm-bench report
+
+# Builds the documentation into results/site/docs without the network, and tries all that it and README show: minutes.
+docs: .venv/docs
+	rm -rf results/site/docs
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --jobs 2 --doctree-dir .venv/doctrees \
+	  docs results/site/docs
+	$(BIN)/python docs/check.py links
+	$(BIN)/python docs/check.py commands
+	@[ ! -f docs/check_tex.py ] || $(BIN)/python docs/check_tex.py
 
 # One thread each: two processes of two would spin on two cores.
 test: .venv/ready
@@ -37,6 +46,10 @@ lint: .venv/lint
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	touch $@
 
 .venv/lint: .venv/ready

@@ -15,7 +15,7 @@ from lvm_bench.losses import nll
 from lvm_bench.networks import discriminator
 
 
-@method("aae", label="AAE")
+@method("aae", label="AAE", formula="recon_scale R + beta E[softplus(-T(z))], T the logit of z_p against z")
 class AAE(Method):
     """AAE (Makhzani et al. 2015): deterministic codes that a discriminator cannot tell from N(0, I)."""
 

@@ -11,7 +11,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import nll
 
 
-@method("ae", label="AE (no prior)", reference=True)
+@method("ae", label="AE (no prior)", reference=True, formula="R")
 class Autoencoder(Method):
     """Plain autoencoder (Hinton & Salakhutdinov 2006): reconstruction alone, sampled from N(0, I)."""
 

@@ -33,7 +33,7 @@ def paper_level(l: int) -> float | None:
     return 1 - 1e-6 if l <= 16 else PAPER_LEVELS.get(l)
 
 
-@method("avae", label="AVAE")
+@method("avae", label="AVAE", formula="R + beta E[log(q_h(z) + floor) - log p(z)], q_h the KDE of m codes")
 class AVAE(Method):
     """AVAE (Saha et al. 2023): matches a kernel density estimate of all codes to N(0, I); beta from the data.
 

@@ -23,7 +23,7 @@ from lvm_bench.losses import (
 )
 
 
-@method("beta-tcvae", label="β-TCVAE")
+@method("beta-tcvae", label="β-TCVAE", formula="R + KL + (beta - 1) E[log q(z) - Σ_j log q(z_j)]")
 class BetaTCVAE(Method):
     """beta-TCVAE (Chen et al. 2018): a VAE whose total correlation weighs `beta` instead of 1.
 

@@ -13,7 +13,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import gaussian_kl_to_standard, nll
 
 
-@method("dip-vae", label="DIP-VAE")
+@method("dip-vae", label="DIP-VAE", formula="R + KL + lambda_od Σ_{i≠j} C_ij² + lambda_d Σ_i (C_ii - 1)², C = Cov(z)")
 class DIPVAE(Method):
     """DIP-VAE (Kumar et al. 2018): a VAE whose codes have a covariance near the identity.
 

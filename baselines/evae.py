@@ -16,7 +16,7 @@ from lvm_bench.losses import nll
 from lvm_bench.posteriors import Epanechnikov, SmoothedEpanechnikov
 
 
-@method("evae", label="EVAE")
+@method("evae", label="EVAE", formula="R + 3 support / (5 b) Σ_j 1 / r_j, r the radii, b the batch size")
 class EVAE(Method):
     """EVAE (arXiv:2405.12783): posteriors are the prior convolved with an Epanechnikov kernel of learned width.
 

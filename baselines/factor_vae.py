@@ -18,7 +18,7 @@ from lvm_bench.networks import discriminator
 JOINT, PERMUTED = 0, 1  # the discriminator's two outputs
 
 
-@method("factor-vae", label="FactorVAE")
+@method("factor-vae", label="FactorVAE", formula="R + KL + gamma E[T(z)], T the logit of z against permuted z")
 class FactorVAE(Method):
     """FactorVAE (Kim & Mnih 2018): a VAE whose total correlation, as a discriminator sees it, weighs 1 + `gamma`.
 

@@ -19,7 +19,7 @@ from lvm_bench.networks import Glorot, initialise
 HALVINGS, DROPPED = 3, 0.25  # of the discriminator
 
 
-@method("gamix-vae", label="GAMIX-VAE")
+@method("gamix-vae", label="GAMIX-VAE", formula="recon_scale L1 + KL(m, v) + beta Σ(s² - 1 - log s²) + adversarial G")
 class GAMIXVAE(Method):
     """GAMIX-VAE (ICIP 2024): moments of the means of a batch near N(0, I)'s, L1, and a PatchGAN on reconstructions.
 

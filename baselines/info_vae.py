@@ -15,7 +15,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.losses import gaussian_kl_to_standard, nll
 
 
-@method("info-vae", label="InfoVAE (MMD)")
+@method("info-vae", label="InfoVAE (MMD)", formula="R + (1 - alpha) KL + (alpha + lam - 1) MMD²(z, z_p)")
 class InfoVAE(Method):
     """InfoVAE (Zhao et al. 2017) with the MMD: a VAE whose KL weighs 1 - `alpha`, the MMD `alpha` + `lam` - 1.
 

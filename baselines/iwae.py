@@ -16,7 +16,7 @@ from lvm_bench.losses import gaussian_kl_to_standard, nll
 from lvm_bench.posteriors import Gaussian, standard_normal_log_prob
 
 
-@method("iwae", label="IWAE")
+@method("iwae", label="IWAE", formula="-E[log 1/k Σ_i p(x|z_i) p(z_i) / q(z_i|x)]")
 class IWAE(Method):
     """IWAE (Burda et al. 2016): the importance-weighted bound of `k` codes; with k = 1 a VAE whose KL is drawn."""
 

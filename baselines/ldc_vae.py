@@ -22,6 +22,7 @@ from lvm_bench.losses import VARIANCES, gaussian_log_likelihood, nll
 @method(
     "ldc-vae",
     label="LDC-VAE (reconstructed)",
+    formula="SVGD of an image's k particles z on |z|²/2 + weight R, and of the sampler network on their density",
     note="only the abstract of its paper is public; the equations are a reconstruction, not the authors'. Its samples "
     "come from its sampler network, those called prior from N(0, I); C2ST and coverage compare its codes with the "
     "sampler network, KL, MMD and DWKL with N(0, I)",

@@ -15,7 +15,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import nll
 
 
-@method("rae-l2", label="RAE-L2")
+@method("rae-l2", label="RAE-L2", formula="R / d + beta mean(z²) + decoder_l2 Σ W², W the decoder's kernels")
 class RAE(Method):
     """RAE-L2 (Ghosh et al. 2020): L2 on codes and decoder; samples from a density fitted to training codes.
 

@@ -17,7 +17,7 @@ from lvm_bench.losses import gaussian_kl_to_standard, gaussian_log_likelihood, s
 LEAST_LOG_SIGMA = -6.0  # of the authors' code
 
 
-@method("sigma-vae", label="σ-VAE")
+@method("sigma-vae", label="σ-VAE", formula="SSE / (2 s²) + d/2 log(2 π s²) + KL, s² = SSE / d of the batch")
 class SigmaVAE(Method):
     """Optimal sigma-VAE (Rybkin et al. 2020): one variance for all pixels, that of the errors of the batch.
 

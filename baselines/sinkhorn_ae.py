@@ -17,7 +17,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.losses import nll
 
 
-@method("sinkhorn-ae", label="Sinkhorn AE")
+@method("sinkhorn-ae", label="Sinkhorn AE", formula="R + beta (S(z, z_p) - S(z, z) / 2 - S(z_p, z_p) / 2)")
 class SinkhornAE(Method):
     """Sinkhorn AE (Patrini et al. 2018): codes drawn to N(0, I) by the Sinkhorn divergence of squared distances.
 

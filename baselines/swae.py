@@ -14,7 +14,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.losses import nll
 
 
-@method("swae", label="SWAE")
+@method("swae", label="SWAE", formula="R / d + beta E_u[W2²(u z, u z_p)], u random directions")
 class SWAE(Method):
     """SWAE (Kolouri et al. 2018): codes drawn to N(0, I) by the squared 2-Wasserstein distance of their projections.
 

@@ -14,7 +14,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import gaussian_kl_to_standard, nll
 
 
-@method("vae", label="VAE")
+@method("vae", label="VAE", formula="R + beta KL")
 class VAE(Method):
     """VAE (Kingma & Welling 2014); `beta` other than 1 makes it the beta-VAE (Higgins et al. 2017)."""
 

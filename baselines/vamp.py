@@ -15,7 +15,7 @@ from lvm_bench.errors import UserError
 from lvm_bench.losses import nll, pairwise_log_density
 
 
-@method("vamp", label="VampPrior")
+@method("vamp", label="VampPrior", formula="R + E[log q(z|x) - log 1/K Σ_k q(z|u_k)], u_k learned inputs")
 class Vamp(Method):
     """VAE with a VampPrior (Tomczak & Welling 2018): the prior is the mixture of the posteriors of learned inputs.
 

@@ -12,7 +12,7 @@ from lvm_bench import Method, method
 from lvm_bench.losses import imq_mmd, nll
 
 
-@method("wae-mmd", label="WAE-MMD")
+@method("wae-mmd", label="WAE-MMD", formula="recon_scale R + beta MMD²(z, z_p)")
 class WAEMMD(Method):
     """WAE-MMD (Tolstikhin et al. 2018): codes drawn to N(0, I) by the MMD, inverse multiquadratic kernels."""
 

@@ -220,7 +220,7 @@ def _options(file: Path, call: ast.Call) -> dict[str, Any]:
     for keyword in call.keywords:
         if isinstance(keyword.value, ast.Constant) and keyword.arg:
             found[keyword.arg] = keyword.value.value
-        elif keyword.arg in ("label", "better", "table", "reference", "note", "version", "costly"):
+        elif keyword.arg in ("label", "better", "table", "reference", "note", "formula", "version", "costly"):
             raise UserError(
                 f"{file}, line {keyword.value.lineno}: {keyword.arg} is not written out. Give a constant: "
                 "files are read for it, not run."

@@ -93,7 +93,7 @@ def prd(
     """{"precision": max F_1/8, "recall": max F_8} of the PRD curve, the mean over 10 clusterings; in [0, 1].
 
     Each clustering has 20 k-means clusters of the union. UserError for sets of different sizes, unless `subsample`
-    draws as many samples from the larger as the smaller has. Sajjadi et al. 2018.
+    draws as many samples from the larger as the smaller has. Small sets lower both. Sajjadi et al. 2018.
     """
     real, fake = two_sets("prd", real=real, fake=fake)
     check_seed("prd", seed)

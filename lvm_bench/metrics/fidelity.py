@@ -117,8 +117,9 @@ def _trace_of_root(real: Moments, fake: Moments) -> tuple[float, float]:
 def frechet_distance(real: Float[Array, "n d"], fake: Float[Array, "m d"], once: Once = anew) -> float:
     """|mu_r - mu_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2) of the Gaussian fits; 0 for equal sets.
 
-    Covariances divide by n - 1. `once` keeps the values that depend on `real` alone. Heusel et al. 2017, eq. 6.
-    UserError for fewer than 2 samples.
+    Covariances divide by n - 1. It grows as sets get smaller: compare sets of one size. It sees mean and covariance
+    alone. `once` keeps the values that depend on `real` alone. Heusel et al. 2017, eq. 6. UserError for fewer than 2
+    samples.
     """
     real, fake = two_sets("frechet_distance", real=real, fake=fake)
     unit = power_of_two(real, fake)

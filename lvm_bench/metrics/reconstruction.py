@@ -71,7 +71,8 @@ def _laplace(x: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n u v"]:
 def sharpness(fake: Shaped[Array, "n c h w"]) -> float:
     """Variance of Laplace-filtered images, mean over images in [0, 1]; higher is better (arXiv:1711.01558).
 
-    UserError unless the images have 1 or 3 channels and at least 3 x 3 pixels.
+    Noise and artefacts are sharp too: read it beside the sharpness of real images, and an error. UserError unless the
+    images have 1 or 3 channels and at least 3 x 3 pixels.
     """
     [(pixels, unit)] = unit_images("sharpness", fake=fake)
     _, c, h, w = pixels.shape

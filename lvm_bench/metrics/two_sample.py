@@ -89,5 +89,8 @@ def two_sample_test(codes: Float[Array, "n l"], draws: Float[Array, "m l"], seed
 
 @metric("two_sample", better="lower", of=("mean", "sampled"))
 def two_sample(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int) -> dict[str, float]:
-    """Accuracy of telling codes from prior draws, and its p; 0.5 is chance, lower is better (arXiv:1610.06545)."""
+    """Accuracy of telling codes from prior draws, and its p; 0.5 is chance, lower is better (arXiv:1610.06545).
+
+    Posterior means spread less than draws from posteriors: they are told from the prior although draws may not be.
+    """
     return two_sample_test(codes, prior_codes, seed)

@@ -24,12 +24,13 @@ _MADE = "made "  # begins the names of attributes that hold what `losses` hands 
 
 
 def method(
-    name: str, *, label: str = "", reference: bool = False, note: str = ""
+    name: str, *, label: str = "", reference: bool = False, note: str = "", formula: str = ""
 ) -> Callable[[type["Method"]], type["Method"]]:
     """Register a Method subclass under `name`; UserError for anything else.
 
     `label` is how tables write it, else its name. A `reference` stands below the rule, and is never the best. `note` is
-    what a footnote of every table says of it. All three are read from the file.
+    what a footnote of every table says of it, and `formula` what it minimises, for the documentation. All are read from
+    the file.
     """
 
     def add(cls: type) -> Any:

@@ -242,6 +242,16 @@ def test_what_was_changed_of_a_suite_is_told_in_captions_the_page_and_the_termin
 # One's own method beside committed scores
 
 
+def test_a_method_of_a_later_release_stands_beside_committed_scores(
+    committed: Path, put_run: Put, report: Callable[[], Result]
+) -> None:
+    plan = {"description": "", "order": 9, "seeds": [0, 1]}
+    put_run("mnist", "mine", 0, {"mse.train": 0.25}, plan=plan, environment={"versions": VERSIONS | {"lvm-bench": "9"}})
+    told = " ".join(report().output.split())
+    assert "Not all runs were made with the same versions" not in told
+    assert "†: not run here: made with lvm-bench 0.1.0 python" in told
+
+
 def test_rows_that_were_not_run_here_are_marked(
     committed: Path, put_run: Put, report: Callable[[], Result], tmp_path: Path
 ) -> None:
