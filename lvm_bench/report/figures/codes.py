@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import math
+import textwrap
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,7 @@ MDS = {
 }  # our settings
 BINS = 30
 COLUMNS = 5
+WRAP = 24  # characters of a line above a panel
 MARGIN = 1.25  # how far the panels reach beyond the outermost draw from N(0, I)
 
 Left = dict[str, dict[int, dict[str, np.ndarray]]]  # the arrays of codes.npz by method and seed
@@ -272,8 +274,8 @@ def _panel(axes: "Axes", cloud: Cloud, reach: float, colour: str) -> None:
         # A spike is cut off, so that the line of the draws stays visible.
         (marginal.set_xlim if upright else marginal.set_ylim)(0, 2.5 * normal.max())
         marginal.set_axis_off()
-    above = f"{cloud.title}\n{share(outside)} outside" if outside else cloud.title
-    axes.set_title(above, parse_math=False, y=1.24, pad=0)
+    words = [*textwrap.wrap(cloud.title, WRAP), *([f"{share(outside)} outside"] if outside else [])]
+    axes.set_title("\n".join(words), parse_math=False, y=1.24, pad=0)
 
 
 def share(part: float) -> str:
