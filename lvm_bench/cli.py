@@ -248,6 +248,8 @@ def report(
         raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
     if full and tables:
         raise UserError("--full --tables: give one of them.")
+    if watch and label != "tab:":
+        raise UserError("--watch --label: LaTeX is written by `report` without --watch. Leave one of them out.")
     if watch and (tables or full):
         given = "--tables" if tables else "--full"
         raise UserError(f"--watch {given}: the page shows every table. Leave {given} out.")

@@ -108,6 +108,19 @@ def test_a_suite_that_names_its_published_source_shows_it_and_its_claims(lvm_ben
     assert "(0.016 ± 3e-4)" in lvm_bench("report", "--full", "--results", tmp_path).stdout
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_labels_of_latex_begin_as_one_asks(lvm_bench: Call, results: Path) -> None:
+    assert lvm_bench("report", "--results", results, "--label", "app:").exit_code == 0
+    texts = [file.read_text() for file in (results / "site" / "small" / "tables").glob("*.tex")]
+    found = [label for text in texts for label in re.findall(r"\\label{(.*?)}", text)]
+    assert "app:small-frechet-mnist" in found
+    assert "app:small-ranks" in found
+    assert all(label.startswith("app:small-") for label in found)
+    refused = lvm_bench("report", "--results", results, "--watch", "--label", "app:")
+    assert refused.exit_code == 2
+    assert "--watch --label" in refused.stderr
+
+
 def test_report_writes_and_prints_every_table(lvm_bench: Call, results: Path) -> None:
     result = lvm_bench("report", "--full", "--results", results, "--against", "avae-2024")
     assert result.exit_code == 0
@@ -266,7 +279,7 @@ def test_bandwidths_stand_beside_the_papers(lvm_bench: Call, tmp_path: Path, mon
     assert "1.50 ± 0.41" in result.stdout
     assert "(>1.0)" in result.stdout
     latex = (tmp_path / "site" / "bandwidth" / "bandwidth.tex").read_text()
-    assert r"1.500 $\pm$ 0.408 ($>$1.0)" in latex
+    assert r"1.50~$\pm$~0.41 ($>$1.0)" in latex
     assert latex.count("{") == latex.count("}")
     assert bandwidth.read(tmp_path / "bandwidth").equals(frame)
 
