@@ -1,4 +1,7 @@
-"""`python -m benchmarks` measures every row in its own process and writes RESULTS.md. Kept rows are not repeated."""
+"""`python -m benchmarks` measures every row in its own process. Kept rows are not repeated.
+
+It writes the table of this kind of processor, RESULTS-KIND.md, and RESULTS.md, which sets all kinds side by side.
+"""
 
 import argparse
 import importlib
@@ -9,18 +12,21 @@ import time
 from pathlib import Path
 
 from benchmarks.measure import threads
-from benchmarks.results import HERE, KEPT, Kept, keep, kept, line, page
+from benchmarks.results import HERE, Kept, keep, kept, kept_rows, kind, line, page
 from benchmarks.rows import ROWS, NotMeasured
+from benchmarks.side_by_side import side_by_side
 
 LONGEST = 3600  # seconds that a row may take
 for module in (
     "training",
+    "by_hand",
     "codes",
     "distances",
     "reconstructions",
     "disentangling",
     "likelihood",
     "whole",
+    "commands",
     "gpu.rows",
     "gpu.steps",
 ):  # each fills the table, in this order
@@ -105,14 +111,16 @@ def main() -> int:
     if given.smoke:
         with tempfile.TemporaryDirectory() as folder:
             return 0 if isinstance(in_own_process(given.row, True, Path(folder)), Kept) else 1
-    names = [given.row] if given.row else [name for name in ROWS if kept(name, KEPT) is None]
+    folder = kept_rows()
+    names = [given.row] if given.row else [name for name in ROWS if kept(name, folder) is None]
     if not given.row and len(names) < len(ROWS):
-        print(f"{len(ROWS) - len(names)} rows are kept in {KEPT}; delete it to measure them anew.")
-    failed = [name for name in names if isinstance(in_own_process(name, False, KEPT), str)]
+        print(f"{len(ROWS) - len(names)} rows are kept in {folder}; delete it to measure them anew.")
+    failed = [name for name in names if isinstance(in_own_process(name, False, folder), str)]
     everything = [
-        kept(name, KEPT) or Kept(each, each.package or "–", None, "not measured") for name, each in ROWS.items()
+        kept(name, folder) or Kept(each, each.package or "–", None, "not measured") for name, each in ROWS.items()
     ]
-    (HERE / "RESULTS.md").write_text(page(everything))
+    (HERE / f"RESULTS-{kind()}.md").write_text(page(everything))
+    (HERE / "RESULTS.md").write_text(side_by_side(HERE))
     return 1 if failed else 0
 
 

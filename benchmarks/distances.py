@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import quiet, relative, taking_turns, timed
+from benchmarks import limits
+from benchmarks.measure import beside_limit, quiet, relative, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, Row, add, row
 from lvm_bench.data.files import data_root, require
 from lvm_bench.errors import UserError
 from lvm_bench.evaluation.features import Extractor, Request
-from lvm_bench.metrics import fidelity, frechet_distance, kernel_distance, kernel_distances, knn, prd, vendi
+from lvm_bench.metrics import clusters, fidelity, frechet_distance, kernel_distance, kernel_distances, knn, prd, vendi
 from lvm_bench.registry import EXTRACTORS
 
 DIMENSIONS, INTRINSIC = 2048, 64
@@ -65,10 +66,12 @@ def torch_fidelity_distance(real: np.ndarray, fake: np.ndarray) -> float:
 def frechet(theirs: Callable[[np.ndarray, np.ndarray], float], small: bool) -> Measured:
     """Our Frechet distance and that of a peer."""
     sets = feature_sets(*size(small))
-    mine, others, a, b = taking_turns(
-        lambda: frechet_distance(*sets), lambda: theirs(*sets), 2 if small else 5, warm=small
+    least = partial(limits.frechet, *map(torch.from_numpy, sets))
+    mine, others, limit, a, b = beside_limit(
+        lambda: frechet_distance(*sets), lambda: theirs(*sets), least, 2 if small else 5, warm=small
     )
-    return Measured(mine, others, Equality("the distance, relative", relative(a, b), 1e-4), note=frechet_parts(*sets))
+    equality = Equality("the distance, relative", relative(a, b), 1e-4)
+    return Measured(mine, others, equality, limit=limit, note=frechet_parts(*sets))
 
 
 def frechet_parts(real: np.ndarray, fake: np.ndarray) -> str:
@@ -87,16 +90,13 @@ def frechet_parts(real: np.ndarray, fake: np.ndarray) -> str:
     )
 
 
-for _package, _distance, _least in (
-    ("pytorch-fid", pytorch_fid_distance, 12.0),
-    ("torch-fidelity", torch_fidelity_distance, 2.5),
-):
+for _package, _distance in (("pytorch-fid", pytorch_fid_distance), ("torch-fidelity", torch_fidelity_distance)):
     add(
         Row(
             f"frechet-{_package}",
             "Fréchet distance, 10,000 x 2,048",
             _package,
-            Goal(faster=_least),
+            Goal(faster=1.0, limit=1.3),
             partial(frechet, _distance),
             smoke=_package == "pytorch-fid",
         )
@@ -115,7 +115,7 @@ def torch_fidelity_kid(real: np.ndarray, fake: np.ndarray, subsets: int, subset_
     return {"mean": found["kernel_inception_distance_mean"], "std": found["kernel_inception_distance_std"]}
 
 
-@row("kid", "KID, 100 subsets of 1,000, 10,000 x 2,048", "torch-fidelity", Goal(faster=3.0), smoke=True)
+@row("kid", "KID, 100 subsets of 1,000, 10,000 x 2,048", "torch-fidelity", Goal(faster=1.0, limit=1.2), smoke=True)
 def kid(small: bool) -> Measured:
     """KID by us and by torch-fidelity. They are compared on one subset, which is all rows of two small sets."""
     n, d = size(small)
@@ -126,23 +126,17 @@ def kid(small: bool) -> Measured:
         kernel_distance(*whole, subsets=1, subset_size=subset_size),
         torch_fidelity_kid(*whole, subsets=1, subset_size=subset_size)["mean"],
     )
-    mine, others, a, b = taking_turns(
+    mine, others, limit, a, b = beside_limit(
         lambda: kernel_distances(real, fake, subsets, subset_size),
         lambda: torch_fidelity_kid(real, fake, subsets, subset_size),
+        partial(limits.pairs, torch.from_numpy(real), torch.from_numpy(fake)),
         2 if small else 3,
         warm=small,
     )
     errors = abs(float(a.mean()) - b["mean"]) / (b["std"] * (2 / subsets) ** 0.5)
-    note = f"means of the subsets each drew: {errors:.1f} standard errors apart; {products_alone(real)}"
-    return Measured(mine, others, Equality("KID of one subset of all rows, relative", difference, 1e-6), note=note)
-
-
-def products_alone(real: np.ndarray) -> str:
-    """The cost of the products of all pairs, which our KID needs."""
-    x = torch.from_numpy(real)
-    tile = x[:1000]
-    seconds = min(timed(lambda: tile @ x.T)[0] for _ in range(5)) * len(x) / len(tile)
-    return f"float32 products of all pairs, once, take {2 * seconds:.2f} s here without anything else"
+    note = f"means of the subsets each drew: {errors:.1f} standard errors apart"
+    equality = Equality("KID of one subset of all rows, relative", difference, 1e-6)
+    return Measured(mine, others, equality, limit=limit, note=note)
 
 
 # Precision and recall of distributions
@@ -175,24 +169,25 @@ def harmonic(precision: np.ndarray, recall: np.ndarray, beta: float) -> float:
     "prd",
     "PRD, 10 repeats, 10,000 x 2,048",
     "scikit-learn",
-    Goal(faster=15.0),
+    Goal(faster=1.0, limit=1.5),
     peer="the published algorithm",
     smoke=True,
 )
 def prd_of_sets(small: bool) -> Measured:
     """PRD by us and as published. Ours has to lie within the spread of the published one over its random states."""
     sets = feature_sets(*size(small))
-    mine, others, a, b = taking_turns(
-        lambda: prd(*sets), lambda: published_prd(*sets, seed=0), 2 if small else 3, warm=False
+    union = torch.from_numpy(np.vstack(sets))
+    least = partial(limits.clusters, union, k=20, runs=10, batch=clusters._BATCH, steps=clusters._STEPS)
+    mine, others, limit, a, b = beside_limit(
+        lambda: prd(*sets), lambda: published_prd(*sets, seed=0), least, 2 if small else 3, warm=False
     )
     alone = np.array([published_prd(*sets, seed=seed, runs=1) for seed in range(1, 11)])
     # Two standard deviations of a single clustering; the averages of ten, which are compared, spread less.
     apart = np.abs(np.array([a["precision"], a["recall"]]) - b)
     difference = float((apart / (2 * alone.std(0, ddof=1) + 1e-4)).max())
     what = "precision and recall, in units of twice the spread over random states"
-    return Measured(
-        mine, others, Equality(what, difference, 1.0), note=f"precision and recall: {shown(a.values())} and {shown(b)}"
-    )
+    note = f"precision and recall: {shown(a.values())} and {shown(b)}"
+    return Measured(mine, others, Equality(what, difference, 1.0), limit=limit, note=note)
 
 
 def shown(values: Iterable[float]) -> str:
@@ -223,19 +218,23 @@ def by_torch_fidelity(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
 def nearest(theirs: Callable[[np.ndarray, np.ndarray], dict[str, float]], small: bool) -> Measured:
     """All four shares by us, and those that a peer has by the peer."""
     sets = feature_sets(*size(small))
-    mine, others, a, b = taking_turns(lambda: knn(*sets, k=NEIGHBOURS), lambda: theirs(*sets), 3, warm=small)
+    least = partial(limits.pairs, *map(torch.from_numpy, sets))
+    mine, others, limit, a, b = beside_limit(
+        lambda: knn(*sets, k=NEIGHBOURS), lambda: theirs(*sets), least, 3, warm=small
+    )
     difference = max(abs(a[key] - b[key]) for key in b)
     # Peers compare float32 distances, so that a few rows at the edge of a ball may count differently.
-    return Measured(mine, others, Equality(", ".join(b), difference, 5e-4), note=f"{', '.join(a)}: {shown(a.values())}")
+    equality = Equality(", ".join(b), difference, 5e-4)
+    return Measured(mine, others, equality, limit=limit, note=f"{', '.join(a)}: {shown(a.values())}")
 
 
-for _package, _shares, _least in (("prdc", by_prdc, 3.0), ("torch-fidelity", by_torch_fidelity, 1.5)):
+for _package, _shares in (("prdc", by_prdc), ("torch-fidelity", by_torch_fidelity)):
     add(
         Row(
             f"knn-{_package}",
             "precision, recall, density, coverage, 10,000 x 2,048",
             _package,
-            Goal(faster=_least),
+            Goal(faster=1.0, limit=1.4),
             partial(nearest, _shares),
             smoke=_package == "prdc",
         )
@@ -366,11 +365,18 @@ def inception(package: str, small: bool) -> Measured:
             equal = network(images[:8])[0]
             action = lambda: torch.cat([network(x)[0] for x in images.split(64)])  # noqa: E731
         difference = relative(ours.features(images[:8]), equal)
-        mine, others, _, _ = taking_turns(lambda: ours.features(images), action, 2 if small else 3, warm=small)
+        flops = limits.convolution_flops(lambda: ours.features(images[:16])) * n / 16
+        mine, others, limit, _, _ = beside_limit(
+            lambda: ours.features(images),
+            action,
+            partial(limits.at_product_rate, flops),
+            2 if small else 3,
+            warm=small,
+        )
         note += f"; {n / statistics.median(mine):.1f} and {n / statistics.median(others):.1f} images a second; "
         note += convolutions_alone(ours, images[:16])
     what = "features of the same enlarged images, relative"
-    return Measured(mine, others, Equality(what, difference, 1e-5), note=note)
+    return Measured(mine, others, Equality(what, difference, 1e-5), limit=limit, note=note)
 
 
 def convolutions_alone(ours: Extractor, images: Tensor) -> str:
@@ -394,7 +400,7 @@ for _package in ("pytorch-fid", "torch-fidelity"):
             f"inception-{_package}",
             "Inception features of 200 images, 32 px",
             _package,
-            Goal(faster=2.0),
+            Goal(faster=1.0, limit=1.1),
             partial(inception, _package),
         )
     )

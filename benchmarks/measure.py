@@ -32,11 +32,23 @@ def taking_turns(
     ours: Callable[[], Ours], theirs: Callable[[], Theirs], repeats: int, warm: bool = True
 ) -> tuple[list[float], list[float], Ours, Theirs]:
     """Seconds of each repeat of both sides, and their last results. `warm` calls each once beforehand."""
+    mine, others, _, a, b = beside_limit(ours, theirs, lambda: 0.0, repeats, warm)
+    return mine, others, a, b
+
+
+def beside_limit(
+    ours: Callable[[], Ours],
+    theirs: Callable[[], Theirs],
+    limit: Callable[[], float],
+    repeats: int,
+    warm: bool = True,
+) -> tuple[list[float], list[float], list[float], Ours, Theirs]:
+    """`taking_turns`, with the seconds of the limit of each repeat in the third place."""
     if warm:
-        ours(), theirs()
-    pairs = [(timed(ours), timed(theirs)) for _ in range(repeats)]
-    mine, others = ([pair[side][0] for pair in pairs] for side in (0, 1))
-    return mine, others, pairs[-1][0][1], pairs[-1][1][1]
+        ours(), theirs(), limit()
+    turns = [(timed(ours), timed(theirs), limit()) for _ in range(repeats)]
+    (_, a), (_, b), _ = turns[-1]
+    return [turn[0][0] for turn in turns], [turn[1][0] for turn in turns], [turn[2] for turn in turns], a, b
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:

@@ -1,9 +1,10 @@
-"""RESULTS.md, from the results that the processes of the rows kept."""
+"""The table of one kind of processor, from the results that the processes of the rows kept."""
 
 import dataclasses
 import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from benchmarks.measure import ratio, threads
 from benchmarks.rows import ROWS, Equality, Goal, Measured, Row
 
 HERE = Path(__file__).parent
-KEPT = HERE / "rows"  # git-ignored
+HEADER = ("what", "peer", "ours", "theirs", "ratio", "limit", "equal", "goal", "")
+_WIDEST = ("avx512f", "avx2", "asimd")  # vector instructions, the widest first: they decide how fast arithmetic is
 STEPS = ("step-vae", "step-beta-tcvae", "step-rae-l2", "step-aae", "step-wae-mmd")  # pythae has no AVAE
 MEDIAN_STEP = 1.05
 
@@ -53,6 +55,7 @@ class Kept:
             goal.longer is None or (found is not None and found <= goal.longer),
             goal.most is None or statistics.median(measured.ours) <= goal.most,
             goal.memory is None or (measured.memory is not None and share(measured.memory) < goal.memory),
+            goal.limit is None or (bool(measured.limit) and ratio(measured.ours, measured.limit) <= goal.limit),
             not measured.theirs or (measured.equality is not None and self.equal),
         ]
         return all(conditions)
@@ -82,7 +85,7 @@ def kept(name: str, folder: Path) -> Kept | None:
     if found is not None:
         equality = found["equality"] and Equality(**found["equality"])
         memory = found["memory"] and (found["memory"][0], found["memory"][1])
-        found = Measured(found["ours"], found["theirs"], equality, memory, found["note"])
+        found = Measured(found["ours"], found["theirs"], equality, memory, found["limit"], found["note"])
     return Kept(ROWS[name], record["peer"], found, record["reason"])
 
 
@@ -114,7 +117,10 @@ def line(found: Kept) -> list[str]:
     equality = measured.equality
     equal = "–" if equality is None else f"{equality.what}: {equality.difference:.1e} (at most {equality.tolerance:g})"
     goal = f"{row.goal} {row.unit}" if row.goal.most is not None else str(row.goal)
-    shown = [side(measured.ours, row.unit), side(measured.theirs, row.unit), times, equal, goal]
+    least = "–"
+    if measured.limit:
+        least = f"{quantity(statistics.median(measured.limit), row.unit)}, {ratio(measured.ours, measured.limit):.3g} x"
+    shown = [side(measured.ours, row.unit), side(measured.theirs, row.unit), times, least, equal, goal]
     return [row.what, found.peer, *shown, "met" if found.met else "missed"]
 
 
@@ -126,7 +132,7 @@ def median_step(all_of_them: Iterable[Kept]) -> list[list[str]]:
     middle = statistics.median(found.ratio for found in rows if found.ratio is not None)
     met = middle >= MEDIAN_STEP and all(found.equal for found in rows)
     goal = str(Goal(faster=MEDIAN_STEP))
-    cells = ["training step, median over the methods", rows[0].peer, "–", "–", f"{middle:.3g} x", "as above", goal]
+    cells = ["training step, median over the methods", rows[0].peer, "–", "–", f"{middle:.3g} x", "–", "as above", goal]
     return [[*cells, "met" if met else "missed"]]
 
 
@@ -137,21 +143,34 @@ def processor() -> str:
     return next((text.split(":")[1].strip() for text in lines if text.startswith("model name")), platform.processor())
 
 
+def kind() -> str:
+    """The kind of this machine's processor: two words of its name and its widest vector instructions."""
+    words = re.findall(r"[a-z]+[a-z0-9]*", re.sub(r"\((R|TM)\)", "", processor()).lower())[:2]
+    file = Path("/proc/cpuinfo")
+    flags = set(file.read_text().split()) if file.exists() else set()
+    widest = next((name.removesuffix("f") for name in _WIDEST if name in flags), platform.machine())
+    return "-".join([*words, widest])
+
+
+def kept_rows() -> Path:
+    """The folder of what rows measured on this kind of processor; git ignores it."""
+    return HERE / "rows" / kind()
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table in Markdown."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def page(everything: list[Kept]) -> str:
-    """The whole of RESULTS.md."""
+    """The whole page of one kind of processor."""
     done = [found for found in everything if found.measured is not None]
     steps = [found for found in done if found.row.name in STEPS]
     rest = [found for found in done if found not in steps]
     body = [*map(line, steps), *median_step(steps), *map(line, rest)]
-    header = ("what", "peer", "ours", "theirs", "ratio", "equal", "goal", "")
     cores = len(os.sched_getaffinity(0))
     lines = [
-        "# Speed beside what people use",
+        f"# Speed beside what people use: `{kind()}`",
         "",
         "Made by `make bench` (a row alone: `python -m benchmarks --row NAME`) with "
         f"torch {torch.__version__}, {threads()} threads on {cores} cores of an "
@@ -159,9 +178,11 @@ def page(everything: list[Kept]) -> str:
         "",
         "Ours and theirs get the same arrays and the same number of threads and take turns; each row has a process of "
         "its own. Median and range over the repeats; the ratio is the median of the ratios of neighbouring repeats and "
-        "counts only where results are equal. Memory is the growth of a new process's peak.",
+        "counts only where results are equal. Memory is the growth of a new process's peak. The limit is the "
+        "arithmetic that any way of computing needs, timed in the same process in turn with both sides, and ours as a "
+        "multiple of it.",
         "",
-        *table(header, body),
+        *table(HEADER, body),
         "",
     ]
     notes = [found for found in done if found.measured and found.measured.note]

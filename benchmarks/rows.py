@@ -19,6 +19,7 @@ class Goal:
     longer: float | None = None  # ours over theirs, at most
     most: float | None = None  # ours in the row's unit, at most
     memory: float | None = None  # ours over theirs, below
+    limit: float | None = None  # ours over the row's limit, at most
 
     def __str__(self) -> str:
         told = (
@@ -26,6 +27,7 @@ class Goal:
             ("at most {:g} x", self.longer),
             ("at most {:g}", self.most),
             ("memory below {:g} x", self.memory),
+            ("at most {:g} x the limit", self.limit),
         )
         return ", ".join(form.format(value) for form, value in told if value is not None)
 
@@ -45,12 +47,16 @@ class Equality:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of a row: one value per repeat and side. The two values of a repeat are measured in turn."""
+    """The result of a row: one value per repeat and side. The values of a repeat are measured in turn.
+
+    `limit` is the seconds of the arithmetic that any way of computing needs, one per repeat of ours.
+    """
 
     ours: list[float]
     theirs: list[float] = field(default_factory=list)
     equality: Equality | None = None
     memory: tuple[float, float] | None = None  # MiB, ours and theirs
+    limit: list[float] = field(default_factory=list)
     note: str = ""
 
 

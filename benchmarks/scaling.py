@@ -22,7 +22,7 @@ import torch
 from benchmarks.codes import BANDWIDTH, WIDE
 from benchmarks.distances import feature_sets
 from benchmarks.measure import threads, timed
-from benchmarks.results import HERE, KEPT, processor, quantity, table
+from benchmarks.results import HERE, kept_rows, processor, quantity, table
 from lvm_bench.metrics import (
     dci,
     factor_vae_score,
@@ -354,10 +354,10 @@ def main() -> None:
     """Measure the points that are not kept, draw, and write."""
     everything = []
     for place, each in enumerate(series()):
-        file = KEPT / f"scaling-{place}.json"
+        file = kept_rows() / f"scaling-{place}.json"
         if not file.exists():
             print(f"{each.what} against {each.against} ...", flush=True)
-            KEPT.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             found = points(place)
             file.write_text(json.dumps([vars(point) for point in found]))
         kept: list[dict[str, Any]] = json.loads(file.read_text())

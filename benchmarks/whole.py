@@ -190,7 +190,7 @@ def scoring(small: bool) -> Measured:
     return Measured(mine, others, Equality("the distance, relative", abs(a / b - 1), 1e-12))
 
 
-@row("evaluation-all", "evaluation of an MNIST run of `mnist-small` with every metric", "", Goal(most=40.0))
+@row("evaluation-all", "evaluation of an MNIST run of `mnist-small` with every metric", "", Goal(most=12.0))
 def whole_evaluation(small: bool) -> Measured:
     """Seconds of all metrics of a run."""
     fresh = trained_run((), small)

@@ -5,107 +5,28 @@ It has more than 400 lines, since it holds the options and the help of every com
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lvm_bench import __version__, cli_score, output
-from lvm_bench.errors import RunError, UserError, did_you_mean
-from lvm_bench.text import columns, counted, printable
-
-
-class Command(click.Command):
-    """A command whose UserError is printed as sentences: exit code 2, and 1 for a RunError."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (UserError, RunError) as error:
-            told = printable(str(error))
-            click.echo(f"Error: {told}" if "\n" not in told else f"Errors:\n{told}", err=True)
-            ctx.exit(2 if isinstance(error, UserError) else 1)
-        except PermissionError as error:
-            click.echo(f"Error: {printable(str(error.filename))}: {error.strerror}. Change its permissions.", err=True)
-            ctx.exit(1)
-
-
-class Jobs(click.IntRange):
-    """A number of runs at a time from 1, or `auto`, which is None."""
-
-    name = "N|auto"
-
-    def __init__(self) -> None:
-        super().__init__(min=1)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "auto" else super().convert(value, param, ctx)
-
-
-class Group(click.Group):
-    """A group whose commands are Commands."""
-
-    command_class = Command
-
-    def main(self, *arguments: Any, **named: Any) -> Any:
-        """The whole command."""
-        with output.guarded():
-            return super().main(*arguments, **named)
-
-
-Group.group_class = Group
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="A bench.toml [default: ./bench.toml, else the packaged one]."
-)
-results_option = click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-    help="Folder that holds one folder per suite.",
-)  # fmt: skip
-data_option = click.option(
-    "--data", "data_folder", type=click.Path(path_type=Path),
-    help="Folder of the data sets [default: $LVM_BENCH_DATA, else the user's cache folder].",
-)  # fmt: skip
-
-
-plugin_option = click.option(
-    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path),
-    help="A file that registers a method, data set, network, metric or extractor (repeatable).",
-)  # fmt: skip
-
-
-def chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which runs a suite has, with which settings, where their data are and their results go."""
-    for option in reversed(_CHOSEN):
-        command = option(command)
-    return command
-
-
-_CHOSEN = (
-    click.option("--methods", multiple=True, help="Only this method (repeatable)."),
-    click.option("--datasets", multiple=True, help="Only this data set (repeatable)."),
-    click.option("--seeds", multiple=True, type=int, help="Only this seed, the number itself (repeatable)."),
+from lvm_bench import __version__, cli_score
+from lvm_bench.cli_options import (
+    Group,
+    Name,
+    chosen_options,
+    config_option,
+    data_option,
+    names_option,
     plugin_option,
     results_option,
-    data_option,
-    config_option,
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-    click.option("--extractor", help="Feature space of the distances between images, see `lvm-bench list extractors`."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite."),
-    click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
-    click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
-    click.option(
-        "--jobs",
-        type=Jobs(),
-        default="auto",
-        show_default=True,
-        envvar="LVM_BENCH_JOBS",
-        help="Runs at a time: a number, or auto for as many as this machine's cores or GPUs have room for.",
-    ),
-    click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster."),
+    volume_options,
 )
+from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.output import Volume
+from lvm_bench.text import columns, counted, listed, printable
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +42,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--suite", help="A suite of bench.toml (see `lvm-bench list suites`) [with --images: own].")
+@click.option(
+    "--suite", type=Name("suites"), help="A suite of bench.toml (see `lvm-bench list suites`) [with --images: own]."
+)
 @click.option(
     "--images", type=click.Path(path_type=Path),
     help="Run the suite on images of your own: a folder, or an .npz file. Network and settings follow from their size.",
@@ -136,6 +59,7 @@ def main() -> None:
 @click.option(
     "--dry-run", "is_dry", is_flag=True, help="Print the jobs, their settings and what they need here; run nothing."
 )
+@volume_options
 def run(
     suite: str | None,
     images: Path | None,
@@ -151,6 +75,7 @@ def run(
     jobs: int | None,
     address: str | None,
     is_dry: bool,
+    volume: Volume,
     **chosen: Any,
 ) -> None:
     """Train and measure every run of a suite; the same command again goes on where it stopped.
@@ -181,23 +106,26 @@ def run(
         elif test_images or suite is None:
             raise UserError("--test-images: give --images too." if test_images else "Give --suite, or --images.")
         found = resolve(file, suite, **chosen)
-        click.echo(printable("Loaded from: " + ", ".join(map(_shown, found.loaded))), err=True)
+        _note(_loaded(found.loaded), volume)
         from lvm_bench.execution.command import Options, changed_settings, dry_run, run_suite
 
         with labels.using(labels.here(config, chosen["plugins"])):
             if changed := changed_settings(found):
-                click.echo(printable(f"{changed}."), err=True)
-        given = Options(results, data_root(data_folder), device, retry_failed, resample, missing, jobs, address)
+                _note(f"{changed}.", volume)
+        given = Options(results, data_root(data_folder), device, retry_failed, resample, missing, jobs, address, volume)
         sys.exit(dry_run(found, given) if is_dry else run_suite(found, given, stop))
 
 
 @main.command()
-@click.option("--suite", required=True, help="A suite of bench.toml (see `lvm-bench list suites`).")
+@click.option(
+    "--suite", type=Name("suites"), required=True, help="A suite of bench.toml (see `lvm-bench list suites`)."
+)
 @click.option("--trials", type=int, required=True, help="Draws of each method; the first has its own settings.")
 @click.option(
     "--by", metavar="KEY", help="Choose by this score [default: frechet.fake, else sse.heldout, else mse.heldout]."
 )
 @chosen_options
+@volume_options
 def tune(
     suite: str,
     trials: int,
@@ -213,6 +141,7 @@ def tune(
     retry_failed: bool,
     jobs: int | None,
     address: str | None,
+    volume: Volume,
     **shared: Any,
 ) -> None:
     """Search the settings of a suite's methods, each with the same number of draws, and measure what was chosen.
@@ -238,11 +167,11 @@ def tune(
         file = bench_toml.config_file(config)
         chosen = resolve(file, suite, methods=methods, datasets=datasets, seeds=seeds, **shared)
         whole = resolve(file, suite, **shared) if methods or datasets or seeds else chosen
-        click.echo(printable("Loaded from: " + ", ".join(map(_shown, chosen.loaded))), err=True)
+        _note(_loaded(chosen.loaded), volume)
         from lvm_bench.execution.command import Options
         from lvm_bench.execution.tune import tune as search
 
-        given = Options(results, data_root(data_folder), device, retry_failed, 0, False, jobs, address)
+        given = Options(results, data_root(data_folder), device, retry_failed, 0, False, jobs, address, volume)
         sys.exit(search(whole, chosen, trials, by, given, stop))
 
 
@@ -255,8 +184,11 @@ def _check_one_place(jobs: int | None, address: str | None) -> None:
 
 
 @main.command()
-@click.option("--suite", help="Only this suite [default: every suite with results].")
-@click.option("--tables", multiple=True, help="Only this table, or `bandwidth` for Tables I and II (repeatable).")
+@click.option("--suite", type=Name("suites"), help="Only this suite [default: every suite with results].")
+@click.option("--full", is_flag=True, help="Print every table, and not what they say in short.")
+@names_option(
+    "--tables", "tables", "Make and print only these tables; `bandwidth` stands for Tables I and II (repeatable)."
+)
 @click.option(
     "--against", help="A published source to set beside each cell: avae-2024, evae-2025; else the suite's own."
 )
@@ -273,8 +205,10 @@ def _check_one_place(jobs: int | None, address: str | None) -> None:
 @plugin_option
 @results_option
 @config_option
+@volume_options
 def report(
     suite: str | None,
+    full: bool,
     tables: tuple[str, ...],
     against: str | None,
     spread: str,
@@ -284,20 +218,25 @@ def report(
     plugins: tuple[Path, ...],
     results: Path,
     config: Path | None,
+    volume: Volume,
 ) -> None:
-    """Write a suite's tables (CSV, LaTeX, Markdown), its figures and its page, and print the tables.
+    """Write a suite's tables (CSV, LaTeX, Markdown), its figures and its page, and print what they say on one screen.
 
     \b
     Example:
-      lvm-bench report --suite mnist-small --against avae-2024
+      lvm-bench report --suite mnist-small
+      lvm-bench report --suite mnist-small --against avae-2024 --tables frechet,kl
       lvm-bench report --suite mnist-small --watch
     """
     from lvm_bench.suites import labels
 
     if not watch and (host is not None or port is not None):
         raise UserError("--host and --port belong to --watch: give it too, or leave them out.")
-    if watch and tables:
-        raise UserError("--watch --tables: the page shows every table. Leave --tables out.")
+    if full and tables:
+        raise UserError("--full --tables: give one of them.")
+    if watch and (tables or full):
+        given = "--tables" if tables else "--full"
+        raise UserError(f"--watch {given}: the page shows every table. Leave {given} out.")
     with labels.using(labels.here(config, plugins)):
         if watch:
             from lvm_bench.report.page import watch as watching
@@ -309,10 +248,10 @@ def report(
 
         from lvm_bench.report.write import write_report as write_report
 
-        sys.exit(write_report(results, suite, list(tables), against, spread, Console()))
+        sys.exit(write_report(results, suite, list(tables), against, spread, Console(), full, volume))
 
 
-main.command()(plugin_option(results_option(config_option(cli_score.score))))
+main.command()(plugin_option(results_option(config_option(volume_options(cli_score.score)))))
 
 
 @main.group(name="list")
@@ -350,11 +289,11 @@ for _what, _meaning in (
 
 
 @list_.command()
-@click.option("--suite", help="Only this suite [default: every suite with results].")
-@click.option("--state", "chosen", multiple=True, help="Only runs in this state (repeatable), such as failed.")
+@click.option("--suite", type=Name("suites"), help="Only this suite [default: every suite with results].")
+@names_option("--state", "", "Only runs in these states (repeatable), such as failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects, for machines.")
 @results_option
-def runs(suite: str | None, chosen: tuple[str, ...], as_json: bool, results: Path) -> None:
+def runs(suite: str | None, state: tuple[str, ...], as_json: bool, results: Path) -> None:
     """List how far each run is: state, epoch, seconds, device, and the reason of a failure.
 
     running (somebody is at work), interrupted (nobody is), trained (waits for its scores), done, failed, declined,
@@ -362,25 +301,27 @@ def runs(suite: str | None, chosen: tuple[str, ...], as_json: bool, results: Pat
 
     \b
     Example:
-      lvm-bench list runs --suite mnist-small --state running --state interrupted
+      lvm-bench list runs --suite mnist-small --state running,interrupted
     """
     import json
 
     from lvm_bench.runs import listing
 
-    for state in chosen:
-        if state not in listing.STATES:
-            raise UserError(f"Unknown state {state!r}.{did_you_mean(state, listing.STATES)}")
+    for name in state:
+        if name not in listing.STATES:
+            raise UserError(f"Unknown state {name!r}.{did_you_mean(name, listing.STATES)}")
     damaged: list[str] = []
-    found = listing.rows(results, suite, chosen, damaged.append)
+    found = listing.rows(results, suite, state, damaged.append)
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(listing.table(found)))
+    if not as_json:
+        click.echo(f"{listing.counted_states(found)}.", err=True)
     for text in damaged:
         click.echo(printable(text), err=True)
     sys.exit(1 if damaged else 0)
 
 
 @main.command()
-@click.option("--suite", help="Only this suite [default: every suite with results].")
+@click.option("--suite", type=Name("suites"), help="Only this suite [default: every suite with results].")
 @results_option
 def verify(suite: str | None, results: Path) -> None:
     """Read every file of a results folder anew and name those that are damaged, with what to do; changes nothing.
@@ -404,8 +345,8 @@ def verify(suite: str | None, results: Path) -> None:
 
 
 @main.command()
-@click.option("--suite", required=True, help="The suite whose results are meant.")
-@click.option("--methods", multiple=True, required=True, help="This method (repeatable).")
+@click.option("--suite", type=Name("suites"), required=True, help="The suite whose results are meant.")
+@names_option("--methods", "methods", "These methods (repeatable).", required=True)
 @results_option
 def drop(suite: str, methods: tuple[str, ...], results: Path) -> None:
     """Remove the committed scores of a method from a suite, such as those of settings that are no longer used.
@@ -466,10 +407,11 @@ def data_(context: click.Context, data_folder: Path | None) -> None:
 
 
 @data_.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, type=Name("datasets"))
 @data_option
+@volume_options
 @click.pass_context
-def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None) -> None:
+def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | None, volume: Volume) -> None:
     """Download data sets (or weights, such as `inception`, `dinov2` and `lpips`) and verify their checksums.
 
     \b
@@ -481,7 +423,7 @@ def fetch(context: click.Context, names: tuple[str, ...], data_folder: Path | No
     _load_data_sets()
     root = files.data_root(data_folder or (context.parent.params.get("data_folder") if context.parent else None))
     for name in names:
-        files.fetch(name, root)
+        files.fetch(name, root, volume)
         click.echo(f"{name}: complete in {root}")
 
 
@@ -503,9 +445,9 @@ def init() -> None:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A method's argument, or a setting of `run`."
 )
-@click.option("--network", metavar="NAME", help="Check methods with this network, of FILES or registered.")
+@click.option("--network", type=Name("networks"), help="Check methods with this network, of FILES or registered.")
 @click.option(
-    "--data", "dataset", default="digits", show_default=True, metavar="NAME",
+    "--data", "dataset", default="digits", show_default=True, type=Name("datasets"),
     help="Check methods at the shape and value range of this data set: with the digits enlarged to it, without a file; "
     "where only files tell the shape, with the data set's first images.",
 )  # fmt: skip
@@ -524,6 +466,23 @@ def check(files: tuple[Path, ...], settings: tuple[str, ...], network: str | Non
 
     given = (*settings, *([f"network={network}"] if network else []))
     sys.exit(check_files(files, lambda told: click.echo(printable(told)), dataset, given))
+
+
+def _note(text: str, volume: Volume) -> None:
+    """Say on standard error what --quiet leaves out."""
+    if volume != Volume.QUIET:
+        click.echo(printable(text), err=True)
+
+
+def _loaded(files: Iterable[Path]) -> str:
+    """Where methods and what else a suite names were loaded from, in one line: files of one folder are counted."""
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(file.parent, []).append(file)
+    places = (
+        _shown(own[0]) if len(own) == 1 else f"{_shown(folder)} ({len(own)} files)" for folder, own in folders.items()
+    )
+    return f"Methods loaded from {listed(places, 3)}."
 
 
 def _shown(file: Path) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from lvm_bench.cli_options import Name, names_option
+from lvm_bench.output import Steps, Volume
 from lvm_bench.text import printable
 
 _PATH = click.Path(path_type=Path)
@@ -19,14 +21,14 @@ _OPTIONS = (
     click.option("--prior", type=click.Choice(["normal"]), help="The prior of the codes: N(0, I)."),
     click.option("--factors", type=_PATH, help="Ground-truth factors of the codes: an .npy file of integers [n k]."),
     click.option("--model", metavar="MODEL", help="FILE.py:NAME, pythae:FOLDER, diffusers:FOLDER or run:FOLDER."),
-    click.option("--data", metavar="NAME", help="The data set that a model is measured on."),
+    click.option("--data", type=Name("datasets"), help="The data set that a model is measured on."),
     click.option("--images", type=_PATH, help="Or images of your own: a folder, or an .npz file."),
     click.option("--as", "row", metavar="NAME", help="With --suite: the name of the model's row."),
-    click.option("--suite", help="Make the model a row of this suite's tables, measured as its methods are."),
-    click.option("--extractor", multiple=True, metavar="NAMES", help="Feature spaces [default: inception]."),
     click.option(
-        "--metrics", multiple=True, metavar="NAMES", help="Only these; costly ones when named [default: all]."
+        "--suite", type=Name("suites"), help="Make the model a row of this suite's tables, measured as its methods are."
     ),
+    names_option("--extractor", "extractors", "Feature spaces (repeatable) [default: inception]."),
+    names_option("--metrics", "metrics", "Only these (repeatable); costly ones when named [default: all]."),
     click.option("--json", "out", type=_PATH, help="Write scores and protocol to this file, with all digits."),
     click.option(
         "--against", multiple=True, type=_PATH, help="Set the scores of such a file beside them (repeatable)."
@@ -39,11 +41,16 @@ _OPTIONS = (
 
 
 def score(
-    out: Path | None, against: tuple[Path, ...], config: Path | None, plugins: tuple[Path, ...], **options: Any
+    out: Path | None,
+    against: tuple[Path, ...],
+    config: Path | None,
+    plugins: tuple[Path, ...],
+    volume: Volume,
+    **options: Any,
 ) -> None:
     """Measure what exists: image sets or codes on disk, or a model; the protocol stands beside the numbers.
 
-    Names are separated by commas. Metrics whose evidence is not given are left out. Scores of other protocols are not
+    Metrics whose evidence is not given are left out. Scores of other protocols are not
     compared: --against refuses them and says what differs. With --as and --suite a model becomes a row of a suite's
     tables: `report` shows it, and says that it was not trained here.
 
@@ -60,10 +67,7 @@ def score(
     def say(line: str) -> None:
         click.echo(printable(line))
 
-    def warn(line: str) -> None:
-        click.echo(printable(line), err=True)
-
-    sys.exit(measure(options, out, against, config, plugins, say, warn))
+    sys.exit(measure(options, out, against, config, plugins, say, Steps(volume)))
 
 
 for _option in reversed(_OPTIONS):

@@ -12,6 +12,10 @@ class TooFewImages(UserError):
     """A data set has fewer images than its splits or its metrics need."""
 
 
+class Undefined(UserError):
+    """A metric has no value for these samples. A run is scored without it, and the reason is told."""
+
+
 class RunError(Exception):
     """A run could not be finished, for instance because a loss became NaN. Other runs go on."""
 

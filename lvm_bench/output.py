@@ -2,10 +2,17 @@
 
 import io
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from lvm_bench.text import clock, one_line, printable
+
+Item = TypeVar("Item")
 
 
 class Output(io.TextIOBase):
@@ -84,3 +91,73 @@ def _lost(out: Output) -> str:
     """Why a device did not take all that was written, though somebody reads it; "" if it did."""
     out.settle()
     return "" if out.error is None or isinstance(out.error, BrokenPipeError) else str(out.error.strerror)
+
+
+class Volume(StrEnum):
+    """How much a command tells on standard error while it works."""
+
+    QUIET = "quiet"  # warnings and errors alone
+    NORMAL = "normal"  # on a terminal also what is going on, in a line that changes
+    VERBOSE = "verbose"  # what is going on, in lines that stay
+
+
+_CURRENT: list["Steps"] = []  # of the command at work, the innermost last
+
+
+def tracked(items: Sequence[Item], words: str) -> Iterator[Item]:
+    """The items in turn, while the steps of the command at work tell how many are done."""
+    for done, item in enumerate(items):
+        if _CURRENT:
+            _CURRENT[-1].step(f"{words}: {done} of {len(items)}")
+        yield item
+
+
+class Steps:
+    """The steps of a command, told on standard error: in one line of a terminal, or with -v in a line each."""
+
+    def __init__(self, volume: Volume = Volume.NORMAL):
+        self.volume, self._begun, self._shown = volume, time.monotonic(), False
+
+    def step(self, text: str) -> None:
+        """Say what begins now."""
+        if self.volume == Volume.VERBOSE:
+            self._write(f"[{clock(time.monotonic() - self._begun)}] {one_line(text)}\n")
+        elif self.volume == Volume.NORMAL and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            width = shutil.get_terminal_size().columns - 1  # in the last column a line would wrap
+            self._write(f"\r\x1b[2K{one_line(text)[:width]}")
+            self._shown = True
+
+    def note(self, text: str) -> None:
+        """Say what --quiet leaves out."""
+        if self.volume != Volume.QUIET:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Say what is always told."""
+        self.clear()
+        self._write(f"{printable(text)}\n")
+
+    def clear(self) -> None:
+        """Take the line off the terminal, so that others may be printed."""
+        if self._shown:
+            self._write("\r\x1b[2K")
+            self._shown = False
+
+    def __enter__(self) -> "Steps":
+        _CURRENT.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.pop()
+        self.clear()
+
+    def end(self) -> None:
+        """Say how long it took."""
+        self.clear()
+        if self.volume != Volume.QUIET:
+            self._write(f"Took {clock(time.monotonic() - self._begun)}.\n")
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that was closed: the work goes on unseen
+            sys.stderr.write(text)
+            sys.stderr.flush()

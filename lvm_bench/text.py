@@ -115,6 +115,16 @@ def duration(seconds: float) -> str:
     return f"{_two_digits(seconds / 60)} min" if seconds < 6000 else f"{_two_digits(seconds / 3600)} h"
 
 
+def clock(seconds: float) -> str:
+    """Seconds as 7s, 3m05s or 2h04m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
 def size(count: float) -> str:
     """Bytes with two digits, as MiB or GiB; a dash for NaN."""
     if math.isnan(count):

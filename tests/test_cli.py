@@ -66,7 +66,7 @@ def _forgotten() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of the six methods, run in another process in the reverse order."""
     place = tmp_path_factory.mktemp("finished")
-    names = [option for name in reversed(METHODS) for option in ("--methods", name)]
+    names = ("--methods", ",".join(reversed(METHODS[1:])), "--methods", METHODS[0])
     done = process(*RUN, *names, cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "results"
@@ -120,7 +120,7 @@ def test_scores_hold_every_metric_that_applies(finished: Path) -> None:
 
 @pytest.mark.usefixtures("few_figures")
 def test_report_writes_and_prints_the_tables(finished: Path, lvm_bench: Call) -> None:
-    result = lvm_bench("report", "--suite", "quick", "--results", finished)
+    result = lvm_bench("report", "--suite", "quick", "--results", finished, "--full")
     assert result.exit_code == 0, result.stderr
     for label in ("β-TCVAE", "AVAE", "FD"):
         assert label in result.stdout

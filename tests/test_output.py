@@ -9,6 +9,7 @@ import pytest
 from made import make_run
 
 from lvm_bench.cli import main
+from lvm_bench.output import Steps, Volume
 
 COMMANDS = (["list", "methods"], ["list", "runs"], ["report"], ["verify"], ["data"], ["report", "--help"])
 FULL = "Error: standard output: No space left on device. What was to be printed there is lost.\n"
@@ -70,3 +71,30 @@ def test_a_reader_that_went_away_ends_the_command_without_a_word(
     with os.fdopen(write, "w") as pipe:
         code, err = call(["list", "methods"], pipe, results, monkeypatch)
     assert (code, err.getvalue()) == (1, "")
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("out", "volume", "told"),
+    [
+        (Screen(), Volume.NORMAL, "\r\x1b[2Kreading\r\x1b[2Ka note\n\r\x1b[2Kdrawing\r\x1b[2KTook 0s.\n"),
+        (io.StringIO(), Volume.NORMAL, "a note\nTook 0s.\n"),
+        (Screen(), Volume.VERBOSE, "[0s] reading\na note\n[0s] drawing\nTook 0s.\n"),
+        (Screen(), Volume.QUIET, ""),
+    ],
+)
+def test_steps_are_a_line_of_a_terminal_and_lines_with_verbose(
+    out: io.StringIO, volume: Volume, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", out)
+    monkeypatch.setenv("TERM", "xterm")
+    with Steps(volume) as steps:
+        steps.step("reading")
+        steps.note("a note")
+        steps.step("drawing")
+    steps.end()
+    assert out.getvalue() == told

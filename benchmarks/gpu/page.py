@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.results import Kept, line, processor, table
+from benchmarks.results import HEADER, Kept, line, processor, table
 from benchmarks.rows import ROWS
 from lvm_bench.runs.layout import HISTORY
 from lvm_bench.runs.score_files import epochs_of
@@ -78,7 +78,7 @@ def page(suite: str, runs: list[Decided], rows: Mapping[str, Kept | None], faile
         "Each row has a process of its own, in which both sides take turns. Median and range over the repeats; the "
         "ratio is the median of the ratios of neighbouring repeats and counts only where results are equal.",
         "",
-        *table(("what", "peer", "ours", "theirs", "ratio", "equal", "goal", ""), map(line, measured)),
+        *table(HEADER, map(line, measured)),
         "",
         *(f"- {f.row.what}: {f.measured.note}." for f in measured if f.measured and f.measured.note),
         "",

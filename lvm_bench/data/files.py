@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from lvm_bench import disk
 from lvm_bench.errors import UserError, did_you_mean
+from lvm_bench.output import Steps, Volume
 from lvm_bench.registry import DATASETS
 
 CHUNK = 1 << 20
@@ -151,7 +152,7 @@ def fetchable() -> dict[str, tuple[RemoteFile, ...]]:
     return {**sets, **{file.owner: (file,) for file in (WEIGHTS, *DINOV2)}, "lpips": LPIPS_WEIGHTS}
 
 
-def fetch(name: str, root: Path) -> None:
+def fetch(name: str, root: Path, volume: Volume = Volume.NORMAL) -> None:
     """Download the files of `name` that are missing or damaged. A file gets its name only after its check.
 
     Raises UserError with the address, the place and the checksum if that fails.
@@ -163,7 +164,7 @@ def fetch(name: str, root: Path) -> None:
         path, here = root / file.path, file.here(root)
         try:
             if not (root / here.path).is_file() or difference(here, root / here.path):
-                disk.write(path, partial(_download, file))
+                disk.write(path, partial(_download, file, volume))
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to something that is no address
             if isinstance(error, HTTPError):
                 error.close()  # the error is also the answer of the server, which holds the connection
@@ -173,16 +174,18 @@ def fetch(name: str, root: Path) -> None:
             ) from error
 
 
-def _download(file: RemoteFile, beside: Path) -> None:
-    """Download a file with a progress bar; OSError unless its checksum is the promised one."""
+def _download(file: RemoteFile, volume: Volume, beside: Path) -> None:
+    """Download a file, on a terminal with a progress bar; OSError unless its checksum is the promised one."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
+    if volume == Volume.VERBOSE:
+        Steps(volume).step(f"{file.url}: {file.size:,} bytes to {beside.parent}")
     _require_https(file.url)
     request = urllib.request.Request(file.url, headers={"User-Agent": "lvm-bench"})
     with (
-        Progress(console=console, disable=not console.is_terminal) as progress,
+        Progress(console=console, disable=not console.is_terminal or volume != Volume.NORMAL) as progress,
         urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response,
         beside.open("wb") as stream,
     ):

@@ -208,6 +208,10 @@ class Evidence:
         """log p(x|z) p(z) / q(z|x) of codes that are drawn from the posteriors of held-out images."""
         raise Absent
 
+    def bound_settings(self) -> dict[str, Any]:
+        """What the `log_weights` are of, as protocols say it."""
+        raise Absent
+
     def dequantised_values(self) -> int:
         """The number of values of an image; Absent where the images of `log_weights` are not dequantised."""
         raise Absent

@@ -20,6 +20,7 @@ from lvm_bench.modelling.kde import Density
 from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joined
 from lvm_bench.seeding import derive, generator
 from lvm_bench.suites.job import MOST_CODES
+from lvm_bench.suites.labels import LIKELIHOODS
 from lvm_bench.training.batches import encode
 from lvm_bench.training.checkpoint import Checkpoints
 
@@ -179,6 +180,15 @@ class ModelEvidence(Evidence):
         images, k = self.observed(), self.settings.importance_samples
         first = each(posterior, lambda field: field[: len(images.x)])
         return self.once("log weights", "heldout", lambda: log_weights(self.method, images, first, k, self.seed))
+
+    def bound_settings(self) -> dict[str, Any]:
+        images = self.observed()
+        likelihood = self.method.worked_out.get("likelihood") or LIKELIHOODS[self.method.spec.likelihood]
+        return {
+            "K": self.settings.importance_samples,
+            "images": f"the first {len(images.x):,}, {'dequantised' if images.dequantised else 'in black and white'}",
+            "p(x|z)": likelihood,
+        }
 
     def dequantised_values(self) -> int:
         images = self.observed()

@@ -9,6 +9,7 @@ from lvm_bench.data.image_set import ImageSet
 from lvm_bench.data.images import Data
 from lvm_bench.evaluation.evidence import Absent, Evidence, EvidenceSettings
 from lvm_bench.evaluation.features import Extractor
+from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.modelling.contract import resident
 
 SEED = 0
@@ -31,10 +32,11 @@ class ImageSets(Evidence):
         extractor: Extractor | None,
         settings: EvidenceSettings,
         device: str,
+        perceptual: Perceptual | None = None,
     ):
         everything, nothing = real.images, real.images.take(slice(0))
         data = Data(str(real.place), everything, nothing, everything, (0, 1), real.fingerprint)
-        super().__init__(data, extractor, settings, SEED, device)
+        super().__init__(data, extractor, settings, SEED, device, perceptual)
         self._sets = {"real": resident(real.images.pixels)}
         self._sets |= {name: resident(own.images.pixels) for name, own in made.items()}
         self.n = min(len(real), len(made.get("fake", real)))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lvm_bench import disk
-from lvm_bench.errors import RunError, Stopped
+from lvm_bench.data.images import Data
+from lvm_bench.errors import RunError, Stopped, Undefined
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.metrics.asked import EVIDENCE
 from lvm_bench.registry import METRICS, metric_of, source_file
@@ -41,7 +42,11 @@ def evaluate(
         inputs = inputs_of(evidence, name, variant)
         if inputs is None:
             continue
-        done[label] = scores_of(evidence, name, variant, inputs)
+        try:
+            done[label] = scores_of(evidence, name, variant, inputs)
+        except Undefined as undefined:
+            evidence.absent[label] = one_line(str(undefined).removeprefix(f"{name}: ")).rstrip(".")
+            continue
         seconds = before + time.perf_counter() - started
         disk.write_record(partial, {"identity": identity, "scores": done, "seconds": seconds})
     return {key: float(value) for scores in done.values() for key, value in scores.items()}
@@ -92,10 +97,23 @@ def in_vain(absent: dict[str, str]) -> list[str]:
     return [f"No {listed(sorted(those))}: {why}." for why, those in names.items()]
 
 
+def too_small(chosen: list[str] | Literal["all"], data: Data) -> list[str]:
+    """Sentences on the chosen metrics that ask for larger images than these."""
+    names: dict[int, set[str]] = {}
+    for name, _ in wanted(chosen):
+        if min(data.train.pixels.shape[2:]) < (smallest := METRICS[name].metric.smallest):
+            names.setdefault(smallest, set()).add(name)
+    return [f"No {listed(sorted(those))}: {_too_small(smallest)}." for smallest, those in sorted(names.items())]
+
+
+def _too_small(smallest: int) -> str:
+    return f"images of {smallest} pixels or more along a side are needed"
+
+
 def arguments_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any]:
     """The arguments of a metric for a variant; Absent, with the reason, where it does not apply."""
     if min(evidence.data.train.pixels.shape[2:]) < (smallest := METRICS[name].metric.smallest):
-        raise Absent(f"it asks for images of {smallest} pixels or more along a side")
+        raise Absent(_too_small(smallest))
     found = {}
     for key in inspect.signature(METRICS[name]).parameters:
         try:

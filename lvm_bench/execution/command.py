@@ -12,11 +12,13 @@ from lvm_bench.execution import estimate, pool, suite
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
+from lvm_bench.output import Volume
 from lvm_bench.runs import comparable
 from lvm_bench.runs.layout import RESULTS
 from lvm_bench.runs.standing import left, surveyed
+from lvm_bench.suites.counts import counted_runs
 from lvm_bench.suites.job import Suite
-from lvm_bench.text import counted, printable
+from lvm_bench.text import printable
 
 
 class Options(NamedTuple):
@@ -30,6 +32,7 @@ class Options(NamedTuple):
     missing: bool  # runs with committed scores of the same settings are left out
     jobs: int | None  # runs at a time; None: as many as this machine has room for
     address: str | None  # of a Ray cluster
+    volume: Volume = Volume.NORMAL
 
 
 def changed_settings(chosen: Suite) -> str:
@@ -42,11 +45,13 @@ def dry_run(chosen: Suite, given: Options) -> int:
     for job in chosen.jobs:
         values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
         click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))
-    click.echo(f"{counted(len(chosen.jobs), 'run')}.", err=True)
+    if given.volume != Volume.QUIET:
+        click.echo(f"{counted_runs((job.dataset, job.method, job.seed) for job in chosen.jobs)}.", err=True)
     pairs = surveyed(chosen, given.results, missing=given.missing)
     todo = {job.name: left(at, retry_failed=given.retry_failed, resample=given.resample) for job, at in pairs}
     device = resolve_device(given.device)
-    whole = estimate.tell(chosen, pairs, todo, given.root, device, given.jobs or pool.room(chosen, device))
+    at_a_time = given.jobs or pool.room(chosen, device)
+    whole = estimate.tell(chosen, pairs, todo, given.root, device, at_a_time, given.volume)
     return 0 if whole else 1
 
 
@@ -59,6 +64,8 @@ def run_suite(chosen: Suite, given: Options, stop: Stop) -> int:
     if failed:
         click.echo(f"{failed} failed (see above); what was finished is kept.", err=True)
         return 1
+    if given.volume == Volume.QUIET:
+        return 0
     place = "" if given.results == RESULTS else f" --results {shlex.quote(str(given.results))}"
     click.echo(printable(f"Now type: lvm-bench report --suite {chosen.name}{place}"), err=True)
     return 0
@@ -79,11 +86,11 @@ def run_jobs(chosen: Suite, given: Options, stop: Stop) -> int:
         from lvm_bench.execution.cluster import Cluster
 
         with Cluster(chosen, given.results, given.device, given.address) as cluster:
-            return run(cluster.device, Progress(), stop, distribute=cluster.distribute)
+            return run(cluster.device, Progress(volume=given.volume), stop, distribute=cluster.distribute)
     device = resolve_device(given.device)
     jobs = given.jobs or pool.room(chosen, device)
     if jobs == 1:
-        return run(device, Progress(), stop)
+        return run(device, Progress(volume=given.volume), stop)
     pool.require_gpus(chosen, device, jobs)
     with pool.Pool(chosen, device, jobs) as workers:
-        return run(device, Progress(), stop, distribute=workers.distribute)
+        return run(device, Progress(volume=given.volume), stop, distribute=workers.distribute)

@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from lvm_bench import disk
 from lvm_bench.data.images import Data, Outline
+from lvm_bench.errors import Undefined
 from lvm_bench.evaluation import dinov2, features, score
 from lvm_bench.evaluation.evidence import Evidence
 from lvm_bench.evaluation.expost import fit
@@ -25,10 +27,11 @@ from lvm_bench.execution.failure import cause, told_once
 from lvm_bench.execution.job_data import load_data, require_enough, require_same_data
 from lvm_bench.execution.task import require_precision, spec_of
 from lvm_bench.modelling.contract import Method, resident
+from lvm_bench.output import Steps, Volume
 from lvm_bench.registry import EXTRACTORS, METHODS, METRICS
 from lvm_bench.runs.standing import Left, Standing, State
 from lvm_bench.seeding import generator
-from lvm_bench.suites.job import NORMAL, Job, Suite
+from lvm_bench.suites.job import NORMAL, Job, Suite, is_control
 from lvm_bench.text import columns, counted, duration, printable, size
 from lvm_bench.training import batches, build, loop, memory, numerics, state
 
@@ -67,7 +70,8 @@ class Estimate(NamedTuple):
         """The cells of the table."""
         steps, training = f"{self.steps:,}" if self.steps else "-", duration(self.training or math.nan)
         costs = (duration(self.step), steps, training, duration(self.scoring), size(self.memory))
-        return self.dataset, self.method, *costs, str(len(self.left)), duration(self.seconds)
+        runs = "control" if is_control(self.method) else str(len(self.left))
+        return self.dataset, self.method, *costs, runs, duration(self.seconds)
 
 
 class StandIn(torch.nn.Module):
@@ -206,7 +210,7 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
             if (inputs := score.inputs_of(found, name, variant)) is not None:
                 keys.append(key := (job.method_base == NORMAL, job.training.latent, name))
                 if (before := kept.get(key, (0.0, 0.0)))[0] < share and before[1] < LONG:
-                    action = partial(METRICS[name], **inputs)
+                    action = partial(_computed, name, inputs)
                     first = timed(action, device)
                     again = timed(action, device) if first > LONG else 0.0  # without what a process computes once
                     kept[key], computed = (share, again or first), computed + first + again
@@ -215,6 +219,12 @@ def measured(row: Estimate, job: Job, data: Data, space: StandIn | None, device:
     if method:
         scoring += fitting(job, len(data.train), device)
     return row._replace(scoring=scoring, memory=(memory.peak(device) or math.nan) * 2**20 + data.train.pixels.nbytes)
+
+
+def _computed(name: str, inputs: dict[str, Any]) -> None:
+    """Compute a metric, which may have no value for made-up samples."""
+    with suppress(Undefined):
+        METRICS[name](**inputs)
 
 
 def fitting(job: Job, n: int, device: str) -> float:
@@ -254,12 +264,15 @@ def evidence(job: Job, method: Method | None, data: Data, space: StandIn | None,
     return found
 
 
-def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str) -> Iterator[Estimate | str]:
+def rows(
+    pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str, steps: Steps
+) -> Iterator[Estimate | str]:
     """The rows of what is left; in the place of some, that their method declines, or why they cannot be estimated."""
     jobs = sorted((job for job, _ in pairs if todo[job.name]), key=lambda job: job.dataset)
     at_work = ""  # the data set whose images are made up
     for dataset, method in dict.fromkeys((job.dataset, job.method) for job in jobs):
         runs = [(job, at) for job, at in pairs if (job.dataset, job.method) == (dataset, method)]
+        steps.step(f"estimating {dataset}/{method}")
         job, row = runs[0][0], Estimate(dataset, method, tuple(todo[job.name] for job, _ in runs if todo[job.name]))
         try:
             if known := of_finished(row, (at for _, at in runs), device):
@@ -280,7 +293,13 @@ def rows(pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, d
 
 
 def tell(
-    suite: Suite, pairs: list[tuple[Job, Standing]], todo: dict[str, Left], root: Path, device: str, at_a_time: int
+    suite: Suite,
+    pairs: list[tuple[Job, Standing]],
+    todo: dict[str, Left],
+    root: Path,
+    device: str,
+    at_a_time: int,
+    volume: Volume = Volume.NORMAL,
 ) -> bool:
     """Print on stderr what is left of a suite needs; whether all could be estimated. UserError where `run` does."""
     console = Console(stderr=True, highlight=False)
@@ -290,8 +309,8 @@ def tell(
     if not jobs:
         console.print("Nothing is left to do.")
         return True
-    with disk.cache_apart(), console.status("Measuring"):
-        found = list(rows(pairs, todo, root, device))
+    with disk.cache_apart(), Steps(volume) as steps:
+        found = list(rows(pairs, todo, root, device, steps))
     table = [each for each in found if isinstance(each, Estimate)]
     others = [each for each in found if isinstance(each, str)]
     others = told_once(FAILS, [*others, *(f"{method} {FAILS} {reason}" for method, reason in suite.broken.items())])

@@ -15,6 +15,7 @@ from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.evaluation import score
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.of_model import ModelEvidence
+from lvm_bench.evaluation.perceptual import perceptual
 from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.models.adapted import Adapted, by_size, check, code_shape
 from lvm_bench.models.trained import Model
@@ -61,7 +62,9 @@ def measured(
     method: Method, data: Data, extractor: Extractor | None, settings: EvaluationSettings, seed: int
 ) -> score.Scores:
     """Every score of a method that applies, on its own device, with the present number of threads."""
-    evidence = ModelEvidence(method, data, extractor, settings, seed, str(method.generator.device))
+    device = str(method.generator.device)
+    network = perceptual(data_root(None), device) if score.needs_perceptual(settings.metrics) else None
+    evidence = ModelEvidence(method, data, extractor, settings, seed, device, network)
     with tempfile.TemporaryDirectory() as folder, fixed_numerics(torch.get_num_threads()):
         return score.evaluate(evidence, Path(folder) / "partial.json", "", stop=lambda: False)
 

@@ -1,4 +1,4 @@
-"""The progress of a suite on stderr: one live line on a terminal, plain lines elsewhere."""
+"""The progress of a suite on stderr: one live line on a terminal, plain lines elsewhere and with --verbose."""
 
 import math
 import time
@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
+from lvm_bench.output import Volume
 from lvm_bench.suites.job import Job
-from lvm_bench.text import counted, printable
+from lvm_bench.text import clock, counted, printable
 from lvm_bench.training.tick import Tick
 
-PLAIN_EVERY = 15.0  # seconds between plain lines, so that a log of hours stays readable
+PLAIN_EVERY = 15.0  # seconds between plain lines of a run, so that a log of hours stays readable
+
+VERBOSE_EVERY = 1.0  # the same with --verbose
 
 
 @runtime_checkable
@@ -55,8 +58,9 @@ class Pace:
 class Progress:
     """Lines about a suite: the run at work with its pace and time left, and what became of each run."""
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, console: Console | None = None, volume: Volume = Volume.NORMAL):
         self.console = console or Console(stderr=True, highlight=False)
+        self.volume = volume
         self.live = Live(console=self.console, transient=True, refresh_per_second=4)
         self.begun = time.monotonic()
         self.texts: dict[str, str] = {}  # of the runs at work
@@ -72,7 +76,7 @@ class Progress:
         self.todo, self.controls, self.begun = todo, controls, time.monotonic()
         if finished:
             self.line(f"{finished} of {counted(total, 'run')} {'is' if finished == 1 else 'are'} finished already.")
-        if self.console.is_terminal and todo:
+        if self._is_live and todo:
             self.live.start()
 
     def stop(self) -> None:
@@ -85,9 +89,25 @@ class Progress:
             self.line(f"{self.finished} of {runs} finished in {clock(time.monotonic() - self.begun)}.")
 
     def line(self, text: str) -> None:
+        """A line that stays, of what goes well: --quiet leaves it out."""
+        if self.volume != Volume.QUIET:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
         """A line that stays."""
+        if self.volume == Volume.VERBOSE:
+            text = f"[{clock(time.monotonic() - self.begun)}] {text}"
         with suppress(OSError):  # a terminal that was closed, a full disk under a log: the work goes on unseen
             self.console.print(escape(printable(text)), soft_wrap=True)
+
+    @property
+    def _every(self) -> float:
+        """Seconds between two plain lines of a run."""
+        return VERBOSE_EVERY if self.volume == Volume.VERBOSE else PLAIN_EVERY
+
+    @property
+    def _is_live(self) -> bool:
+        return self.console.is_terminal and self.volume == Volume.NORMAL
 
     def tick(self, job: Job, tick: Tick) -> None:
         """Show how training is going."""
@@ -103,6 +123,8 @@ class Progress:
         """Show that a trained model is being measured."""
         if job.name in self.paces:
             self.paces[job.name].measured_since = time.monotonic()
+        if self.volume == Volume.VERBOSE:
+            self.printed[job.name] = -math.inf  # it is told at once
         self._show(job, f"{job.name}  measuring")
 
     def done(self, job: Job, seconds: float) -> None:
@@ -125,11 +147,11 @@ class Progress:
         """A run failed, and the others go on; a reason that several runs share is told once."""
         self._forget(name)
         first = self.reasons.setdefault(reason, name)
-        self.line(f"{name}  FAILED: {reason}" if first == name else f"{name}  FAILED for the same reason as {first}.")
+        self.warn(f"{name}  FAILED: {reason}" if first == name else f"{name}  FAILED for the same reason as {first}.")
 
     def notice(self, job: Job, text: str) -> None:
         """Something about a run that its author should know, such as a damaged file."""
-        self.line(f"{job.name}  {text}")
+        self.warn(f"{job.name}  {text}")
 
     def about_data(self, job: Job, text: str) -> None:
         """How the files of a job's data set were read; told once for all its runs."""
@@ -146,7 +168,7 @@ class Progress:
     def stopped(self, reason: str, left: int, total: int) -> None:
         """Asked to stop: everything is saved."""
         self.live.stop()
-        self.line(f"{reason}: everything is saved, {left} of {counted(total, 'run')} left. The same command goes on.")
+        self.warn(f"{reason}: everything is saved, {left} of {counted(total, 'run')} left. The same command goes on.")
 
     def _left(self, pace: "Pace") -> float:
         """Seconds that the suite will take, by the runs that are finished, else by the pace of this one.
@@ -176,19 +198,9 @@ class Progress:
     def _show_text(self, name: str, text: str) -> None:
         self.texts[name] = text
         now = time.monotonic()
-        if self.console.is_terminal:
+        if self._is_live:
             with suppress(OSError):
                 self.live.update(escape(printable("\n".join(self.texts.values()))))
-        elif now - self.printed.setdefault(name, self.begun) > PLAIN_EVERY:
+        elif now - self.printed.setdefault(name, self.begun) > self._every:
             self.printed[name] = now
             self.line(text)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 7s, 3m05s or 2h04m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

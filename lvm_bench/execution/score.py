@@ -14,6 +14,7 @@ from lvm_bench import registry
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.execution import score_record
 from lvm_bench.execution.score_record import HERE, Record, check_comparable, lines
+from lvm_bench.output import Steps, Volume
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions
 from lvm_bench.suites.job import EvaluationSettings
@@ -34,20 +35,20 @@ def score(
     config: Path | None,
     plugins: tuple[Path, ...],
     say: Callable[[str], object],
-    warn: Callable[[str], object],
+    steps: Steps,
 ) -> int:
     """Measure what the options name, print it, and write it to `out`; records of `against` stand beside it.
 
-    A model may become a row of a suite instead. Returns the exit code. UserError for what cannot be measured, or
-    compared. Whatever can be checked before the work is.
+    A model may become a row of a suite instead. `steps` is told what is done. Returns the exit code. UserError for what
+    cannot be measured, or compared. Whatever can be checked before the work is.
     """
     is_measured = bool(options["real"] or options["codes"] or options["model"])
     _check_options({**options, "json": out}, is_measured, against)
     file = bench_toml.config_file(config)
     if options["suite"]:
-        return _row({**options, "json": out, "against": against}, file, plugins)
+        return _row({**options, "json": out, "against": against}, file, plugins, steps.volume)
     entries = extensions(file, plugins)
-    metrics, extractors = _listed(options["metrics"]), _listed(options["extractor"])
+    metrics, extractors = options["metrics"], options["extractor"]
     _check_known("metric", "--metrics", metrics, (*entries["metric"], "all"))
     _check_known("extractor", "--extractor", extractors, entries["extractor"])
     for option, place in (("--json", out), ("--write-statistics", options["write_statistics"])):
@@ -58,7 +59,7 @@ def score(
         settings = settings_of(file, list(metrics) or ["all"])
         registry.load_all([*entries["metric"].values(), *entries["extractor"].values()])
         place = {"config": file, "plugins": plugins}
-        records = _with_new(records, options | place, extractors, settings, warn)
+        records = _with_new(records, options | place, extractors, settings, steps)
     check_comparable(records)
     for line in lines(records, {name: entry.description for name, entry in entries["metric"].items()}):
         say(line)
@@ -67,7 +68,7 @@ def score(
     return 0
 
 
-def _row(options: dict[str, Any], file: Path, plugins: tuple[Path, ...]) -> int:
+def _row(options: dict[str, Any], file: Path, plugins: tuple[Path, ...], volume: Volume) -> int:
     """Make a model a row of a suite. UserError for options that the suite's own settings decide."""
     if not options["row"]:
         raise UserError('--suite: name the row of the model, as in --as "My model".')
@@ -78,7 +79,7 @@ def _row(options: dict[str, Any], file: Path, plugins: tuple[Path, ...]) -> int:
         )
     from lvm_bench.execution.score_model import Row, add_row
 
-    named = {"name": options["row"], "config": file, "plugins": plugins}
+    named = {"name": options["row"], "config": file, "plugins": plugins, "volume": volume}
     return add_row(Row(**{key: options[key] for key in ("model", "suite", "data", "results", "device")}, **named))
 
 
@@ -87,7 +88,7 @@ def _with_new(
     options: dict[str, Any],
     extractors: tuple[str, ...],
     settings: EvaluationSettings,
-    warn: Callable[[str], object],
+    steps: Steps,
 ) -> dict[str, Record]:
     """The record of what is measured now, before the others. It is compared with them before the work, too."""
     import torch
@@ -102,15 +103,17 @@ def _with_new(
     given = Given(
         **shared, extractors=extractors, statistics=options["write_statistics"], settings=settings, device=device
     )
-    with fixed_numerics(torch.get_num_threads()):
+    with fixed_numerics(torch.get_num_threads()), steps:
+        steps.step("reading what is measured")
         subjects = _subjects(given)
         for note in (note for own in subjects for note in own.notes):
-            warn(note)
+            steps.note(note)
         record = begun(subjects)
         check_comparable({HERE: record, **others})
+        steps.step("measuring")
         record = finished(record, subjects, settings.metrics)
     for name, reason in record.left_out.items():
-        warn(f"Left out: {name}: {reason.removesuffix('.')}.")
+        steps.warn(f"Left out: {name}: {reason.removesuffix('.')}.")
     if not record.scores and not given.statistics:
         raise UserError("No metric could be computed of what was given. Give --fake, --recon or --codes, say.")
     return {HERE: record, **others}
@@ -154,11 +157,6 @@ def _check_options(options: dict[str, Any], is_measured: bool, against: Sequence
         raise UserError("--json: give --real, --codes or --model too.")
     if not is_measured and len(against) < 2:
         raise UserError("Give --real, --codes or --model, or two files of scores: --against A.json --against B.json.")
-
-
-def _listed(given: Sequence[str]) -> tuple[str, ...]:
-    """The names of an option that is repeated, or holds several names between commas."""
-    return tuple(dict.fromkeys(name.strip() for each in given for name in each.split(",") if name.strip()))
 
 
 def _check_known(kind: str, option: str, names: Sequence[str], valid: Sequence[str] | dict[str, Any]) -> None:

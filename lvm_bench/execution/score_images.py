@@ -15,9 +15,11 @@ from lvm_bench.errors import UserError
 from lvm_bench.evaluation.evidence import Absent
 from lvm_bench.evaluation.features import Extractor, Request, cached_features
 from lvm_bench.evaluation.of_sets import ImageSets
-from lvm_bench.evaluation.score import is_of_features, wanted
+from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.score import is_of_features, needs_perceptual, wanted
 from lvm_bench.execution.score_subject import Found, Given, Subject, measured
 from lvm_bench.metrics.fidelity import Moments
+from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.modelling.contract import resident
 from lvm_bench.registry import EXTRACTORS, METRICS
 from lvm_bench.suites.job import EvaluationSettings
@@ -38,7 +40,10 @@ def images_subject(given: Given, real: Path) -> Subject:
         raise UserError(
             f"--write-statistics {given.statistics}: holds those of one feature space. Give one --extractor."
         )
-    evidence = [_evidence(given, sets, each) for each in spaces] or [_evidence(given, sets, None)]
+    lpips = "recon" in sets and needs_perceptual(given.settings.metrics)
+    network = perceptual(data_root(), given.device) if lpips else None
+    measured_in: list[Extractor | None] = [*spaces] or [None]
+    evidence = [_evidence(given, sets, each, network) for each in measured_in]
     protocol = {"images": protocol_of(sets)} | ({"features": {s.name: facts_of(s) for s in spaces}} if spaces else {})
 
     def measure() -> Found:
@@ -49,9 +54,11 @@ def images_subject(given: Given, real: Path) -> Subject:
     return Subject(protocol, {name: place_of(own) for name, own in sets.items()}, notes, measure)
 
 
-def _evidence(given: Given, sets: dict[str, ImageSet], extractor: Extractor | None) -> ImageSets:
+def _evidence(
+    given: Given, sets: dict[str, ImageSet], extractor: Extractor | None, network: Perceptual | None = None
+) -> ImageSets:
     made = {name: own for name, own in sets.items() if name != "real"}
-    return ImageSets(sets["real"], made, extractor, given.settings, given.device)
+    return ImageSets(sets["real"], made, extractor, given.settings, given.device, network)
 
 
 def _names(given: Given, sets: dict[str, ImageSet]) -> tuple[str, ...]:

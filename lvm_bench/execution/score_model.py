@@ -12,7 +12,8 @@ from lvm_bench.data.images import Data
 from lvm_bench.errors import UserError, did_you_mean
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.of_model import ModelEvidence
-from lvm_bench.evaluation.score import needs_features
+from lvm_bench.evaluation.perceptual import perceptual
+from lvm_bench.evaluation.score import needs_features, needs_perceptual
 from lvm_bench.execution.command import Options, run_suite
 from lvm_bench.execution.job_data import load_data, require_enough
 from lvm_bench.execution.measure import adapted
@@ -23,6 +24,7 @@ from lvm_bench.execution.stopping import Stop
 from lvm_bench.modelling.contract import Method
 from lvm_bench.models import sources
 from lvm_bench.models.adapted import OWN
+from lvm_bench.output import Volume
 from lvm_bench.registry import EXTRACTORS, check_label
 from lvm_bench.runs.standing import State, survey
 from lvm_bench.suites import bench_toml
@@ -50,7 +52,8 @@ def model_subject(given: Given, model: str) -> Subject:
     names = given.extractors or ((settings.extractor,) if needs_features(settings.metrics) else ())
     request = Request(data, root, given.device, settings.classifier_epochs)
     spaces = [EXTRACTORS[name](request) for name in names]
-    evidence = [ModelEvidence(method, data, each, settings, 0, given.device) for each in spaces or [None]]
+    network = perceptual(root, given.device) if needs_perceptual(settings.metrics) else None
+    evidence = [ModelEvidence(method, data, each, settings, 0, given.device, network) for each in spaces or [None]]
     own = {"model": model, **told(method)}
     note = f"Model: {', '.join(f'{key} {value}' for key, value in own.items())}."
     return Subject(_protocol(data, spaces), {"model": own}, [*data.notes, note], partial(measured, evidence))
@@ -112,6 +115,7 @@ class Row:
     device: str
     config: Path
     plugins: tuple[Path, ...]
+    volume: Volume = Volume.NORMAL
 
 
 def add_row(row: Row) -> int:
@@ -125,7 +129,7 @@ def add_row(row: Row) -> int:
     method = adapted(opened, load_data(job, data_root()), "cpu")
     suite = _resolved(row, name, {"latent": method.spec.latent})
     failed = survey(suite.jobs[0], row.results).state == State.FAILED
-    given = Options(row.results, data_root(), row.device, failed, 0, True, 1, None)
+    given = Options(row.results, data_root(), row.device, failed, 0, True, 1, None, row.volume)
     stop = Stop(None)
     with stop.signals():
         return run_suite(suite, given, stop)

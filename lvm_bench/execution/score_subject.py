@@ -73,6 +73,7 @@ def measured(everything: Sequence[Evidence]) -> Found:
                 found.failed[f"{name}.{variant}"] = str(error).removeprefix(f"{name}: ")
             else:
                 settings = {key: inputs[key] for key in inputs if key in SETTINGS or key == "seed"}
+                settings |= evidence.bound_settings() if "log_weights" in inputs else {}
                 found.metrics[name] = {"version": METRICS[name].metric.version, **settings}
     return found
 

@@ -14,7 +14,7 @@ from lvm_bench.errors import StorageError, TooFewImages, UserError
 from lvm_bench.evaluation.expost.fit import told
 from lvm_bench.evaluation.features import Extractor, Request
 from lvm_bench.evaluation.perceptual import perceptual
-from lvm_bench.evaluation.score import needs_features, needs_perceptual
+from lvm_bench.evaluation.score import needs_features, needs_perceptual, too_small
 from lvm_bench.execution.job_data import heldout_of, load_data, require_enough
 from lvm_bench.metrics.perceptual import Perceptual
 from lvm_bench.modelling.contract import Spec
@@ -48,7 +48,7 @@ class Tasks:
             try:
                 data = self.data(job)
                 require_enough(job, data)
-                for note in data.notes:
+                for note in (*data.notes, *too_small(job.evaluation.metrics, data)):
                     self.tell(job, note)
                 lpips = needs_perceptual(job.evaluation.metrics)
                 self._task = Task(

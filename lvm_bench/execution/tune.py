@@ -15,6 +15,7 @@ from lvm_bench.execution.command import Options, run_jobs, run_suite
 from lvm_bench.execution.job_data import load_data, require_enough
 from lvm_bench.execution.named_score import NamedScore, named_score
 from lvm_bench.execution.stopping import Stop
+from lvm_bench.output import Volume
 from lvm_bench.runs import choice as choices
 from lvm_bench.runs.choice import Choice, Trial
 from lvm_bench.runs.layout import SCORES
@@ -40,7 +41,8 @@ def tune(whole: Suite, chosen: Suite, trials: int, by: str | None, given: Option
     _require_enough(search, given)
     for method in dict.fromkeys(each.job.method for each in found if not each.ranges):
         _say(f"{method} has no range to draw from: its own settings stand for it.")
-    _say(f"Search by {score.stem} ({score.better} is better) on the validation split, seed {seed}: {search.name}.")
+    if given.volume != Volume.QUIET:
+        _say(f"Search by {score.stem} ({score.better} is better) on the validation split, seed {seed}: {search.name}.")
     try:
         run_jobs(search, given, stop)
     except Stopped:

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from lvm_bench.errors import UserError
+from lvm_bench.errors import Undefined
 from lvm_bench.metrics.arrays import Array, matrix, metric
 
 
@@ -11,12 +11,12 @@ def vendi(fake: Float[Array, "n d"]) -> float:
     """The exponential of the entropy of the eigenvalues of X X^T / n, whose rows X are features at unit norm.
 
     From 1 (all rows have one direction) to min(n, d) (equally many rows along orthogonal ones). Friedman & Dieng 2023.
-    UserError for a row of zeros, which has no direction.
+    Undefined for a row of zeros, which has no direction.
     """
     rows = matrix(fake, "fake", "vendi", needs=1, power=1).cpu().numpy()  # NumPy halves a product with its transpose
     largest = np.abs(rows).max(1, keepdims=True)
     if empty := int((largest == 0).sum()):
-        raise UserError(
+        raise Undefined(
             f"vendi: fake has {empty} of {len(rows)} rows of zeros, which have no direction; leave them out."
         )
     rows = rows / largest  # whose squares are finite

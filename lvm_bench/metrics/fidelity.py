@@ -182,7 +182,7 @@ def fd_infinity_score(
 
 @metric("frechet_originals", better="lower", of=("recon",), label="FD to originals", table="reconstruction")
 def frechet_originals(heldout_features: Float[Array, "n d"], fake_features: Float[Array, "n d"]) -> float:
-    """Frechet distance of reconstructions to their own originals, as rFID is taken; lower is better (arXiv:1706.08500).
+    """Frechet distance of reconstructions to their originals, as in rFID; from 0, lower is better (arXiv:1706.08500).
 
     `frechet` compares the same reconstructions with the training images.
     """

@@ -219,7 +219,7 @@ def collapsed_variance(codes: Float[Array, "n l"]) -> float:
 
 @metric("active_units", better="higher", of=("mean",), label="active units", table="latent")
 def active_units(codes: Float[Array, "n l"]) -> float:
-    """Number of axes along which posterior means have a variance above .01; higher is better (arXiv:1509.00519)."""
+    """Number of axes, 0 to l, on which posterior means vary by more than .01; higher is better (arXiv:1509.00519)."""
     rows = matrix(codes, "codes", "active_units")
     centre, _ = centre_and_spread(rows)  # exact where an axis is constant
     return float(((rows - centre).square().sum(0) / (len(rows) - 1) > _COLLAPSED).sum())

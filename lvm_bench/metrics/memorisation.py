@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks, squared_distances
-from lvm_bench.errors import UserError
+from lvm_bench.errors import Undefined
 from lvm_bench.metrics.arrays import (
     Array,
     Once,
@@ -138,7 +138,7 @@ def c_t(training: Float[Array, "l d"], heldout: Float[Array, "n d"], fake: Float
 
     In each of 3 k-means cells of the training rows, on 64 principal axes at most: the Mann-Whitney U of distances to
     the nearest training row of the cell, as Z. The mean over cells with more than 20 fakes, by their held-out rows.
-    Meehan et al. 2020. UserError for a cell without held-out rows, and unless one has so many fakes.
+    Meehan et al. 2020. Undefined for a cell without held-out rows, and unless one has so many fakes.
     """
     check_seed("c_t", seed)
     known, ours = two_sets("c_t", (_CELLS, 1), training=training, fake=fake)
@@ -151,7 +151,7 @@ def c_t(training: Float[Array, "l d"], heldout: Float[Array, "n d"], fake: Float
     for cell in range(_CELLS):
         t, p, q = (rows[places == cell] for rows, places in zip((known, real, ours), cells, strict=True))
         if not (len(t) and len(p)):
-            raise UserError(
+            raise Undefined(
                 f"c_t: of {_CELLS} cells of training rows one has {len(t)} training and {len(p)} held-out rows; "
                 f"give more held-out rows, of the same distribution."
             )
@@ -159,7 +159,7 @@ def c_t(training: Float[Array, "l d"], heldout: Float[Array, "n d"], fake: Float
             scores.append(_z_score(_nearest(p, t), _nearest(q, t)))
             weights.append(len(p))
     if not scores:
-        raise UserError(f"c_t: no cell has more than {_FAKES} of the {len(ours)} rows of fake; give more of them.")
+        raise Undefined(f"c_t: no cell has more than {_FAKES} of the {len(ours)} rows of fake; give more of them.")
     return float(np.average(scores, weights=weights))
 
 

@@ -65,7 +65,7 @@ def _distances(perceptual: Perceptual, pair: Float[Tensor, "two_b c h w"]) -> Fl
     "lpips", better="lower", of=("heldout",), label="LPIPS (alex)", table="reconstruction", smallest=_LEAST, costly=True
 )
 def lpips(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"], perceptual: Perceptual) -> float:
-    """Distance in AlexNet's activations, v0.1 weights, mean over images in [0, 1]; lower is better (arXiv:1801.03924).
+    """Distance in AlexNet's activations (v0.1), mean over images in [0, 1]; from 0, lower is better (arXiv:1801.03924).
 
     Grey images are repeated in three channels. UserError unless the images have 1 or 3 channels and at least 31 x 31
     pixels.

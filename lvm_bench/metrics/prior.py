@@ -40,7 +40,7 @@ def energy_distance(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"]
 
 @metric("sliced_wasserstein", better="lower", of=("mean", "sampled"), label="sliced W2", table="reviewers")
 def sliced_wasserstein(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"], seed: int = 0) -> float:
-    """Sliced Wasserstein-2 distance of codes to prior draws; lower is better (Bonneel et al. 2015).
+    """Sliced Wasserstein-2 distance of codes to prior draws, from 0; lower is better (Bonneel et al. 2015).
 
     The root of the mean, over 500 random unit vectors, of the squared W2 of the projections. Samples of one
     distribution are not at 0. J. Math. Imaging Vis. 51:22.
@@ -72,9 +72,10 @@ def _coupling(n: int, m: int) -> tuple[np.ndarray, np.ndarray, Float64[np.ndarra
 
 @metric("norm_ks", better="lower", of=("mean", "sampled"), label="norms, KS to target", table="reviewers")
 def norm_ks(codes: Float[Array, "n l"], target_variance: float = 1.0) -> float:
-    """Kolmogorov-Smirnov distance of the codes' norms to those of N(0, target_variance I); lower is better.
+    """Kolmogorov-Smirnov distance of the codes' norms to those of their target, 0 to 1; lower is better (Massey 1951).
 
-    Norms over the standard deviation are compared with the chi law of l degrees of freedom; in [0, 1].
+    Norms over the standard deviation of N(0, target_variance I) are compared with the chi law of l degrees of freedom.
+    J. Am. Stat. Assoc. 46:68.
     """
     from scipy.stats import chi
 
@@ -87,7 +88,10 @@ def norm_ks(codes: Float[Array, "n l"], target_variance: float = 1.0) -> float:
 
 @metric("norm_ks_prior", better="lower", of=("mean", "sampled"), label="norms, KS to draws", table="reviewers")
 def norm_ks_prior(codes: Float[Array, "n l"], prior_codes: Float[Array, "m l"]) -> float:
-    """Kolmogorov-Smirnov distance of the codes' norms to those of prior draws, in [0, 1]; lower is better."""
+    """Kolmogorov-Smirnov distance of the codes' norms to those of prior draws, 0 to 1; lower is better (Massey 1951).
+
+    Ann. Math. Stat. 22:125.
+    """
     sets = _two_sets("norm_ks_prior", codes, prior_codes)
     unit = power_of_two(*sets)
     ours, theirs = (np.sort((rows * unit).norm(dim=1).cpu().numpy()) for rows in sets)

@@ -42,10 +42,10 @@ def sse(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> floa
 
 @metric("psnr", better="higher", of=("train", "heldout"), label="PSNR", table="reconstruction")
 def psnr(real: Shaped[Array, "n c h w"], recon: Shaped[Array, "n c h w"]) -> dict[str, float]:
-    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE) per image in [0, 1]; higher is better.
+    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE) per image in [0, 1]; higher is better (Wang & Bovik 2009).
 
     {"": mean over the images with an error, "equal": the share of images without}. The ratio of an equal image is
-    infinite, and so is "" where all images are equal.
+    infinite, and so is "" where all images are equal. IEEE Signal Process. Mag. 26:98.
     """
     errors, _ = _squared_errors(real, recon, "psnr")
     of_each = torch.cat([some.flatten(1).mean(1) for some in errors])

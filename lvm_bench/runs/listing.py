@@ -1,5 +1,6 @@
 """The progress of each run, as `lvm-bench list runs` prints it. Nothing is written."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from lvm_bench.runs.lease import holder
 from lvm_bench.runs.measured import lacking, measured
 from lvm_bench.runs.record import LONGEST, Run, check_links, unreadable, without
 from lvm_bench.runs.standing import Standing, State, stand
-from lvm_bench.text import columns, listed, one_line
+from lvm_bench.suites.job import is_control
+from lvm_bench.text import columns, counted, listed, one_line
 from lvm_bench.training import checkpoint
 
 STATES = tuple(state.value for state in State if state != State.NEW)  # that a listed run can be in
@@ -128,12 +130,28 @@ def _told(settings: dict[str, Any] | None, seconds: list[float | None], environm
 
 
 def table(rows: list[Row]) -> list[str]:
-    """The rows as lines of a table, under a header."""
-    return columns([_HEADER, *map(_cells, rows)])
+    """The rows as lines of a table, under a header. A reason of several failures is told once."""
+    first: dict[str, str] = {}
+    cells: list[tuple[str, ...]] = [_HEADER]
+    for row in rows:
+        whose = first.setdefault(row["reason"], _name(row)) if row["state"] in (State.FAILED, State.DECLINED) else ""
+        same = row["reason"] and whose not in ("", _name(row))
+        cells.append(_cells(row | {"reason": f"the same as of {whose}"} if same else row))
+    return columns(cells)
+
+
+def counted_states(rows: list[Row]) -> str:
+    """How many runs are in each state, without controls: `18 runs: 17 done, 1 failed`."""
+    states = Counter(row["state"] for row in rows if not is_control(row["method"]))
+    counts = ", ".join(f"{states[name]:,} {name}" for name in STATES if states[name])
+    return f"{counted(states.total(), 'run')}{': ' * bool(counts)}{counts}"
+
+
+def _name(row: Row) -> str:
+    return one_line(f"{row['suite']}/{row['dataset']}/{row['method']}/seed-{row['seed']}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     epoch = "" if row["epoch"] is None else one_line(f"{row['epoch']}/{row['epochs']}")
     seconds = "" if row["seconds"] is None else f"{row['seconds']:,.0f}"
-    name = f"{row['suite']}/{row['dataset']}/{row['method']}/seed-{row['seed']}"
-    return one_line(name), row["state"], epoch, seconds, row["device"] or "", row["reason"]
+    return _name(row), row["state"], epoch, seconds, row["device"] or "", row["reason"]

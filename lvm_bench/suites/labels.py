@@ -19,6 +19,12 @@ from lvm_bench.suites.shipped import is_shipped
 
 Facts = dict[str, dict[str, dict[str, Any]]]  # by kind, name, and `label`, `reference`, `note`, `better` or `table`
 
+LIKELIHOODS = {
+    "sse": "N(decode(z), I/2)",
+    "gaussian_unit": "N(decode(z), I)",
+    "bernoulli": "Bernoulli with the means decode(z)",
+}  # p(x|z) by the setting
+
 _SAID = {"method": ("label", "reference", "note"), "dataset": ("label",), "metric": ("better", "label", "table")}
 
 

@@ -25,7 +25,15 @@ from lvm_bench.evaluation.features import Extractor
 from lvm_bench.evaluation.of_controls import RealImages, StandardNormal
 from lvm_bench.evaluation.of_model import ModelEvidence, slerp, spherical_midpoint
 from lvm_bench.evaluation.perceptual import untrained_perceptual
-from lvm_bench.evaluation.score import evaluate, inputs_of, needs_features, needs_perceptual, seconds_before
+from lvm_bench.evaluation.score import (
+    evaluate,
+    in_vain,
+    inputs_of,
+    needs_features,
+    needs_perceptual,
+    seconds_before,
+    too_small,
+)
 from lvm_bench.metrics import frechet_distance, lpips, psnr, ssim
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS, check_asked
@@ -464,6 +472,22 @@ def test_reconstructions_are_compared_with_their_originals_where_images_are_larg
     assert inputs_of(without, "lpips", "heldout") is None
     assert needs_perceptual(names)
     assert not needs_perceptual("all")
+
+
+def test_a_metric_without_a_value_for_these_samples_says_why_and_the_others_are_scored(tmp_path: Path) -> None:
+    made = evidence(metrics=["c_t", "mse"], samples=15)
+    assert evaluate(made, tmp_path / "scores.json", "it").keys() == {"mse.train", "mse.heldout"}
+    assert {*made.absent} == {"c_t.fake", "c_t.expost"}
+    assert all("cell" in why and not why.endswith(".") for why in made.absent.values())
+    assert all(text.startswith("No c_t: ") for text in in_vain(made.absent))
+
+
+def test_metrics_that_ask_for_larger_images_are_told() -> None:
+    assert too_small(["mse", "ssim", "ms_ssim", "sharpness"], digits()) == [
+        "No ssim: images of 11 pixels or more along a side are needed.",
+        "No ms_ssim: images of 161 pixels or more along a side are needed.",
+    ]
+    assert too_small("all", digits()) == []
 
 
 def test_codes_that_know_nothing_have_scores_too_and_data_without_factors_have_none(tmp_path: Path) -> None:

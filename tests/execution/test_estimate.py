@@ -18,6 +18,7 @@ from lvm_bench.data.images import load
 from lvm_bench.execution import estimate
 from lvm_bench.execution.estimate import Estimate, StandIn
 from lvm_bench.metrics.arrays import metric
+from lvm_bench.output import Steps
 from lvm_bench.registry import DATASETS, EXTRACTORS, METHODS, METRICS, NETWORKS
 from lvm_bench.runs.standing import Left, Standing, State, left
 from lvm_bench.suites import bench_toml
@@ -70,7 +71,7 @@ def estimated(found: Suite, root: Path, resample: int = 0) -> list[Estimate | st
     jobs = (*found.controls, *found.jobs)
     pairs = [(job, Standing(State.NEW, Path(), (job.dataset, job.method, job.seed))) for job in jobs]
     todo = {job.name: left(at, resample=resample) for job, at in pairs}
-    return list(estimate.rows(pairs, todo, root, "cpu"))
+    return list(estimate.rows(pairs, todo, root, "cpu", Steps()))
 
 
 def row_of(told: str, dataset: str, method: str) -> list[str]:

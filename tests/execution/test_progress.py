@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lvm_bench.execution.progress import Progress, clock
+from lvm_bench.execution.progress import Progress
+from lvm_bench.output import Volume
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.resolve import resolve
+from lvm_bench.text import clock
 from lvm_bench.training.tick import Tick
 
 
@@ -19,9 +21,9 @@ def job() -> Job:
     return resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae",)).jobs[0]
 
 
-def shown(job: Job, terminal: bool) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
-    lines = Progress(console)
+def shown(job: Job, terminal: bool, volume: Volume = Volume.NORMAL) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, highlight=False)
+    lines = Progress(console, volume)
     lines.start(3, 1, 2)
     for share in (0.25, 0.5):
         lines.tick(job, Tick(2, 60, share, 1234.5, {"train/loss": 1.25}))
@@ -41,6 +43,14 @@ def test_plain_lines_are_rare_and_outcomes_always_shown(job: Job, monkeypatch: p
     assert "digits/vae/seed-0  done in 1m15s  (1/2)" in text
     assert "digits/[bold]x  FAILED: it broke" in text
     assert "\x1b" not in text
+
+
+def test_quiet_tells_failures_alone_and_verbose_tells_every_step_in_lines(job: Job) -> None:
+    quiet, verbose = (shown(job, terminal=True, volume=volume) for volume in (Volume.QUIET, Volume.VERBOSE))
+    assert quiet == "digits/[bold]x  FAILED: it broke\n"
+    assert "[0s] digits/vae/seed-0  measuring\n" in verbose
+    assert "[0s] digits/vae/seed-0  done in 1m15s  (1/2)\n" in verbose
+    assert "\x1b" not in verbose
 
 
 def test_a_line_tells_epoch_losses_pace_and_time_left(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from lvm_bench import metrics
+from lvm_bench.evaluation.perceptual import untrained_perceptual
 from lvm_bench.metrics.arrays import anew
 from lvm_bench.metrics.coverage import knn_score
 from lvm_bench.metrics.fidelity import Moments, Told, distance_of_fits, kid
@@ -137,6 +138,24 @@ def test_images_are_resized_only_where_that_is_asked_for_and_the_filter_is_told(
     pixels = np.stack([np.asarray(each.resize((6, 6), Image.Resampling.LANCZOS)) for each in centres])
     expected = float((torch.from_numpy(pixels).float() / 255).double().mean())
     assert scores_of(tmp_path / "out.json")["brightness.fake"] == expected
+
+
+def test_reconstructions_have_lpips_where_its_weights_are(
+    score: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = (np.random.default_rng(seed).integers(0, 256, (3, 32, 32), np.uint8) for seed in (0, 1))
+    np.savez(tmp_path / "large.npz", images=x)
+    np.savez(tmp_path / "theirs.npz", images=y)
+    given = ("--real", "large.npz", "--recon", "theirs.npz", "--metrics", "lpips", "--json", "out.json")
+    without = score(*given)
+    assert without.exit_code == 2
+    assert "alexnet-owt-7be5be79.pth is missing: run `lvm-bench data fetch lpips`" in without.stderr
+    network = untrained_perceptual("cpu")
+    monkeypatch.setattr("lvm_bench.execution.score_images.perceptual", lambda root, device: network)
+    done = score(*given)
+    assert done.exit_code == 0, done.stderr
+    real, recon = (torch.from_numpy(each[:, None]).float() / 255 for each in (x, y))
+    assert scores_of(tmp_path / "out.json") == {"lpips.heldout": metrics.lpips(real, recon, network)}
 
 
 def test_the_classifier_learns_from_the_labels_of_the_real_images(score: Call, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ Call = Callable[..., Result]
 
 BLOCKS = '''import torch
 
+from lvm_bench.posteriors import Gaussian
+
 
 class Blocks:
     """Means of 2x2 blocks."""
@@ -28,6 +30,14 @@ class Blocks:
 
     def decode(self, z):
         return z.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+class Noisy(Blocks):
+    """Codes are drawn around the means."""
+
+    def posterior(self, x):
+        mu = self.encode(x).flatten(1)
+        return Gaussian(mu, torch.zeros_like(mu) - 3)
 
 
 class Lost(Blocks):
@@ -89,6 +99,25 @@ def test_scores_and_their_protocol_are_printed_and_written(here: Path, lvm_bench
     }  # fmt: skip
     again = lvm_bench(*MODEL, "--data", "digits", "--metrics", "mse,sharpness,gaussian_kl", "--against", "own.json")
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.usefixtures("few")
+def test_a_bound_stands_beside_its_k_and_its_likelihood_and_not_beside_one_of_another_k(
+    here: Path, lvm_bench: Call
+) -> None:
+    given = ("score", "--model", "blocks.py:Noisy", "--data", "digits", "--metrics", "iw_bound,bits_per_dim")
+    done = lvm_bench(*given, "--json", "own.json")
+    assert done.exit_code == 0, done.output
+    record = json.loads((here / "own.json").read_text())
+    assert record["metrics"]["iw_bound"] == record["metrics"]["bits_per_dim"] == {
+        "version": 1, "K": 500, "images": "the first 40, dequantised", "p(x|z)": "N(decode(z), I/2)"
+    }  # fmt: skip
+    assert "K 500, images the first 40, dequantised, p(x|z) N(decode(z), I/2)" in done.stdout
+    with (here / "bench.toml").open("a") as file:
+        file.write("[evaluate]\nimportance_samples = 3\n")
+    refused = lvm_bench(*given, "--against", "own.json")
+    assert refused.exit_code == 2
+    assert "metrics.iw_bound.K is 3 and 500" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.usefixtures("few")

@@ -35,7 +35,7 @@ def both(codes: torch.Tensor) -> dict[str, float]:
     return {f"{name} {part}".strip(): value for name, parts in found.items() for part, value in parts.items()}
 
 
-@pytest.mark.parametrize("l", [2, 5])
+@pytest.mark.parametrize("l", [2, 5])  # few axes by their moments, more of them by pairs of codes
 def test_both_are_those_of_all_pairs(l: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normality, "_TILE", 30)
     codes = normal(100, l).exp() @ normal(l, l, 1)

@@ -25,7 +25,7 @@ def report(lvm_bench: Call, tmp_path: Path) -> Callable[[], Result]:
     """`report()`: the table of reconstructions of the suite `small`."""
 
     def call() -> Result:
-        return lvm_bench("report", "--results", tmp_path, "--suite", "small", "--tables", "reconstruction")
+        return lvm_bench("report", "--results", tmp_path, "--suite", "small", "--tables", "reconstruction", "-q")
 
     return call
 

@@ -125,6 +125,15 @@ def test_the_table_has_one_line_per_run(results: Path, lvm_bench: Call) -> None:
     assert "small" not in lvm_bench("list", "runs", "--results", results, "--suite", "other").stdout
 
 
+def test_a_reason_of_several_failures_is_told_once_and_controls_are_not_counted(results: Path, lvm_bench: Call) -> None:
+    for method in ("vae", "aae", "real-images"):
+        make_run(results / "broken", "mnist", method, 0, status="failed", reason="its loss is not finite")
+    told = lvm_bench("list", "runs", "--results", results, "--suite", "broken", "--state", "failed,done")
+    assert told.stdout.count("its loss is not finite") == 1
+    assert told.stdout.count("the same as of broken/mnist/aae/seed-0") == 2
+    assert told.stderr == "2 runs: 2 failed.\n"
+
+
 def test_what_only_a_report_tells_of_is_committed(results: Path, rows: Rows, lvm_bench: Call) -> None:
     shutil.rmtree(results / "small" / "runs" / "mnist" / "wae-mmd")
     assert lvm_bench("report", "--results", results).exit_code == 0

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.output import tracked
 from lvm_bench.report.tables import published
 
 LATENTS = (10, 20, 40, 50, 70, 100)
@@ -45,13 +44,12 @@ COLUMNS: dict[str, Callable[[str], Any]] = {  # each with what reads it
 Cells = dict[tuple[int, int], list[float]]
 
 
-def compute(progress: Console | None = None) -> Cells:
-    """Three trials of h0 for every l and m. They take some minutes, with a progress line."""
+def compute() -> Cells:
+    """Three trials of h0 for every l and m. They take some minutes."""
     from lvm_bench.modelling.kde import bandwidth_trials
 
     pairs = [(l, m) for l in LATENTS for m in POINTS]
-    shown = track(pairs, "bandwidths", console=progress or Console(stderr=True), transient=True)
-    return {(l, m): bandwidth_trials(l, m) for l, m in shown}
+    return {(l, m): bandwidth_trials(l, m) for l, m in tracked(pairs, "computing bandwidths")}
 
 
 def tidy(cells: Cells) -> pd.DataFrame:

@@ -6,16 +6,10 @@ from lvm_bench.report.tables.cells import CellKey
 from lvm_bench.report.tables.layouts import Column
 from lvm_bench.runs.record import Run
 from lvm_bench.runs.suite_record import About
-from lvm_bench.suites.labels import label
+from lvm_bench.suites.labels import LIKELIHOODS, label
 from lvm_bench.text import listed, one_line
 
 BOUNDS = ("elbo.", "iw_bound.", "bits_per_dim.")  # begin the keys of bounds of log p(x)
-
-LIKELIHOODS = {
-    "sse": "N(decode(z), I/2)",
-    "gaussian_unit": "N(decode(z), I)",
-    "bernoulli": "Bernoulli with the means decode(z)",
-}  # p(x|z) by the setting
 
 
 def are_bounds(columns: Iterable[Column]) -> bool:

@@ -11,7 +11,7 @@ from lvm_bench.report.tables.build import build_table, filled
 from lvm_bench.report.tables.cells import Table
 from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, has_others
 from lvm_bench.report.tables.noise import measured_noise, noise_table
-from lvm_bench.report.tables.ranking import ranking, ranks_table
+from lvm_bench.report.tables.ranking import Ranking, ranking, ranks_table
 from lvm_bench.report.tables.settings import settings_tables
 from lvm_bench.report.tables.tuning import tuning_tables
 from lvm_bench.report.tables.word_table import WordTable
@@ -39,6 +39,7 @@ class Composed:
     verdicts: pd.DataFrame
     words: list[WordTable]
     aggregated: Aggregates | None  # with its bootstrap, which takes seconds
+    ranked: Ranking | None = None
 
     @property
     def filled(self) -> list[Table]:
@@ -65,15 +66,17 @@ def compose_tables(
     paper = against if against in paper_claims.FILES else paper_claims.AVAE
     verdicts = claim_words.verdicts(found.frame, found.about.extractor, bandwidths, paper)
     aggregated = earlier.aggregated if earlier else aggregates(found.frame, found.about)
-    words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts, aggregated)]
+    ranked = ranking(found.frame, found.about)
+    words = [*tuning_tables(choice.read(folder), found.frame), *_word_tables(found, verdicts, aggregated, ranked)]
     if changed := found.remarks.changed:
         told = {table.name: f"{table.text} {changed}." for table in words if table.name in OF_SCORES}
         words = [replace(table, text=told.get(table.name, table.text)) for table in words]
-    return Composed(tables, verdicts, words, aggregated)
+    return Composed(tables, verdicts, words, aggregated, ranked)
 
 
-def _word_tables(found: Gathered, verdicts: pd.DataFrame, aggregated: Aggregates | None) -> list[WordTable]:
-    ranked = ranking(found.frame, found.about)
+def _word_tables(
+    found: Gathered, verdicts: pd.DataFrame, aggregated: Aggregates | None, ranked: Ranking | None
+) -> list[WordTable]:
     noise = measured_noise(found.shown, found.redraws)
     return [
         *([ranks_table(ranked)] if ranked else []),

@@ -17,9 +17,9 @@ _WORDS = {
     ("frechet", "N"): "{distance} of samples",
     ("precision-recall", "precision"): "precision of samples",
     ("precision-recall", "recall"): "recall of samples",
-    ("kl", "to target"): "KL of codes to the target",
-    ("entropy", "gap"): "entropy gap of codes",
-    ("reconstruction", "SSE held-out"): "SSE of held-out images",
+    ("kl", "to target"): "KL of codes",
+    ("entropy", "gap"): "entropy gap",
+    ("reconstruction", "SSE held-out"): "held-out SSE",
 }  # of a table's column, outside that table; other columns have their labels
 
 
@@ -41,8 +41,8 @@ class Headline:
     compared: int  # methods that have the score
 
 
-def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0]) -> list[Headline]:
-    """The headline scores of a suite by data set, without those that fewer than two methods have.
+def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0], least: int = 2) -> list[Headline]:
+    """The headline scores of a suite by data set, without those that fewer than `least` methods have.
 
     `frame` has the columns dataset, method, seed, metric and value. Controls and references are not compared.
     """
@@ -60,10 +60,14 @@ def headline_scores(frame: pd.DataFrame, about: About, spread: str = SPREADS[0])
     for dataset in datasets:
         for table, column in scores:
             own = {name: cell for name in methods if (cell := cells.get((name, dataset, column.metric)))}
-            if len(own) > 1:
-                words = _WORDS.get((table, column.label), column.label).format(distance=distance_name(about.extractor))
-                found.append(_headline(dataset, words, table, column, own))
+            if len(own) >= least:
+                found.append(_headline(dataset, words_of(table, column, about.extractor), table, column, own))
     return found
+
+
+def words_of(table: str, column: Column, extractor: str) -> str:
+    """The name of a table's column outside that table."""
+    return _WORDS.get((table, column.label), column.label).format(distance=distance_name(extractor))
 
 
 def _headline(dataset: str, words: str, table: str, column: Column, cells: dict[str, Cell]) -> Headline:

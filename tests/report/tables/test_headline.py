@@ -33,8 +33,11 @@ def test_one_seed_tells_no_difference_and_equal_means_are_all_best() -> None:
     assert (found.best, found.untested) == (["a", "b"], [])
 
 
-def test_a_score_of_one_method_is_no_headline_and_the_gap_is_best_at_zero() -> None:
+def test_a_method_alone_is_compared_with_none_and_the_gap_is_best_at_zero() -> None:
     assert headline_scores(frame_of({"a": [1.0, 2.0]}), ABOUT) == []
+    (found,) = headline_scores(frame_of({"a": [1.0, 2.0]}), ABOUT, least=1)
+    assert (found.best, found.tied, found.untested, found.compared) == (["a"], [], [], 1)
+    assert headline_scores(frame_of({"real-images": [1.0, 2.0]}), ABOUT, least=1) == []
     (found,) = headline_scores(frame_of({"a": [-1.0, -1.5], "b": [0.2, 0.3]}, "entropy_gap.mean"), ABOUT)
     assert found.best == ["b"]
 

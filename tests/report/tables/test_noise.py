@@ -138,7 +138,7 @@ def test_redraws_of_other_versions_than_the_scores_are_left_out_with_a_word(
         disk.write_record(folder / "job.json", record | {"measured": dict.fromkeys(both, of_scores)})
         more = {} if of_redraws is None else {"measured": [dict.fromkeys(both, of_redraws)]}
         redrawn(folder, [{"frechet.fake@classifier": 1.0, "gaussian_kl_floor.mean": 2.0}], **more)
-    result = lvm_bench("report", "--results", results)
+    result = lvm_bench("report", "--full", "--results", results)
     assert result.exit_code == 0, result.stderr
     told = "2 runs of AAE have further evaluations of the metric 'frechet' in another version than the scores"
     assert (told in " ".join(result.stdout.split())) is not shown
