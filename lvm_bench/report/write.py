@@ -248,15 +248,9 @@ def emit(
         if stem_end:
             _write_tables(folder, composed, names, stem_end, label)
         tell("drawing figures")
-<<<<<<< HEAD
         pictures = draw.write_all(folder, found, listed, complain, plain.aggregated, titles)
         tell("writing the page")
         page = render.write(folder, composed.filled, found, pictures, composed.words, label)
-=======
-        pictures = draw.write_all(folder, found, listed, complain, plain.aggregated)
-        tell("writing the page")
-        page = render.write(folder, composed.filled, found, pictures, composed.words)
->>>>>>> page
         kept = [picture.file.name for picture in pictures if picture.from_runs]
         written += [folder / "figures" / name for name in (*kept, *([draw.CAPTIONS] if kept else []))]
         rendered = {f"figures/{picture.file.name}" for picture in pictures if not picture.from_runs}
