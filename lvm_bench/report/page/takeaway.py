@@ -1,6 +1,6 @@
 """What a reader came for: who is best at what and how surely, average ranks, what is missing, what was changed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,14 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.report.figures.ranks import MOST as MOST_DRAWN
+from lvm_bench.report.screen import missing
 from lvm_bench.report.tables import statistics, writers
 from lvm_bench.report.tables.headline import Headline, headline_scores
 from lvm_bench.report.tables.layouts import ARROWS
 from lvm_bench.report.tables.ranking import Ranking, ranking
-from lvm_bench.runs.differences import numbered
 from lvm_bench.runs.gather import Gathered
 from lvm_bench.runs.layout import TAKEAWAY
-from lvm_bench.suites.job import is_control
 from lvm_bench.suites.labels import dataset_label, label
 from lvm_bench.text import counted, listed
 
@@ -95,7 +94,7 @@ def takeaway(suite: str, found: Gathered) -> Takeaway:
         bool(about.axis),
         best,
         _ranks(ranked) if ranked else None,
-        list(missing(found)),
+        [*missing(found), *_not_run(found)],
         remarks.changed,
         list(dict.fromkeys([*remarks.left_out.values(), *remarks.warnings])),
     )
@@ -157,28 +156,12 @@ def _ranks(found: Ranking) -> Ranks:
     )
 
 
-def missing(found: Gathered) -> Iterator[str]:
-    """A sentence for each method of which runs are missing, and for each data set on which methods did not run."""
-    about, outcomes = found.about, found.remarks.outcomes
-    ran: dict[str, dict[str, set[int]]] = {}  # by data set and method, the seeds whose scores are shown
+def _not_run(found: Gathered) -> Iterator[str]:
+    """A sentence for each data set on which methods have no runs that have some on another."""
+    ran: dict[str, set[str]] = {}
     for run in found.runs:
-        if not run.is_control:
-            ran.setdefault(run.dataset, {}).setdefault(run.method, set())
-    for dataset, method, seed in found.shown:
-        if not is_control(method):
-            ran.setdefault(dataset, {}).setdefault(method, set()).add(seed)
-    for dataset in _in_order(ran, about.datasets):
-        for method in _in_order(ran[dataset], about.methods):
-            lacking = {*about.seeds_of(dataset)} - ran[dataset][method]
-            reason = outcomes.get((dataset, method), "")
-            if lacking or reason:
-                told = reason or f"no scores of seed {numbered(lacking)}"
-                yield f"{label(method)} on {dataset_label(dataset)}: {told}"
-        if absent := [name for name in about.methods if name not in ran[dataset]]:
-            yield f"{listed(map(label, absent), 8)} on {dataset_label(dataset)}: no runs"
-
-
-def _in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
-    """Names in a given order, and others after them."""
-    places = {name: place for place, name in enumerate(order)}
-    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
+        ran.setdefault(run.dataset, set()).add(run.method)
+    elsewhere = set().union(*ran.values())
+    for dataset, methods in ran.items():
+        if absent := [label(name) for name in found.about.methods if name in elsewhere - methods]:
+            yield f"{listed(absent, 8)} on {dataset_label(dataset)}: no runs."

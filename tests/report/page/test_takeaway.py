@@ -47,15 +47,16 @@ def test_the_head_of_a_suite_tells_the_best_and_those_that_may_be_as_good() -> N
 
 
 def test_what_is_missing_is_told_with_its_reason() -> None:
-    values = METHODS | {"aae": [2.0, 1.0], "vae": [3.0]}
-    remarks = Remarks(
-        outcomes={("mnist", "vae"): "seed 1, 2 failed: the loss became NaN"}, changed="Settings changed: x"
-    )
-    made = takeaway.takeaway("s", gathered(values, [*METHODS, "wae-mmd"], remarks))
+    values = METHODS | {"aae": [2.0, 1.0]}
+    remarks = Remarks(outcomes={("mnist", "vae"): "seed 1 failed: the loss became NaN"}, changed="Settings changed: x")
+    found = gathered(values, [*METHODS, "wae-mmd"], remarks)
+    found.runs.append(Run("digits", "aae", 0, "done"))
+    made = takeaway.takeaway("s", found)
     assert made.missing == [
-        "VAE on MNIST: seed 1, 2 failed: the loss became NaN",
-        "AAE on MNIST: no scores of seed 2",
-        "WAE-MMD on MNIST: no runs",
+        "VAE on MNIST: seed 1 failed: the loss became NaN.",
+        "AAE on MNIST: 2 of 3 seeds alone.",
+        "WAE-MMD: no run is finished.",
+        "VAE, AVAE on digits: no runs.",
     ]
     assert made.changed == "Settings changed: x"
 
