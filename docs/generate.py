@@ -21,6 +21,7 @@ from lvm_bench.metrics.arrays import MetricInfo
 from lvm_bench.metrics.asked import EVIDENCE, SETTINGS
 from lvm_bench.registry import METHODS, METRICS, TABLES, Entry
 from lvm_bench.report.figures import equilibrium
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.runs import checksums
 from lvm_bench.runs.gather import gather
 from lvm_bench.suites import bench_toml, catalogue
@@ -68,8 +69,7 @@ def _equilibrium(folder: Path) -> None:
     """Draw where training drives the codes, from the committed histories of `mnist-small`."""
     suite = RESULTS / "mnist-small"
     found = gather(suite, checksums.read(suite), lambda text: None)
-    (picture,) = equilibrium.write(folder, found.about, found.runs, found.history)
-    shutil.move(picture.file.with_suffix(".png"), folder / "equilibrium.png")
+    equilibrium.write(Folder(folder), found.about, found.runs, found.history)
 
 
 # --- methods and metrics --------------------------------------------------------------------------------------

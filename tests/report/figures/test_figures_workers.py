@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from lvm_bench.report.figures import style, workers
+from lvm_bench.report.figures import files, style, workers
 from lvm_bench.suites import labels
 
 BAR = "0.2"
 
 
 def bar(colour: str) -> Figure:
-    figure, (axes,) = style.panels(1, f"{labels.label('mine')} of a test", 1, 1.5)
+    figure, (axes,) = style.panels(1, 1, 1.5)
+    axes.set_xlabel(labels.label("mine"))
     axes.bar([1, 2], [3, 4], color=colour)
     return figure
 
@@ -52,11 +53,11 @@ def test_a_worker_draws_the_same_bytes_and_its_error_and_its_death_are_the_comma
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(style, "DPI", 200)
+    monkeypatch.setattr(files, "DPI", 200)
     with drawing(pdfs=True):
-        style.save(tmp_path, "here", partial(bar, BAR))  # nobody else is at work
+        files.save(files.Folder(tmp_path), "here", partial(bar, BAR), "A title")  # nobody else is at work
     with workers.at_work(2):
-        style.save(tmp_path, "there", partial(bar, BAR))
+        files.save(files.Folder(tmp_path), "there", partial(bar, BAR), "A title")
         workers.do(tell, tmp_path / "told")
         assert not (tmp_path / "told").exists()
         away()
