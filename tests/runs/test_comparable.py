@@ -234,8 +234,8 @@ def test_what_was_changed_of_a_suite_is_told_in_captions_the_page_and_the_termin
         assert f"{told}." in " ".join(result.stdout.split())
         markdown = (tmp_path / "small" / "tables" / "reconstruction.md").read_text()
         assert "Settings changed: epochs 60 -\\> 2" in markdown
-        header = (tmp_path / "site" / "small" / "report.html").read_text().partition("</header>")[0]
-        assert "changed: epochs 60 -&gt; 2" in header
+        glance = (tmp_path / "site" / "small" / "report.html").read_text().partition('<section id="tables"')[0]
+        assert "epochs 60 -&gt; 2" in glance
         shutil.rmtree(tmp_path / "small" / "runs", ignore_errors=True)
 
 

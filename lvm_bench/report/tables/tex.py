@@ -94,6 +94,8 @@ def _groups(table: Table, prefix: str) -> list[Group]:
     shown = [name for name in table.datasets if table.columns_on(name)] or [*table.datasets]
     brief = BRIEF[table.name]
     asked = [table.against, table.spread if table.spread != SPREADS[0] else ""]
+    if not shown:  # no run is finished
+        return [Group(brief, [floats.label(prefix, table.name, *asked)], [_block(table, [])])]
     labels = {name: floats.label(prefix, table.name, name, *asked) for name in shown}
     places = {name: [(name, column) for column in table.columns_on(name) or table.columns] for name in shown}
     whole = _block(table, [place for name in shown for place in places[name]])
