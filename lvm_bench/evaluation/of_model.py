@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
-from lvm_bench.errors import RunError
 from lvm_bench.evaluation.bounds import Observed, log_weights, observed, proposal
 from lvm_bench.evaluation.evidence import Absent, Evidence
 from lvm_bench.evaluation.expost.fit import Fitting, drawn_codes
 from lvm_bench.metrics.posteriors import LogDensity
-from lvm_bench.modelling.contract import Method, posterior_of, resident
+from lvm_bench.modelling.contract import Method, codes_of, posterior_of, resident
 from lvm_bench.modelling.kde import Density
 from lvm_bench.modelling.posteriors import Dense, Posterior, each, is_dense, joined
 from lvm_bench.seeding import derive, generator
@@ -236,16 +235,9 @@ class ModelEvidence(Evidence):
         """n codes that one of the method's samplers draws."""
         return self.once("codes", f"of {sampler}", lambda: self._drawn_codes(sampler))
 
-    @torch.no_grad()
     def _drawn_codes(self, sampler: str) -> Float[Tensor, "n l"]:
         self.method.generator.manual_seed(derive(self.seed, "samples"))
-        codes = getattr(self.method, sampler)(self.n).cpu()
-        if codes.shape != (self.n, self.method.spec.latent):
-            raise RunError(
-                f"{type(self.method).__name__}: {sampler}({self.n}) gave codes of shape {tuple(codes.shape)}; give "
-                f"{(self.n, self.method.spec.latent)}."
-            )
-        return codes
+        return codes_of(self.method, sampler, self.n).cpu()
 
     def _expost_codes(self) -> Float[Tensor, "n l"]:
         """Draws from a full Gaussian fitted to the training codes: the same correction for every method."""

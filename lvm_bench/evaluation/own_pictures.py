@@ -34,8 +34,8 @@ def own_pictures(
     return {name: _pixels(method, name, grid).cpu().numpy() for name, grid in found.items()}
 
 
-def _pixels(method: Method, name: str, grid: object) -> UInt8[Tensor, "rows columns c h w"]:
-    if not is_name(name):
+def _pixels(method: Method, name: object, grid: object) -> UInt8[Tensor, "rows columns c h w"]:
+    if not isinstance(name, str) or not is_name(name):
         raise RunError(f"pictures(x) has a grid named {shortened(name)}. Use letters, digits, '.', '_' and '-'.")
     if not isinstance(grid, Tensor):
         raise RunError(f"pictures(x)[{name!r}] is a {type(grid).__name__}, not a tensor: {_GRID}.")

@@ -182,11 +182,14 @@ def shapes_and_ranges(case: Case) -> None:
 
 
 def draws_its_own_pictures(case: Case) -> None:
-    """`pictures`, which may show something of its own, gives grids of images."""
+    """`pictures`, which may show something of its own, gives grids of images, the same of a seed."""
+    at, method = case.place("pictures"), case.fresh()
     try:
-        own_pictures(case.fresh(), case.batch()[:16], 0)
+        first, second = (own_pictures(method, case.batch()[:16], 0) for _ in range(2))
     except RunError as error:
-        raise kinds.Broken(f"{case.place('pictures')}: {error}") from error
+        raise kinds.Broken(f"{at}: {error}") from error
+    same = first.keys() == second.keys() and all(np.array_equal(grid, second[name]) for name, grid in first.items())
+    require(same, f"{at}: pictures(x) drew other images the second time: draw random numbers from self.noise or draw")
 
 
 def target_is_that_of_the_prior(case: Case) -> None:

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from lvm_bench.errors import RunError
 from lvm_bench.execution.check_case import Case
-from lvm_bench.execution.check_kinds import require
-from lvm_bench.modelling.contract import posterior_of
+from lvm_bench.execution.check_kinds import Broken, require
+from lvm_bench.modelling.contract import codes_of, posterior_of
 from lvm_bench.modelling.posteriors import each, is_dense
 
 _DRAWS = 1000  # of the prior
@@ -21,14 +22,15 @@ _NORMALISED = 0.02  # largest difference of an integral to 1
 
 
 def prior_has_its_density(case: Case) -> None:
-    """Draws of each sampler have the shape [n l], and those of prior() follow log_prior along each axis."""
+    """Each sampler draws codes [n l], and those of prior() follow log_prior along each axis."""
     method, spec = case.fresh().eval(), case.spec
     at = case.place("log_prior" if "log_prior" in vars(case.cls) else "prior")
     with torch.no_grad():
         for name in method.samplers if not method.cannot_sample else ():
-            shape = tuple(getattr(method, name)(7).shape)
-            words = f"{case.place(name)}: {name}(7) has shape {shape}, not {(7, spec.latent)}"
-            require(shape == (7, spec.latent), words)
+            try:
+                codes_of(method, name, 7)
+            except RunError as error:
+                raise Broken(f"{case.place(name)}: {error}") from error
         z = method.prior(_DRAWS)
         told = method.log_prior(z)
         if told is None:

@@ -16,7 +16,7 @@ from lvm_bench.modelling.likelihoods import VARIANCES, bernoulli_log_likelihood,
 from lvm_bench.modelling.posteriors import Gaussian, Posterior, is_posterior, standard_normal_log_prob
 from lvm_bench.registry import METHODS
 
-__all__ = ["Epoch", "Likelihood", "Method", "Spec", "method", "posterior_of", "resident", "to_float"]
+__all__ = ["Epoch", "Likelihood", "Method", "Spec", "codes_of", "method", "posterior_of", "resident", "to_float"]
 
 Likelihood = Literal["bernoulli", "sse", "gaussian_unit"]
 
@@ -267,3 +267,19 @@ def posterior_of(method: Method, x: Float[Tensor, "b c h w"]) -> Posterior | Non
         f"posterior(x) of {type(method).__name__} returned a {type(found).__name__}, which is no posterior. Return "
         "Gaussian(mu, log_var) or another NamedTuple of lvm_bench.posteriors, or None for a deterministic encoder."
     )
+
+
+@torch.no_grad()
+def codes_of(method: Method, sampler: str, n: int) -> Float[Tensor, "n l"]:
+    """n codes that one of the method's `samplers` draws. RunError unless they are finite float32 numbers [n l]."""
+    codes, shape = getattr(method, sampler)(n), (n, method.spec.latent)
+    at = f"{type(method).__name__}: {sampler}({n}) gave"
+    if not isinstance(codes, Tensor):
+        raise RunError(f"{at} a {type(codes).__name__}; give a tensor of codes {shape}.")
+    if codes.shape != shape:
+        raise RunError(f"{at} codes of shape {tuple(codes.shape)}; give {shape}.")
+    if codes.dtype != torch.float32:
+        raise RunError(f"{at} codes of {codes.dtype}; give torch.float32, which decoders take.")
+    if broken := int((~codes.isfinite()).any(1).sum()):
+        raise RunError(f"{at} NaN or infinite values in {broken} of {n} codes; give finite ones.")
+    return codes

@@ -53,8 +53,9 @@ def check_declared(method: Method) -> None:
     """RunError where what a method declares is not there: samplers, later stages, the parameters of an adversary."""
     # A method that calls `nn.Module.__init__` alone lacks what its base sets; `check` tells so.
     who, adversary = type(method).__name__, getattr(method, "adversary", None)
-    if not isinstance(method.samplers, tuple) or not method.samplers:
-        raise RunError(f"{who}.samplers is {method.samplers!r}. Name at least one function, as in ('prior',).")
+    for what, names, example in (("samplers", method.samplers, "prior"), ("stages", method.stages, "train")):
+        if not isinstance(names, tuple) or not names or len({*names}) < len(names):
+            raise RunError(f"{who}.{what} is {names!r}. Name at least one, and each once, as in ({example!r},).")
     for name in method.samplers:
         if not callable(getattr(method, name, None)):
             raise RunError(f"{who}.samplers names {name!r}, which is no function of it. Define {name}(n).")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -586,9 +587,9 @@ class Undense(NamedTuple):
 
 
 class Several(WithPosterior):
-    """Codes from three samplers, of which the last gives codes of another size."""
+    """Codes from two samplers."""
 
-    samplers = ("prior", "narrow", "short")
+    samplers = ("prior", "narrow")
 
     def posterior(self, x: Tensor) -> Undense:
         return Undense(x.flatten(1) - 0.5, torch.full((len(x), 64), 2.0))
@@ -596,16 +597,10 @@ class Several(WithPosterior):
     def narrow(self, n: int) -> Tensor:
         return 0.1 * self.noise(n, 64)
 
-    def short(self, n: int) -> Tensor:
-        return self.noise(n, 3)
-
 
 def test_samples_of_each_sampler_are_scored_apart(tmp_path: Path) -> None:
-    class Two(Several):
-        samplers = ("prior", "narrow")
-
     settings = Settings(metrics=["frechet", "memorisation", "gaussian_kl", "mutual_information", "dimension_wise_kl"])
-    scores = evaluate(ModelEvidence(Two(), digits(), EXTRACTOR, settings, 0, "cpu"), tmp_path / "two.json", "it")  # type: ignore[arg-type]
+    scores = evaluate(ModelEvidence(Several(), digits(), EXTRACTOR, settings, 0, "cpu"), tmp_path / "two.json", "it")  # type: ignore[arg-type]
     alone = evaluate(
         ModelEvidence(WithPosterior(), digits(), EXTRACTOR, settings, 0, "cpu"), tmp_path / "one.json", "it"  # type: ignore[arg-type]
     )  # fmt: skip
@@ -618,10 +613,22 @@ def test_samples_of_each_sampler_are_scored_apart(tmp_path: Path) -> None:
     assert {"mutual_information.posterior", "dimension_wise_kl.posterior"} <= {*alone}
 
 
-def test_a_sampler_that_gives_codes_of_another_shape_is_a_sentence() -> None:
-    made = ModelEvidence(Several(), digits(), EXTRACTOR, Settings(), 0, "cpu")
-    with pytest.raises(RunError, match=r"^Several: short\(100\) gave codes of shape \(100, 3\); give \(100, 64\)\."):
-        made.images("fake-short")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda z: z[:, :3], "codes of shape (100, 3); give (100, 64)."),
+        (lambda z: None, "a NoneType; give a tensor of codes (100, 64)."),
+        (lambda z: z.numpy(), "a ndarray; give a tensor of codes (100, 64)."),
+        (lambda z: z.double(), "codes of torch.float64; give torch.float32, which decoders take."),
+        (lambda z: z.index_fill(0, torch.tensor([3, 5]), math.nan), "NaN or infinite values in 2 of 100 codes; give"),
+    ],
+)
+def test_a_sampler_that_gives_no_codes_is_a_sentence(change: Callable[[Tensor], Any], told: str) -> None:
+    method = Several()
+    method.odd = lambda n: change(method.noise(n, 64))  # type: ignore[assignment]
+    method.samplers = ("prior", "odd")  # type: ignore[misc]
+    with pytest.raises(RunError, match=re.escape(f"Several: odd(100) gave {told}")):
+        ModelEvidence(method, digits(), EXTRACTOR, Settings(), 0, "cpu").images("fake-odd")
 
 
 def test_the_dimension_wise_kl_is_to_the_methods_own_prior(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_draws_come_from_the_seed_and_there_are_none_by_default_or_of_one_image(
     [
         ("a b", X[None], r"a grid named 'a b'\. Use letters"),
         ("../a", X[None], "a grid named"),
+        (3, X[None], r"a grid named 3\."),
         ("a", X, r"pictures\(x\)\['a'\] has shape \(4, 1, 2, 3\): give grids of images \[rows columns c h w\]"),
         ("a", X.mT[None], r"has shape \(1, 4, 1, 3, 2\)"),
         ("a", X[:0][None], "1 to 20 rows and columns"),
@@ -75,7 +76,7 @@ def test_draws_come_from_the_seed_and_there_are_none_by_default_or_of_one_image(
         ("a", X[None].numpy(), r"\['a'\] is a ndarray, not a tensor"),
     ],
 )
-def test_what_is_no_grid_of_images_is_a_sentence(name: str, grid: Tensor, told: str) -> None:
+def test_what_is_no_grid_of_images_is_a_sentence(name: Any, grid: Tensor, told: str) -> None:
     with pytest.raises(RunError, match=told):
         own_pictures(Drawing(lambda *_: {name: grid}), X, 0)
     with pytest.raises(RunError, match=r"pictures\(x\) returned a NoneType, not a dict"):

@@ -12,6 +12,7 @@ from lvm_bench.execution import check_kinds
 from lvm_bench.execution.check import (
     CHECKS,
     check_files,
+    draws_its_own_pictures,
     encodes_the_mean,
     follows_its_device,
     verdict,
@@ -219,6 +220,13 @@ def test_codes_that_are_not_the_mean_are_found(given: str, broken: Callable[[str
     found = verdict(encodes_the_mean, case("mine", (file,)))
     assert found is not None
     assert "mine.py, line 18: encode(x) is not the mean of posterior(x)" in found
+
+
+def test_pictures_that_are_drawn_from_elsewhere_are_found(broken: Callable[[str, str], Path]) -> None:
+    own = "    def pictures(self, x):\n        return {'a': torch.rand(1, 2, *self.spec.shape)}\n\n    def losses"
+    found = verdict(draws_its_own_pictures, case("mine", (broken("    def losses", own),)))
+    assert found is not None
+    assert "mine.py, line 18: pictures(x) drew other images the second time" in found
 
 
 @pytest.mark.parametrize("now", ["@method", "@method()", '@method(label="Mine")'])

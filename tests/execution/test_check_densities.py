@@ -92,7 +92,7 @@ def test_a_posterior_and_a_prior_of_ones_own_pass(changed: Callable[..., Path]) 
          "log_prior is off by about 16 nats"),
         (prior_has_its_density, "    heads = 2",
          "    heads = 2\n    samplers = ('prior', 'other')\n\n    def other(self, n):\n        return self.noise(n, 3)",
-         "other(7) has shape (7, 3), not (7, 8)"),
+         "other(7) gave codes of shape (7, 3); give (7, 8)."),
         (posterior_has_its_density, "self.scale * u.sign()", "2 * self.scale * u.sign()",
          "draws of the posterior do not follow its log_prob"),
         (posterior_has_its_density, "(2 * self.scale).log()", "self.scale.log()", "has an integral 1 off 1"),

@@ -251,3 +251,13 @@ def test_gaussian_entropy_of_many_axes_needs_no_singular_vectors(monkeypatch):
     monkeypatch.setattr(latent, "_WIDE", 39)
     monkeypatch.setattr(latent, "principal_axes", None)
     assert latent._gaussian_entropy.__wrapped__(60, 40) == pytest.approx(plain, rel=1e-10)
+
+
+def test_the_gaussian_kl_of_many_axes_needs_no_singular_values(monkeypatch):
+    codes = normal(60, 40) @ normal(40, 40, seed=1) + 3
+    flat = torch.cat([codes[:, :39], codes[:, :39].sum(1, keepdim=True)], dim=1)  # no variance in one direction
+    plain = latent.gaussian_kl(codes, 0.5)
+    monkeypatch.setattr(latent, "_WIDE", 39)
+    monkeypatch.setattr(latent, "principal_axes", None)
+    assert latent.gaussian_kl(codes, 0.5) == pytest.approx(plain, rel=1e-10)
+    assert latent.gaussian_kl(flat) == math.inf

@@ -175,7 +175,10 @@ def test_a_stage_without_parameters_or_losses_is_a_sentence(broken: str) -> None
 @pytest.mark.parametrize(
     ("attribute", "value", "told"),
     [
-        ("samplers", "prior", r"Staged\.samplers is 'prior'\. Name at least one function, as in \('prior',\)\."),
+        ("samplers", "prior", r"Staged\.samplers is 'prior'\. Name at least one, and each once, as in \('prior',\)\."),
+        ("samplers", ("prior", "prior"), r"Staged\.samplers is \('prior', 'prior'\)\."),
+        ("stages", "train", r"Staged\.stages is 'train'\. .* as in \('train',\)\."),
+        ("stages", (), r"Staged\.stages is \(\)\."),
         ("samplers", (), r"Staged\.samplers is \(\)\."),
         (
             "samplers",
