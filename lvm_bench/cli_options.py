@@ -132,6 +132,20 @@ def volume_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_volume
 
 
+def _of_data(**more: Any) -> Any:
+    return click.option(
+        "--data", "data_folder", type=click.Path(path_type=Path),
+        help="Folder of the data sets [default: $LVM_BENCH_DATA, else the user's cache folder].", **more,
+    )  # fmt: skip
+
+
+def _no_data_set(_: click.Context, __: click.Parameter, folder: Path | None) -> Path | None:
+    """The folder as it was given. An error for the name of a data set, which `score` and `check` call --data."""
+    if folder is not None and not folder.exists() and str(folder) in names_of("datasets", None, ()):
+        raise click.BadParameter(f"{folder} is a data set, and this is the folder of all. Give --datasets {folder}.")
+    return folder
+
+
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="A bench.toml [default: ./bench.toml, else the packaged one]."
 )
@@ -139,10 +153,7 @@ results_option = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
     help="Folder that holds one folder per suite.",
 )  # fmt: skip
-data_option = click.option(
-    "--data", "data_folder", type=click.Path(path_type=Path),
-    help="Folder of the data sets [default: $LVM_BENCH_DATA, else the user's cache folder].",
-)  # fmt: skip
+data_option = _of_data()
 plugin_option = click.option(
     "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path),
     help="A file that registers a method, data set, network, metric or extractor (repeatable).",
@@ -162,7 +173,7 @@ _CHOSEN = (
     names_option("--seeds", "", "Only these seeds, the numbers themselves (repeatable).", click.INT),
     plugin_option,
     results_option,
-    data_option,
+    _of_data(callback=_no_data_set),
     config_option,
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option(

@@ -315,7 +315,7 @@ def load(file: Path) -> ModuleType:
     """
     file = file.resolve()
     if not file.is_file():
-        raise UserError(f"{file}: not a Python file that can be loaded. Give the path of a .py file.")
+        raise UserError(f"{file}: there is no such file. Give the path of a .py file.")
     try:
         if is_own(file):
             return importlib.import_module(f"{__package__}.{file.parent.name}.{file.stem}")

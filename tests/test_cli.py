@@ -168,7 +168,10 @@ def test_a_plugin_is_checked_run_and_reported_beside_the_others(
         (('"loss":', '"los":'), "losses(x) has no entry 'loss'"),
         (("z = self.encode(x)", "z = self.encode(x) / 0"), "ZeroDivisionError|is nan|is inf|not finite"),
         (("recon = sse", "raise RuntimeError('boom')\n        recon = sse"), "mine.py, line 16: RuntimeError: boom"),
-        (("z = self.encode(x)", "import torch; z = self.encode(x) + torch.rand(1)"), "global generator"),
+        (
+            ("z = self.encode(x)", "import torch; z = self.encode(x) + torch.rand(1)"),
+            "global generator: draw with self.noise",
+        ),
         (('    """Mine: codes pulled towards the origin."""\n', ""), "docstring"),
         (("self.decode(z)", "self.decode(z).detach()"), "does not reach self.decoder"),
         (("def losses", "def lost"), "Mine must define losses(x)"),
@@ -323,7 +326,11 @@ def test_commands_that_need_no_torch_do_not_import_it(tmp_path: Path) -> None:
     ("arguments", "answer"),
     [
         (["run", "--suite", "quik"], "unknown suite 'quik'. Did you mean 'quick'?"),
-        (["run", "--suite", "quick", "--methods", "vea"], "unknown method 'vea'. Did you mean 'vae'?"),
+        (["run", "--suite", "quick", "--methods", "vea"], "--methods: unknown method 'vea'. Did you mean 'vae'?"),
+        (
+            ["run", "--suite", "quick", "--data", "mnist"],
+            "mnist is a data set, and this is the folder of all. Give --da",
+        ),
         (["run", "--suite", "quick", "--methods", "vea"], "A method of your own comes with --plugin FILE."),
         (["run", "--suite", "quick", "--device", "cpu", "--set", "precision=tf32"], "a CPU has no TF32"),
         (["run", "--suite", "quick", "--device", "cpu", "--set", "precision=tf32", "--dry-run"], "a CPU has no TF32"),
@@ -359,7 +366,7 @@ def test_missing_weights_point_to_the_classifier(lvm_bench: Call) -> None:
 def test_missing_weights_of_lpips_are_told_before_any_work(lvm_bench: Call) -> None:
     result = lvm_bench("run", "--suite", "quick", "--set", 'metrics=["mse", "lpips"]', "--data", "nowhere")
     assert result.exit_code == 2
-    assert "alexnet-owt-7be5be79.pth is missing: run `lvm-bench data fetch lpips`" in result.stderr
+    assert "alex.pth are missing: run `lvm-bench data fetch lpips`" in result.stderr
     assert "leave lpips out of the metrics" in result.stderr
     assert "Traceback" not in result.output
 

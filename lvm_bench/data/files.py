@@ -63,7 +63,7 @@ DINOV2 = tuple(
 )  # the publisher tells no checksum: these are what several public copies of the files have
 _LINEAR = "richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/alex.pth"
 LPIPS_WEIGHTS = tuple(
-    RemoteFile(f"lpips/{name}", url, checksum, size, "Without it, leave lpips out of the metrics.")
+    RemoteFile(f"lpips/{name}", url, checksum, size, "Or leave lpips out of the metrics.")
     for name, url, checksum, size in (
         (
             "alexnet-owt-7be5be79.pth",
@@ -129,20 +129,24 @@ def verify(file: RemoteFile, root: Path) -> Path:
 def require(name: str, root: Path) -> list[Path]:
     """The checked paths of the files of a data set, or of weights, in the order of their declaration.
 
-    Raises UserError with a sentence for each missing file: where to put it, its checksum, how to fetch it.
+    UserError where some are missing: where to put them, their checksums, how to fetch them.
     """
     files = [file.here(root) for file in fetchable()[name]]
     missing = [file for file in files if not (root / file.path).is_file()]
     if missing:
-        raise UserError("\n".join(_missing(file, root / file.path) for file in missing))
+        raise UserError(_missing(missing, root))
     return [verify(file, root) for file in files]
 
 
-def _missing(file: RemoteFile, path: Path) -> str:
-    """The sentence about a missing file."""
+def _missing(files: list[RemoteFile], root: Path) -> str:
+    """The sentence about missing files of one owner."""
+    paths = " and ".join(str(root / file.path) for file in files)
+    sources = " and ".join(f"{file.url} ({file.checksum.replace(':', ' ')})" for file in files)
+    are, them = ("is", "it") if len(files) == 1 else ("are", "them")
+    notes = " ".join(dict.fromkeys(file.note for file in files))
     return (
-        f"{path} is missing: run `lvm-bench data fetch {file.owner}`, or download {file.url} "
-        f"and put it there ({file.checksum.replace(':', ' ')}). {file.note}"
+        f"{paths} {are} missing: run `lvm-bench data fetch {files[0].owner}`, or download {sources} and put {them} "
+        f"there. {notes}"
     ).rstrip()
 
 

@@ -204,8 +204,8 @@ def classifier(request: Request) -> Extractor:
     heldout = getattr(data, split)
     if data.train.labels is None or heldout.labels is None:
         raise UserError(
-            f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. "
-            "Use --extractor inception, or metrics without features, such as mse and gaussian_kl."
+            f"The extractor 'classifier' learns from labels, and the data set {data.name!r} has none. Sort images into "
+            "a folder for each class, or use --extractor inception, or metrics without features, such as mse."
         )
     classes = int(data.train.labels.max()) + 1
     with torch.random.fork_rng(devices=[]):

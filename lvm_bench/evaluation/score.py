@@ -88,6 +88,18 @@ def inputs_of(evidence: Evidence, name: str, variant: str) -> dict[str, Any] | N
         return None
 
 
+def why_absent(evidence: Evidence, name: str) -> str:
+    """Why a metric has no score of any variant."""
+    reasons = []
+    for _, variant in wanted([name], further=evidence.further_samples):
+        try:
+            arguments_of(evidence, name, variant)
+            reasons.append(evidence.absent[f"{name}.{variant}"])
+        except Absent as absent:
+            reasons.append(str(absent))
+    return "; ".join(dict.fromkeys(reasons))
+
+
 def in_vain(absent: dict[str, str]) -> list[str]:
     """Sentences on costly metrics, which a suite asks for by name, that a method has no evidence for."""
     names: dict[str, set[str]] = {}

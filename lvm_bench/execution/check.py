@@ -30,6 +30,7 @@ from lvm_bench.modelling.contract import Epoch, Method, posterior_of
 from lvm_bench.seeding import generator
 from lvm_bench.suites.discover import extensions, of_plugin
 from lvm_bench.text import counted
+from lvm_bench.training.batches import misgiven
 from lvm_bench.training.checkpoint import Checkpoints
 from lvm_bench.training.state import Trained
 
@@ -86,11 +87,9 @@ def losses_are_finite_scalars(case: Case) -> None:
 
 def _are_scalars(what: str, losses: Any, needed: tuple[str, ...]) -> None:
     """Broken unless these are named finite scalars with the needed names."""
-    require(isinstance(losses, dict), f"{what} returned {type(losses).__name__}, not a dict")
-    for name in needed:
-        require(name in losses, f"{what} has no entry {name!r}; it has {', '.join(map(str, losses))}")
+    wrong = misgiven(losses, needed)
+    require(not wrong, f"{what}{wrong}")
     for name, value in losses.items():
-        require(isinstance(value, Tensor) and value.numel() == 1, f"{what}[{name!r}] is not a scalar tensor")
         require(bool(torch.isfinite(value)), f"{what}[{name!r}] is {float(value.detach())} on the first batch")
 
 
@@ -168,9 +167,10 @@ def shapes_and_ranges(case: Case) -> None:
     method, x, spec = case.fresh().eval(), case.batch(), case.spec
     with torch.no_grad():
         z, drawn = method.encode(x), method.prior(7)
-        image = method.decode(drawn)
     require(z.shape == (len(x), spec.latent), f"encode(x) has shape {tuple(z.shape)}, not {(len(x), spec.latent)}")
     require(drawn.shape == (7, spec.latent), f"prior(7) has shape {tuple(drawn.shape)}, not {(7, spec.latent)}")
+    with torch.no_grad():
+        image = method.decode(drawn)
     require(image.shape == (7, *spec.shape), f"decode(z) has shape {tuple(image.shape)}, not {(7, *spec.shape)}")
     low, high = spec.value_range
     require(
@@ -217,10 +217,14 @@ def draws_from_its_generator(case: Case) -> None:
             with torch.no_grad():
                 method.eval()
                 seen.append((*([method.losses(case.batch())["loss"]] if case.learns else []), method.prior(5)))
-            require(bool((torch.get_rng_state() == before).all()), "losses or prior drew from torch's global generator")
-            require(_numpy_state() == numpy_before, "losses or prior drew from numpy's global generator")
+            unmoved = {"torch": torch.equal(torch.get_rng_state(), before), "numpy": _numpy_state() == numpy_before}
+            for library, is_so in unmoved.items():
+                require(is_so, f"losses or prior drew from {library}'s global generator: {_DRAW}")
     same = all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
     require(same, "the same self.generator state gave other losses or prior draws")
+
+
+_DRAW = "draw with self.noise(*shape), or self.draw(lambda own: torch.rand(n, generator=own, device=own.device))"
 
 
 def _numpy_state() -> bytes:
@@ -303,8 +307,8 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     hyper_parameters_are_keyword_only,
     is_built,
     losses_are_finite_scalars,
-    follows_its_device,
     shapes_and_ranges,
+    follows_its_device,
     loss_reaches_encoder_and_decoder,
     encodes_the_mean,
     target_is_that_of_the_prior,

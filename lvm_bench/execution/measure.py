@@ -1,6 +1,7 @@
 """`lvm_bench.evaluate`: the scores of a model on images, without a suite and without a results folder."""
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from lvm_bench.evaluation.perceptual import perceptual
 from lvm_bench.modelling.contract import Method, Spec, resident, to_float
 from lvm_bench.models.adapted import Adapted, by_size, check, code_shape
 from lvm_bench.models.trained import Model
-from lvm_bench.registry import EXTRACTORS, load_all
+from lvm_bench.registry import EXTRACTORS, METRICS, load_all, metric_of
 from lvm_bench.seeding import generator
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.discover import extensions
@@ -47,7 +48,7 @@ def evaluate(
     `model` is what `load` gives, or any object with encode and decode (docs/score.md). Distances compare with the
     images `train`; without them a sixth of `images`, in a fixed random order, is held out, and the rest stands for
     them. Without an extractor, metrics of features are left out. Further settings are those of [evaluate] in
-    bench.toml. UserError for what cannot be measured.
+    bench.toml. Warns of each named metric that has no score. UserError for what cannot be measured.
     """
     root, chosen = data_root(None), _settings(metrics, settings)
     data = _data(images, train)
@@ -55,18 +56,16 @@ def evaluate(
     space = extractor
     if isinstance(space, str):
         space = EXTRACTORS[space](Request(data, root, device, chosen.classifier_epochs))
-    return measured(method, data, space, chosen, seed)
-
-
-def measured(
-    method: Method, data: Data, extractor: Extractor | None, settings: EvaluationSettings, seed: int
-) -> score.Scores:
-    """Every score of a method that applies, on its own device, with the present number of threads."""
-    device = str(method.generator.device)
-    network = perceptual(data_root(None), device) if score.needs_perceptual(settings.metrics) else None
-    evidence = ModelEvidence(method, data, extractor, settings, seed, device, network)
+    network = perceptual(root, device) if score.needs_perceptual(chosen.metrics) else None
+    evidence = ModelEvidence(method, data, space, chosen, seed, str(method.generator.device), network)
     with tempfile.TemporaryDirectory() as folder, fixed_numerics(torch.get_num_threads()):
-        return score.evaluate(evidence, Path(folder) / "partial.json", "", stop=lambda: False)
+        scores = score.evaluate(evidence, Path(folder) / "partial.json", "", stop=lambda: False)
+    for name in chosen.metrics if isinstance(chosen.metrics, list) else ():
+        if name in METRICS and not any(metric_of(key, METRICS) == name for key in scores):
+            needs_space = space is None and score.needs_features([name])
+            reason = "give an extractor, which it needs" if needs_space else score.why_absent(evidence, name)
+            warnings.warn(f"{name} has no score: {reason}.", stacklevel=2)
+    return scores
 
 
 def adapted(model: Any, data: Data, device: str) -> Method:
@@ -85,6 +84,11 @@ def adapted(model: Any, data: Data, device: str) -> Method:
 
 def _settings(metrics: list[str] | Literal["all"], changed: dict[str, Any]) -> EvaluationSettings:
     """The settings of [evaluate] in the packaged bench.toml with those that were changed; their metrics are loaded."""
+    if isinstance(metrics, str) and metrics != "all":
+        raise UserError(f'metrics: {metrics!r} is no list. Give one, such as ["sse", "gaussian_kl"], or "all".')
+    for name in changed:
+        if name not in EvaluationSettings.model_fields:
+            raise UserError(f"Unknown setting {name!r}.{did_you_mean(name, EvaluationSettings.model_fields)}")
     known = extensions(bench_toml.packaged())["metric"]
     for name in metrics if isinstance(metrics, list) else ():
         if name not in {*known, "all"}:

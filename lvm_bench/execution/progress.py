@@ -66,6 +66,7 @@ class Progress:
         self.texts: dict[str, str] = {}  # of the runs at work
         self.printed: dict[str, float] = {}
         self.paces: dict[str, Pace] = {}  # of the runs at work
+        self.at_once = 1  # the most runs that were at work at a time
         self.costs: list[tuple[float, float]] = []  # seconds of training and of measuring, of each finished run
         self.reasons: dict[str, str] = {}  # of failures that were told, each with the name of its first run
         self.told: set[tuple[str, str]] = set()  # data sets, each with what was told of it
@@ -112,6 +113,7 @@ class Progress:
     def tick(self, job: Job, tick: Tick) -> None:
         """Show how training is going."""
         pace = self.paces.setdefault(job.name, Pace(time.monotonic(), tick.share))
+        self.at_once = max(self.at_once, len(self.paces))
         pace.share, pace.seen = tick.share, time.monotonic()
         means = "  ".join(f"{name} {value:.4g}" for name, value in tick.means.items())
         text = f"{job.name}  epoch {tick.epoch}/{tick.epochs}  {means}  {tick.images_per_second:,.0f} images/s"
@@ -180,7 +182,8 @@ class Progress:
             training, measuring = (sum(costs) / len(costs) for costs in zip(*self.costs, strict=True))
         at_work = sum((0.0 if math.isnan(each.left) else each.left) + measuring for each in self.paces.values())
         waiting = max(self.todo - self.finished - len(self.paces), 0)
-        return (at_work + waiting * (training + measuring)) / len(self.paces)
+        # One that has just ended leaves a worker free, which has begun no other yet.
+        return at_work / len(self.paces) + waiting * (training + measuring) / self.at_once
 
     def _ended(self, job: Job, how: str) -> None:
         self._forget(job.name)

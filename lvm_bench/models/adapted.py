@@ -95,6 +95,8 @@ class Adapted(Method):
 
 def code_shape(model: Any, shape: tuple[int, int, int]) -> tuple[int, ...]:
     """The shape of the code that a model gives to an image of this shape. UserError where it gives none."""
+    if isinstance(model, type):
+        raise UserError(f"{model.__name__}: is a class. Give an object of it, such as {model.__name__}().")
     for function in ("encode", "decode"):
         if not callable(getattr(model, function, None)):
             raise UserError(f"{_name(model)}: has no function {function}. Give it encode(x) and decode(z).")
@@ -118,13 +120,20 @@ def check(model: Any, x: Float[Tensor, "b c h w"], value_range: tuple[float, flo
     low, high = own = getattr(model, "value_range", (0, 1))
     codes = _checked(model, "encode", _mapped(x, value_range, own), None)
     made = _checked(model, "decode", codes, tuple(x.shape))
-    lowest, highest, margin = float(made.min()), float(made.max()), BEYOND * (high - low)
-    if lowest < low - margin or highest > high + margin:
+    if (found := far_outside(made, own)) is not None:
         raise UserError(
-            f"{_name(model)}: decode(encode(x)) has values from {lowest:.3g} to {highest:.3g}, and its value range is "
-            f"{low:g} to {high:g}. Give its class the value_range of its images, as in value_range = (-1, 1), or scale "
-            "what decode returns."
+            f"{_name(model)}: decode(encode(x)) has values from {found[0]:.3g} to {found[1]:.3g}, and its value range "
+            f"is {low:g} to {high:g}. Give its class the value_range of its images, as in value_range = (-1, 1), or "
+            "scale what decode returns."
         )
+
+
+def far_outside(values: Tensor, value_range: tuple[float, float]) -> tuple[float, float] | None:
+    """The lowest and the highest value, where one lies half a range or more outside; None where none does."""
+    low, high = value_range
+    margin = BEYOND * (high - low)
+    lowest, highest = map(float, values.aminmax()) if values.numel() else (low, high)
+    return (lowest, highest) if lowest < low - margin or highest > high + margin else None
 
 
 def _checked(model: Any, name: str, given: Tensor, shape: tuple[int, ...] | None) -> Float[Tensor, "..."]:

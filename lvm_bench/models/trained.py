@@ -17,6 +17,7 @@ from lvm_bench import disk, registry
 from lvm_bench.errors import RunError, UserError
 from lvm_bench.evaluation.of_model import slerp
 from lvm_bench.modelling.contract import Method, Spec, to_float
+from lvm_bench.models.adapted import far_outside
 from lvm_bench.registry import DATASETS, METHODS
 from lvm_bench.runs.layout import IMAGES, RECORD, WEIGHTS
 from lvm_bench.runs.record import checked_record
@@ -27,6 +28,7 @@ from lvm_bench.suites.job import TrainingSettings, is_control
 from lvm_bench.training.build import build
 
 Pixels = np.ndarray | Tensor  # uint8, or floats in the value range [n c h w]
+Codes = np.ndarray | Tensor  # floats [n l]
 
 AT_ONCE = 500  # images
 
@@ -52,9 +54,12 @@ class Model:
         return self._in_parts(self.method.encode, self._floats(images))
 
     @torch.no_grad()
-    def decode(self, codes: Float[Tensor, "n l"]) -> Float[Tensor, "n c h w"]:
-        """The image of each code."""
-        return self._in_parts(self.method.decode, codes)
+    def decode(self, codes: Codes) -> Float[Tensor, "n c h w"]:
+        """The image of each code. UserError unless codes are [n l]."""
+        z = torch.as_tensor(codes)
+        if z.ndim != 2 or z.shape[1] != self.spec.latent:
+            raise UserError(f"Codes have the shape {tuple(z.shape)}: this model takes (n, {self.spec.latent}).")
+        return self._in_parts(self.method.decode, z.float())
 
     def reconstruct(self, images: Pixels) -> Float[Tensor, "n c h w"]:
         """decode(encode(images))."""
@@ -71,19 +76,28 @@ class Model:
     def interpolate(self, a: Pixels, b: Pixels, steps: int = 11) -> Float[Tensor, "n t c h w"]:
         """Images along the spherical path from the code of each image in a to that of its partner in b."""
         begin, end = self.encode(a), self.encode(b)
+        if len(begin) != len(end):
+            raise UserError(f"{len(begin)} images begin a path and {len(end)} end one: give as many of both.")
         t = torch.linspace(0, 1, steps, dtype=torch.float64).repeat(len(begin))[:, None]
         path = slerp(begin.repeat_interleave(steps, 0), end.repeat_interleave(steps, 0), t)
         return self.decode(path).unflatten(0, (len(begin), steps))
 
     def _floats(self, images: Pixels) -> Float[Tensor, "n c h w"]:
-        """Images in the value range. UserError unless they have the model's shape."""
+        """Images in the value range. UserError for another shape, and for values far outside the range."""
         found = torch.as_tensor(images)
         if tuple(found.shape[1:]) != self.spec.shape or not (found.is_floating_point() or found.dtype == torch.uint8):
             raise UserError(
                 f"Images are {found.dtype} of shape {tuple(found.shape)}: this model takes uint8, or floats in "
                 f"{self.spec.value_range}, of shape (n, {', '.join(map(str, self.spec.shape))})."
             )
-        return to_float(found, self.spec.value_range) if found.dtype == torch.uint8 else found.float()
+        if found.dtype == torch.uint8:
+            return to_float(found, self.spec.value_range)
+        if (extremes := far_outside(found, self.spec.value_range)) is not None:
+            raise UserError(
+                f"Images have values from {extremes[0]:.3g} to {extremes[1]:.3g}: this model takes uint8, or floats in "
+                f"{self.spec.value_range}."
+            )
+        return found.float()
 
     def _in_parts(self, function: Any, values: Tensor) -> Tensor:
         device = self.method.generator.device

@@ -147,7 +147,9 @@ def _entry(
         layers.error(layers.base_path(kind, name), reason)
         return None
     if base not in entries[kind]:
-        path = layers.base_path(kind, name) if name in variants else f"suites.{layers.suite}.{kind}s"
+        is_own = name in layers.own.get(f"{kind}s", ())
+        path = f"suites.{layers.suite}.{kind}s" if is_own else f"--{kind}s"
+        path = layers.base_path(kind, name) if name in variants else path
         valid = entries[kind] if name in variants else known
         own = f" A {WORDS[kind]} of your own comes with --plugin FILE." if not plugins else ""
         layers.error(path, f"unknown {WORDS[kind]} {shortened(base)}.{did_you_mean(base, valid)}{own}")

@@ -1,5 +1,7 @@
 """Work on images batch by batch: minibatches of an epoch, validation, codes, and running means of losses."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
@@ -45,7 +47,10 @@ def validate(
     sums = Sums()
     chunks = images.split(batch_size)
     for chunk in chunks if len(chunks) == 1 or len(chunks[-1]) > 1 else chunks[:-1]:
-        sums.add(getattr(method, function)(to_float(chunk, method.spec.value_range)), len(chunk))
+        losses = getattr(method, function)(to_float(chunk, method.spec.value_range))
+        if wrong := misgiven(losses, ("loss",)):
+            raise RunError(f"{type(method).__name__}: {function}(x){wrong}.")
+        sums.add(losses, len(chunk))
     sums.check(epoch, "validation")
     return sums.means()
 
@@ -82,6 +87,23 @@ def aggregate(
     codes = torch.cat(means)
     variance = codes.var(0, correction=0)
     return codes, variance + torch.cat(own).mean(0) if own else variance
+
+
+def misgiven(losses: Any, needed: tuple[str, ...]) -> str:
+    """Why these are no named scalars with the needed names, as words behind `losses(x)`; "" if they are."""
+    if not isinstance(losses, dict):
+        return f' returned {type(losses).__name__}, not a dict: return {{"loss": ...}}'
+    for name in needed:
+        if name not in losses:
+            return f" has no entry {name!r}; it has {', '.join(map(str, losses)) or 'none'}"
+    for name, value in losses.items():
+        if not isinstance(value, Tensor):
+            return f"[{name!r}] is a {type(value).__name__}, not a scalar tensor: leave out .item() and float()"
+        if value.numel() != 1:
+            return (
+                f"[{name!r}] is no scalar tensor, it has the shape {tuple(value.shape)}: take its mean over the batch"
+            )
+    return ""
 
 
 class Sums:

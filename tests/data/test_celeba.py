@@ -99,5 +99,5 @@ def test_a_damaged_partition_is_named(root: Path) -> None:
 
 
 def test_a_missing_archive_names_the_official_page_and_md5(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"img_align_celeba.zip is missing: .*md5 00d2c5bc.*CelebA.html"):
+    with pytest.raises(UserError, match=r"img_align_celeba.zip and .* are missing: .*md5 00d2c5bc.*CelebA.html"):
         load("celeba", tmp_path, options={})

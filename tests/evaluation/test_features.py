@@ -96,7 +96,7 @@ def test_pooling_without_gradients_is_that_of_training(shape: tuple[int, int]) -
 def test_the_classifier_declines_data_without_labels() -> None:
     data = digits()
     bare = Data("bare", Images(data.train.pixels), data.validation, data.test, (0, 1), "x")
-    with pytest.raises(UserError, match=r"has none\. Use --extractor inception"):
+    with pytest.raises(UserError, match=r"has none\. Sort images into a folder for each class, or use --extractor inc"):
         classifier(Request(bare, Path(), "cpu", 1))
 
 

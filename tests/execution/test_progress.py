@@ -101,6 +101,25 @@ def test_the_time_left_leaves_out_what_is_done_once(
     assert all(0.5 < mine[1] / true[1] < 2 for mine, true in zip(left[2::at_once], expected[:2], strict=False))
 
 
+def test_a_worker_between_two_runs_does_not_double_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of six runs of 8 s at a time, of which one ends early: 2 s of the other, and 4 x 8 s by two workers."""
+    jobs = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae", "aae"), seeds=(0, 1, 2)).jobs
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
+    console = Console(file=io.StringIO(), width=200)
+    lines = Progress(console)
+    lines.start(6, 0, 6)
+    for share in (0.25, 0.5):
+        now += 2.0
+        for job in jobs[:2]:
+            lines.tick(job, Tick(1, 4, share, 1.0, {}))
+    lines.elsewhere(jobs[1])
+    now += 2.0
+    lines.tick(jobs[0], Tick(1, 4, 0.75, 1.0, {}))
+    assert console.file.getvalue().splitlines()[-1].endswith("left: run 2s, suite 18s")
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text

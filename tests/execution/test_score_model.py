@@ -163,7 +163,7 @@ def test_a_model_becomes_a_row_that_says_what_it_is(here: Path, lvm_bench: Call)
     ("command", "told"),
     [
         (("--model", "nothing", "--data", "digits"), "--model nothing: names no model. Give FILE.py:NAME, pythae:FOLD"),
-        (("--model", "none.py:A", "--data", "digits"), "none.py: not a Python file that can be loaded"),
+        (("--model", "none.py:A", "--data", "digits"), "none.py: there is no such file"),
         (("--model", "blocks.py:Block", "--data", "digits"), "blocks.py: has no 'Block'. Did you mean 'Blocks'?"),
         (("--model", "blocks.py:Lost", "--data", "digits"), "the files of Lost name no.pt, which is not there"),
         (("--model", "blocks.py:failing", "--data", "digits"), "failing() raised RuntimeError: no weights"),

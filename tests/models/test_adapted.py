@@ -180,6 +180,7 @@ def raising(x: Tensor) -> Tensor:
         (changed(encode=lambda x: (x, x)), "encode returned a tuple, not a tensor"),
         (changed(encode=raising), r"encode of shape \(2, 1, 8, 8\) raised RuntimeError: no such size"),
         (object(), "object: has no function encode"),
+        (Blocks, r"Blocks: is a class. Give an object of it, such as Blocks\(\)"),
         (
             type("Large", (Blocks,), {"shape": (3, 64, 64)})(),
             r"made for images of 3x64x64 \(c, h, w\); the data have 1",
@@ -201,7 +202,8 @@ def test_a_model_that_cannot_be_measured_is_told_in_a_sentence(model: Any, told:
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, train=PIXELS[:, :, 1:]), r"images are \(1, 8, 8\) \(c, h, w\)"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, metrics=["msee"]), "Unknown metric 'msee'. Did you mean 'mse'"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, samples=1), "samples: input should be greater than or equal"),
-        (lambda: lvm_bench.evaluate(Blocks(), PIXELS, sample=9), "sample: extra inputs are not permitted"),
+        (lambda: lvm_bench.evaluate(Blocks(), PIXELS, sample=9), "Unknown setting 'sample'. Did you mean 'samples'"),
+        (lambda: lvm_bench.evaluate(Blocks(), PIXELS, metrics="sse"), "metrics: 'sse' is no list. Give one, such as"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS[:4]), "too few to split a sixth off"),
         (lambda: lvm_bench.evaluate(Blocks(), PIXELS, metrics=["mse"], extractor="x"), "Unknown feature extractor 'x'"),
     ],
@@ -209,6 +211,22 @@ def test_a_model_that_cannot_be_measured_is_told_in_a_sentence(model: Any, told:
 def test_what_cannot_be_measured_with_is_told_in_a_sentence(call: Callable[[], object], told: str) -> None:
     with pytest.raises(UserError, match=told):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("frechet", "give an extractor, which it needs"),
+        ("mig", "it asks for grid_codes: the codes of every combination of factors"),
+        ("elbo", "its codes are deterministic"),
+        ("ms_ssim", "images of 161 pixels or more along a side are needed"),
+    ],
+)
+def test_a_metric_that_was_named_and_has_no_score_is_warned_of_with_the_reason(name: str, reason: str) -> None:
+    with pytest.warns(UserWarning, match=f"^{name} has no score: .*{reason}") as told:
+        found = lvm_bench.evaluate(Blocks(), PIXELS, train=PIXELS, metrics=["mse", name])
+    assert {*found} == {"mse.train", "mse.heldout"}
+    assert [warning.filename for warning in told] == [__file__]
 
 
 def test_a_code_of_another_size_than_the_run_has_is_told() -> None:

@@ -60,6 +60,19 @@ def test_images_may_be_pixels_or_floats_of_numpy_or_torch(run: Path) -> None:
             model.encode(bad)
 
 
+def test_what_no_model_takes_is_a_sentence(run: Path) -> None:
+    model, real = lvm_bench.load(run), np.load(run / "images.npz")["real"]
+    codes = np.zeros((3, 8))
+    assert torch.equal(model.decode(codes), model.decode(torch.zeros(3, 8)))
+    for call, told in (
+        (lambda: model.encode(real.astype(float)), r"values from 0 to 255: .* floats in \(0, 1\)"),
+        (lambda: model.decode(codes[:, :5]), r"Codes have the shape \(3, 5\): this model takes \(n, 8\)"),
+        (lambda: model.interpolate(real[:3], real[:2]), "3 images begin a path and 2 end one"),
+    ):
+        with pytest.raises(UserError, match=told):
+            call()
+
+
 def test_the_same_seed_gives_the_same_samples(run: Path) -> None:
     model = lvm_bench.load(run)
     first = model.sample(5)

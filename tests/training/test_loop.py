@@ -252,6 +252,15 @@ def test_nan_stops_the_run_and_names_the_term_that_broke_first() -> None:
         run(Breaks())
 
 
+def test_losses_that_are_no_dict_are_told_in_a_sentence() -> None:
+    class Bare(Linear):
+        def losses(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            return super().losses(x)["loss"]
+
+    with pytest.raises(RunError, match=r"^Bare: losses\(x\) returned Tensor, not a dict: return {\"loss\": "):
+        run(Bare())
+
+
 def test_an_adversary_is_trained_by_its_own_optimiser_on_its_own_loss() -> None:
     class Adversarial(Linear):
         def __init__(self) -> None:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,9 +16,8 @@ from functools import partial
 from typing import Any
 
 import joblib
-from rich.console import Console
-from rich.progress import track
 
+from lvm_bench.output import tracked
 from lvm_bench.suites import labels
 
 FEWEST = 5  # tasks for which workers are started: until one is ready, three figures are drawn here
@@ -43,7 +42,7 @@ class Workers:
         """Do every task that was kept; raises what one of them raises. With `words`, show how far it is."""
         tasks, self._tasks = self._tasks, []
         if self._jobs == 1 or len(tasks) < FEWEST:
-            for task in _tracked(tasks, words):
+            for task in tracked(tasks, words) if words else tasks:
                 task()
             return
         if self._pool is None:
@@ -51,7 +50,8 @@ class Workers:
             self._pool = ProcessPoolExecutor(self._jobs - 1, context, _begin)
         todo = [(task, self._pool.submit(_done, task, labels.current())) for task in tasks]
         try:
-            for task, future in _tracked(todo[::-1], words):  # from the end on, as the workers begin with the first
+            backwards = todo[::-1]  # as the workers begin with the first
+            for task, future in tracked(backwards, words) if words else backwards:
                 if future.cancel():
                     task()
             for task, future in todo:
@@ -103,10 +103,6 @@ def finish(words: str = "") -> None:
     workers = _AT_WORK.get()
     if workers is not None:
         workers.finish(words)
-
-
-def _tracked(items: list[Any], words: str) -> Iterable[Any]:
-    return track(items, words, console=Console(stderr=True), transient=True) if words and items else items
 
 
 def _begin() -> None:

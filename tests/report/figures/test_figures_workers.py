@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from lvm_bench.output import Steps, Volume
 from lvm_bench.report.figures import files, style, workers
 from lvm_bench.suites import labels
 
@@ -78,3 +79,13 @@ def test_one_process_does_everything_in_order_at_the_end(tmp_path: Path) -> None
         workers.do(Path.write_text, tmp_path / "file", "second")
         assert not (tmp_path / "file").exists()
     assert (tmp_path / "file").read_text() == "second"
+
+
+@pytest.mark.parametrize(("volume", "told"), [(Volume.QUIET, ""), (Volume.VERBOSE, "scaling codes: 0 of 1")])
+def test_how_far_it_is_follows_the_volume_of_the_command(
+    volume: Volume, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with workers.at_work(1), Steps(volume):
+        workers.do(Path.touch, tmp_path / "file")
+        workers.finish("scaling codes")
+    assert capsys.readouterr().err.partition("] ")[2].strip() == told
