@@ -1,4 +1,4 @@
-"""What the papers' suites cost on many cores and GPUs: `python -m benchmarks.scale` writes SCALE.md, in a minute or two.
+"""What the papers' suites cost on many cores and GPUs. `python -m benchmarks.scale` writes SCALE.md, in minutes.
 
 Nothing is timed here. The operations of each training are counted, on tensors without values; their rate is that of
 the training step in RESULTS-*.md, where the rates of features and distances stand too. Runs are given to free workers
@@ -21,7 +21,7 @@ from lvm_bench.execution.job_data import load_data
 from lvm_bench.execution.task import spec_of
 from lvm_bench.modelling.contract import Method
 from lvm_bench.registry import METHODS
-from lvm_bench.suites import bench_toml
+from lvm_bench.suites import bench_toml, labels
 from lvm_bench.suites.job import Job
 from lvm_bench.suites.labels import dataset_label, label
 from lvm_bench.suites.resolve import resolve
@@ -176,8 +176,9 @@ def until_done(runs: list[Work], machine: Machine, workers: int) -> float:
 
 
 def span(values: list[float]) -> str:
-    """Seconds as hours or days, of several machines as a range."""
-    unit, name = (86400, "days") if min(values) > 72 * 3600 else (3600, "h")
+    """Seconds as minutes, hours or days, of several machines as a range."""
+    units = (86400, "days"), (3600, "h"), (60, "min")
+    unit, name = next((each for each in units if min(values) >= 3 * each[0]), units[-1])
     shown = dict.fromkeys(f"{float(f'{value / unit:.2g}'):,.10g}" for value in sorted(values))
     return f"{' – '.join(shown)} {name}"
 
@@ -185,6 +186,7 @@ def span(values: list[float]) -> str:
 def rows_of_work(found: dict[str, list[Work]]) -> Iterator[list[str]]:
     for suite, runs in found.items():
         for work in dict.fromkeys(runs):
+            labels.show(work.job.shown)
             names = f"`{suite}`", dataset_label(work.job.dataset), label(work.job.method)
             numbers = f"{runs.count(work)}", f"{work.steps:,}", f"{work.training / 1e15:.3g}", f"{work.features:,}"
             yield [*names, *numbers]
@@ -208,15 +210,17 @@ def page(found: dict[str, list[Work]], machines: list[Machine], gpu: Machine) ->
         for machine in (*machines, gpu)
     ]
     cores, gpus = (
-        [f"{count:,} {unit}{'s' * (count > 1)}" for count in counts] for counts, unit in ((CORES, "core"), (GPUS, "GPU"))
+        [f"{count:,} {unit}{'s' * (count > 1)}" for count in counts]
+        for counts, unit in ((CORES, "core"), (GPUS, "GPU"))
     )
     return "\n".join(
         [
             "# What the papers' suites cost",
             "",
-            "Written by `python -m benchmarks.scale`: counted operations, at rates that RESULTS-*.md hold. No GPU was "
-            f"measured: its rate is assumed to be {GPU_RATE / 1e12:.0f} TFLOP/s and at least {1e3 * GPU_STEP:.0f} ms a "
-            "step, its scores to take as long as on two cores.",
+            "Written by `python -m benchmarks.scale`: the operations of all networks are counted, and divided by the "
+            "rates of two cores in RESULTS-*.md. A range is that of the processors there. No GPU was measured: it is "
+            f"assumed to reach {GPU_RATE / 1e12:.0f} TFLOP/s (half of the 19.5 that an A100 promises in float32), to "
+            f"need at least {1e3 * GPU_STEP:.0f} ms a step, and to score as long as two cores do beside features.",
             "",
             "## Until all is done",
             "",
@@ -247,7 +251,8 @@ def main() -> None:
     ]
     slowest = max(machine.scores for machine in machines)
     gpu = Machine("GPU, assumed", GPU_RATE, GPU_STEP, GPU_RATE / of_inception(), slowest)
-    text = page(works(), machines, gpu)
+    with labels.using(labels.current()):
+        text = page(works(), machines, gpu)
     (HERE / "SCALE.md").write_text(text, encoding="utf-8")
     print(text)
 
