@@ -206,7 +206,7 @@ def page(found: dict[str, list[Work]], machines: list[Machine], gpu: Machine) ->
             parts.insert(2, sum({work.job.dataset: work.reference for work in runs}.values()) / machine.images)
             shares.append([f"`{suite}`", machine.name, *(f"{part / sum(parts):.1%}" for part in parts)])
     rates = [
-        [machine.name, f"{machine.rate / 1e9:.0f} GFLOP/s", f"{machine.images:.3g}", f"{machine.scores:.0f} s"]
+        [machine.name, f"{machine.rate / 1e9:,.0f} GFLOP/s", f"{machine.images:.3g}", f"{machine.scores:.0f} s"]
         for machine in (*machines, gpu)
     ]
     cores, gpus = (
