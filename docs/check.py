@@ -100,6 +100,7 @@ def parse(line: str) -> str:
     from lvm_bench.suites import bench_toml, own_file
 
     words = shlex.split(line, comments=True)
+    words = words[: words.index("||")] if "||" in words else words  # what is said when it is refused
     if not words or words[0] != "lvm-bench":
         return ""
     command, rest = main, words[1:]

@@ -21,7 +21,7 @@ copyright = "the authors of lvm-bench, MIT licence"
 release = version = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated/at-scale.md"]  # the latter stands in scale.md
 html_theme = "furo"
 html_title = f"lvm-bench {__version__}"
 html_show_sphinx = False

@@ -36,6 +36,7 @@ SYMBOLS = (
     "are draws from N(0, I), d is the number of values of an image, s² the variance of a posterior, E a mean over the "
     "batch, T or G what a second network adds. Names of arguments stand for their values."
 )
+AT_SCALE = ("A crowd on one folder", "Short jobs on three nodes", "Many runs")  # of results/faults.md
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -51,6 +52,7 @@ def write(folder: Path) -> None:
         **{f"results/{suite}": result(suite, folder / "results") for suite in suites()},
         "results/ablations": moved(RESULTS / "ABLATIONS.md", folder / "results"),
         "results/faults": moved(RESULTS / "faults.md", folder / "results"),
+        "at-scale": at_scale(),
         "results/published": moved(RESULTS / "published" / "README.md", folder / "results"),
         "benchmarks/index": "# Benchmarks\n\n```{toctree}\n:glob:\n\n[a-hj-z]*\n```\n",
         **{
@@ -250,6 +252,13 @@ def result(suite: str, page: Path) -> str:
         parts.append(f"![{_escaped(told['title'])}](../../../results/{suite}/figures/{name})")
         parts.append(f"{_escaped(told['title'])}. {_escaped(told['text'])}")
     return "\n\n".join(parts) + "\n"
+
+
+def at_scale() -> str:
+    """The sections of results/faults.md on many runners, nodes and runs; a missing one is said to be missing."""
+    parts = (RESULTS / "faults.md").read_text().split("\n## ")[1:]
+    found = {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
+    return "\n\n".join(f"### {title}\n\n{found.get(title, 'Not tried yet.')}" for title in AT_SCALE) + "\n"
 
 
 def moved(file: Path, page: Path) -> str:

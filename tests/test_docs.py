@@ -49,6 +49,7 @@ def test_the_command_line_takes_every_command_that_is_shown(check: ModuleType) -
         ("lvm-bench run --suite quick --epochs 3", "--epochs"),
         ("lvm-bench run --suite quik", "quik"),
         ("lvm-bench rum", "rum"),
+        ("lvm-bench run --suite quik || echo no", "quik"),
     ],
 )
 def test_a_command_that_would_be_refused_is_found(check: ModuleType, line: str, reason: str) -> None:

@@ -95,6 +95,9 @@ def write_all(
     left = {name for name, caption in before.items() if (caption.dataset, caption.method) in told - here} | standing
     stay = {name: before[name] for name in before if name in left - {picture.file.name for picture in pictures}}
     pictures += _kept(committed, place.path, stay, listed, complain)
+    made = {file for picture in pictures for file in picture.files}
+    for file in {*place.path.glob("*.png"), *place.path.glob("*.pdf")} - made:
+        file.unlink()  # drawn by a report of before, of what is not there now
     # The order does not tell which figures were drawn now.
     pictures.sort(key=lambda picture: (not picture.dataset, picture.dataset, picture.method, picture.file.stem))
     _write_captions(committed / CAPTIONS, [picture for picture in pictures if picture.from_runs], stay)

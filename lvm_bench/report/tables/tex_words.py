@@ -47,8 +47,10 @@ def to_latex(table: WordTable, suite: str, prefix: str = floats.LABEL) -> str:
 
 
 def _in_a_paper(table: WordTable) -> WordTable:
-    """The table with those columns alone that it shows in a paper."""
-    at = table.in_paper or range(len(table.header))
+    """The table with those columns alone that it shows in a paper, and of them those that say something."""
+    at = [*(table.in_paper or range(len(table.header)))]
+    telling = [i for place, i in enumerate(at) if place < table.keys or any(row[i] for row in table.rows)]
+    at = telling if len(telling) > table.keys else at
     return replace(table, header=[table.header[i] for i in at], rows=[[row[i] for i in at] for row in table.rows])
 
 

@@ -128,6 +128,18 @@ def test_a_figure_of_before_goes_when_its_runs_are_here_and_do_not_allow_it(one_
     assert "mnist-codes-mds.png" not in figures_of(one_run)
 
 
+def test_a_figure_that_is_not_drawn_any_more_does_not_stay(
+    one_run: Path, drawing: Callable[..., AbstractContextManager[None]]
+) -> None:
+    place = site_folder(one_run) / "figures"
+    before = {file.name for file in place.iterdir()}
+    for end in ("png", "pdf"):
+        (place / f"ranks.{end}").touch()
+    with drawing():
+        figures_of(one_run)
+    assert {file.name for file in place.iterdir()} == before
+
+
 def unsaved(folder: Folder, name: str, draw: Callable[[], Any], _: str) -> Path:
     """Draw a figure without writing it."""
     with style.look():

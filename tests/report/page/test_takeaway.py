@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lvm_bench.errors import RunError
+from lvm_bench.report.figures import ranks
+from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.page import index, takeaway
 from lvm_bench.report.page.index import Entry
 from lvm_bench.report.page.note import note_of, to_html
@@ -44,6 +46,16 @@ def test_the_head_of_a_suite_tells_the_best_and_those_that_may_be_as_good() -> N
     assert made.ranks is not None
     assert (made.ranks.first, made.ranks.average, made.ranks.tied) == ("AVAE", "1.00", ["AAE", "VAE"])
     assert made.missing == []
+
+
+@pytest.mark.parametrize(("methods", "drawn"), [(12, True), (13, False)])
+def test_ranks_of_more_than_twelve_methods_are_not_drawn(methods: int, drawn: bool, tmp_path: Path) -> None:
+    found = gathered({f"method-{i}": [i, i + 1.0] for i in range(methods)})
+    made = takeaway.takeaway("s", found).ranks
+    assert made is not None
+    assert made.undrawn is not drawn
+    pictures = ranks.write(Folder(tmp_path), found.about, found.frame)
+    assert [picture.file.name for picture in pictures] == ["ranks.png"] * drawn
 
 
 def test_what_is_missing_is_told_with_its_reason() -> None:

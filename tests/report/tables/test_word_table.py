@@ -40,6 +40,13 @@ def test_words_cannot_break_latex_or_markdown() -> None:
     assert line == r"| x | a\_b & 50% \{x\} \\input\{evil\} \$1 \| \<b\> |"
 
 
+def test_a_paper_has_no_column_that_says_nothing() -> None:
+    made = replace(WORDS, header=["name", "what", "p"], rows=[["x", "A", ""], ["", "B", ""]])
+    assert "name & what \\\\" in tex_words.to_latex(made, "s")
+    assert "name & what & p" in tex_words.to_latex(replace(made, rows=[["x", "", "0.1"], ["y", "B", ""]]), "s")
+    assert "name & what & p" in tex_words.to_latex(replace(made, rows=[["x", "", ""]]), "s")
+
+
 def test_the_terminal_shows_the_first_columns() -> None:
     assert word_table.to_terminal(WORDS)[-1].plain == "name\nx\n\n"
     assert "A" in word_table.to_terminal(replace(WORDS, brief=0, rows=[["x", "A"]]))[-1].plain
