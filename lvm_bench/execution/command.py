@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from lvm_bench.errors import Stopped
-from lvm_bench.execution import estimate, pool, suite
+from lvm_bench.execution import pool, suite
 from lvm_bench.execution.progress import Progress
 from lvm_bench.execution.stopping import Stop
 from lvm_bench.execution.task import resolve_device
@@ -42,6 +42,8 @@ def changed_settings(chosen: Suite) -> str:
 
 def dry_run(chosen: Suite, given: Options) -> int:
     """Print every job with its settings, and what is left of the suite needs; 1 where that cannot be said of all."""
+    from lvm_bench.execution import estimate  # a run needs none of it
+
     for job in chosen.jobs:
         values = {**job.options, **job.arguments, **job.training.model_dump(), **job.evaluation.model_dump()}
         click.echo(printable(f"{job.name}  " + " ".join(f"{key}={value}" for key, value in values.items())))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 from lvm_bench.distances import exact_squared_distances, row_blocks
 from lvm_bench.errors import UserError
@@ -56,6 +55,8 @@ def equilibrium_variance(codes: Float[Array, "n l"], kernel_density: Density) ->
     Codes and centres are scaled together. Of the first 2,000 codes. inf where the push outweighs the pull at any size,
     0 where it never does. See `kde.balance`.
     """
+    from scipy.optimize import brentq
+
     if not isinstance(kernel_density, Density):
         raise UserError(
             f"equilibrium_variance: kernel_density is a {type(kernel_density).__name__}; give a lvm_bench.kde.Density."

@@ -10,8 +10,6 @@ from functools import cache
 
 import torch
 from jaxtyping import Float, Float64
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import gammaincinv
 from torch import Tensor
 
 from lvm_bench.distances import row_blocks, squared_distances
@@ -98,6 +96,8 @@ def _mean_log_density(blocks: list[Tensor], nearest: float, m: int, l: int, h: f
 
 def _bandwidth_trial(l: int, m: int, seed: int) -> float:
     """The h that maximises the mean log-density of N(0, I) queries under a KDE on m other draws from N(0, I)."""
+    from scipy.optimize import minimize_scalar  # every command that trains imports this file
+
     stream = generator(seed, "bandwidth", l, m)
     queries = min(max(40_000_000 // m, 4_000), 20_000)
     centres = torch.randn(m, l, generator=stream)
@@ -143,6 +143,8 @@ def log_floor(l: int, h: float, c: float) -> float:
 
     c = 1 means no floor (-inf). The floor comes from the authors' code; their paper does not mention it.
     """
+    from scipy.special import gammaincinv
+
     return -float(gammaincinv(l / 2, c)) - l * math.log(h)
 
 
@@ -188,6 +190,8 @@ def calibrated_level(l: int, m: int, h0: float) -> float:
 
     At an equilibrium the outward push of the KDE and the pull of the prior balance under scaling of all codes.
     """
+    from scipy.optimize import brentq
+
     h = corrected_bandwidth(h0)
     alpha = math.sqrt(1 - h * h)
     stream = generator(0, "calibration", l, m)

@@ -11,6 +11,7 @@ from lvm_bench.errors import RunError
 from lvm_bench.runs import checksums, comparable, suite_record
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.differences import with_stale
+from lvm_bench.runs.frames import frame
 from lvm_bench.runs.layout import GATHERED, SUITE_HISTORY, SUITE_REDRAWS, SUITE_SCORES, committed_folder
 from lvm_bench.runs.record import COSTS, Run, read_runs
 from lvm_bench.runs.redraw_files import Redraws, collect_redraws, read_redraws, write_redraws
@@ -20,7 +21,6 @@ from lvm_bench.runs.score_files import (
     ScoresByRun,
     collect,
     collect_history,
-    frame,
     read_history,
     read_scores,
     write_history,

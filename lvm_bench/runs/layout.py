@@ -102,23 +102,27 @@ def site_folder(suite: Path) -> Path:
     return suite.parent / SITE / suite.name
 
 
-def run_folders(suite: Path) -> Iterator[tuple[Path, Key]]:
-    """The folders of a suite's runs and controls with what their paths say, sorted; others are passed over."""
-    for dataset in _subfolders(suite / "runs"):
-        for method in _subfolders(dataset):
-            found = {int(digits): folder for folder in _subfolders(method) if (digits := _seed_of(folder.name))}
-            for seed, folder in sorted(found.items()):
-                yield folder, (dataset.name, method.name, seed)
+def run_folders(suite: Path) -> Iterator[tuple[Path, Key, bool]]:
+    """The folders of a suite's runs and controls with what their paths say, sorted; others are passed over.
+
+    The last entry says whether a link stands on the way to the folder from the suite's folder of runs.
+    """
+    for dataset, in_link in _subfolders(suite / "runs", False):
+        for method, in_links in _subfolders(dataset, in_link):
+            found = _subfolders(method, in_links)
+            seeds = [(int(digits), *each) for each in found if (digits := _seed_of(each[0].name))]
+            for seed, folder, linked in sorted(seeds):
+                yield folder, (dataset.name, method.name, seed), linked
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted."""
+def _subfolders(folder: Path, linked: bool) -> list[tuple[Path, bool]]:
+    """The folders in a folder, sorted, and whether each is a link, or all are as the folder itself is `linked`."""
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+        with os.scandir(folder) as entries:  # it tells links without a look at each, which takes longer
+            found = sorted((entry.name, linked or entry.is_symlink()) for entry in entries if entry.is_dir())
     except OSError:
         return []
-    return [folder / name for name in names]
+    return [(folder / name, is_link) for name, is_link in found]
 
 
 def _seed_of(name: str) -> str:

@@ -12,7 +12,7 @@ from lvm_bench.runs.differences import STALE, with_stale
 from lvm_bench.runs.layout import Key, run_folders, suite_folders
 from lvm_bench.runs.lease import holder
 from lvm_bench.runs.measured import lacking, measured
-from lvm_bench.runs.record import LONGEST, Run, check_links, unreadable, without
+from lvm_bench.runs.record import LONGEST, Run, unreadable, without
 from lvm_bench.runs.standing import Standing, State, stand
 from lvm_bench.suites.job import is_control
 from lvm_bench.text import columns, counted, listed, one_line
@@ -43,9 +43,10 @@ def _rows(suite: Path, complain: Callable[[str], object]) -> Iterator[Row]:
         complain(str(error))
         committed = {}
     here: dict[Key, Standing | str] = {}
-    for folder, key in run_folders(suite):
+    for folder, key, linked in run_folders(suite):
         try:
-            check_links(suite, folder)
+            if linked:
+                disk.check_inside(suite.parent, folder)
             here[key] = stand(folder, key)
         except OSError as error:
             here[key] = unreadable(folder, error)

@@ -246,9 +246,10 @@ def read_runs(suite: Path) -> tuple[list[Run], dict[Key, str]]:
     disk.check_inside(suite.parent, suite / "runs")
     pool = _Pool()
     runs, damaged = [], {}
-    for folder, key in run_folders(suite):
+    for folder, key, linked in run_folders(suite):
         try:
-            check_links(suite, folder)
+            if linked:
+                disk.check_inside(suite.parent, folder)
             runs.append(_run(folder, key, pool))
         except OSError as error:
             damaged[key] = unreadable(folder, error)
@@ -256,14 +257,6 @@ def read_runs(suite: Path) -> tuple[list[Run], dict[Key, str]]:
             if (folder / RECORD).exists() or not is_empty(folder):
                 damaged[key] = f"{error} {DELETE}"
     return runs, damaged
-
-
-def check_links(suite: Path, folder: Path) -> None:
-    """RunError when a link leads the folder of a run out of the results."""
-    place = os.fspath(folder)
-    method = os.path.dirname(place)
-    if any(map(os.path.islink, (place, method, os.path.dirname(method)))):
-        disk.check_inside(suite.parent, folder)
 
 
 def unreadable(folder: Path, error: OSError) -> str:

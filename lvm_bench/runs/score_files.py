@@ -9,9 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from lvm_bench import disk
 from lvm_bench.errors import RunError
 from lvm_bench.runs.checksums import RESTORE
@@ -174,24 +171,3 @@ def _history_rows(history: History, names: list[str]) -> Iterator[list[Any]]:
         places = [place.get(name) for name in names]
         for row in rows:
             yield [*key, *("" if at is None else row[at] for at in places)]
-
-
-def frame(scores: ScoresByRun) -> pd.DataFrame:
-    """One row per score, sorted by run and metric: dataset, method, seed, metric, value."""
-    keys = sorted(scores)
-    rows = [sorted(scores[key].items()) for key in keys]
-    counts = [len(row) for row in rows]
-    datasets, methods, seeds = zip(*keys, strict=True) if keys else ((), (), ())
-    names = {
-        "dataset": _repeated(datasets, counts),
-        "method": _repeated(methods, counts),
-        "seed": np.repeat(np.array(seeds, dtype=np.int64), counts),
-        "metric": pd.Categorical([metric for row in rows for metric, _ in row]),
-        "value": np.array([value for row in rows for _, value in row], dtype=np.float64),
-    }
-    return pd.DataFrame(names)
-
-
-def _repeated(names: tuple[str, ...], counts: list[int]) -> pd.Categorical:
-    once = pd.Categorical(names)
-    return pd.Categorical.from_codes(np.repeat(once.codes, counts), categories=once.categories)

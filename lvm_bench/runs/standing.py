@@ -91,8 +91,8 @@ def stand(folder: Path, key: Key) -> Standing:
     return found
 
 
-def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
-    """The standing of a run if nobody works on it. The files named in `but` are not read."""
+def at_rest(folder: Path, key: Key, but: Container[str] = (), wanted: dict[str, int] | None = None) -> Standing:
+    """The standing of a run, of which metrics may be wanted, if nobody works on it. Files in `but` are not read."""
     try:
         record = checked_record(folder, key)
     except RunError as error:  # the rule comes first: of thousands of runs each look at a folder tells
@@ -106,7 +106,7 @@ def at_rest(folder: Path, key: Key, but: Container[str] = ()) -> Standing:
     state = State.INTERRUPTED if record["status"] == State.RUNNING else State(record["status"])
     if faults and state not in (State.FAILED, State.DECLINED):
         state = State.DAMAGED
-    return Standing(state, folder, key, record, faults)
+    return Standing(state, folder, key, record, faults, wanted or {})
 
 
 def faults_of(
@@ -192,14 +192,16 @@ def survey_all(jobs: list[Job], results: Path) -> list[Standing]:
 
 def survey(job: Job, results: Path) -> Standing:
     """The standing of a job's run if nobody else works on it. UserError when it has other settings."""
-    standing = at_rest(folder_of(job, results), (job.dataset, job.method, job.seed))
+    standing = at_rest(folder_of(job, results), (job.dataset, job.method, job.seed), wanted=job.metrics)
     record = standing.record
     if not record:
         return standing
-    facts = record.get("facts") or {}
-    before, now = effective(record["settings"], facts), effective(job.scores_settings(), facts)
+    before, now, facts = record["settings"], job.scores_settings(), record.get("facts") or {}
+    if before == now:  # of thousands of runs nearly all
+        return standing
+    before, now = effective(before, facts), effective(now, facts)
     if before == now:
-        return replace(standing, wanted=job.metrics)
+        return standing
     if record["status"] in (State.FAILED, State.DECLINED) or job.is_control:  # nothing that took long is lost
         return Standing(State.NEW, standing.folder, standing.key)
     same_weights = record["digest_weights"] == disk.digest(job.weights_settings())
@@ -209,7 +211,7 @@ def survey(job: Job, results: Path) -> Standing:
     faults = {name: fault for name, fault in standing.faults.items() if name in TRAINED}
     status = {"status": State.TRAINED.value}  # its scores are of other settings
     state = State.DAMAGED if faults else State.TRAINED
-    return replace(standing, state=state, record=record | status, faults=faults, wanted=job.metrics)
+    return replace(standing, state=state, record=record | status, faults=faults)
 
 
 def _other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], same_weights: bool) -> str:

@@ -76,7 +76,7 @@ class _Reader:
             return
         yield from map(self.link, self.links(self.suite))
         yield from self.strangers()
-        for folder, key in run_folders(self.suite):
+        for folder, key, _ in run_folders(self.suite):
             if not any(map(self.leads_out, (folder, *folder.parents[:3]))):
                 try:
                     yield from self.run(folder, key)
@@ -104,7 +104,7 @@ class _Reader:
 
     def strangers(self) -> Iterator[str]:
         """A sentence for each file or folder among the folders of runs that belongs to no run."""
-        known = {folder for folder, _ in run_folders(self.suite)}
+        known = {folder for folder, *_ in run_folders(self.suite)}
         known |= {above for folder in known for above in folder.parents[:2]}
         levels = [self.suite / "runs"]
         for _ in range(3):

@@ -22,7 +22,7 @@ from lvm_bench.registry import DATASETS, EXTRACTORS, METRICS, Registry, load
 from lvm_bench.report.page.tables import ShownTable
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.writers import to_markdown, to_terminal
-from lvm_bench.runs import score_files
+from lvm_bench.runs import frames
 from lvm_bench.runs.gather import Gathered, gather
 from lvm_bench.suites import bench_toml
 from lvm_bench.suites.job import RunningSettings
@@ -216,7 +216,7 @@ def test_the_wish_to_end_at_once_ends_everything(breaks: Breaks, tmp_path: Path)
 
 
 def framed(found: Gathered) -> tuple[Any, ...]:
-    return score_files.frame(found.shown), found.about, None, found.remarks
+    return frames.frame(found.shown), found.about, None, found.remarks
 
 
 def raised(action: Callable[[], object]) -> Exception:

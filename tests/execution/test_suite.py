@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +72,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(main, [*VAE, "--results", str(results)])
     assert result.exit_code == 0, result.output
     return results
+
+
+def test_a_command_that_has_nothing_to_do_loads_no_large_package_but_torch(finished: Path) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from lvm_bench.cli import main\n"
+        f"print(CliRunner().invoke(main, {[*VAE, '--results', str(finished)]}).output)\n"
+        "print([name for name in ('pandas', 'scipy', 'sklearn', 'matplotlib', 'torchvision') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert "Nothing to do." in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.fixture

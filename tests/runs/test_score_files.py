@@ -12,8 +12,9 @@ from made import FACTS, change, note
 
 from lvm_bench import disk
 from lvm_bench.errors import RunError
+from lvm_bench.runs.frames import frame
 from lvm_bench.runs.gather import Gathered, gather, write
-from lvm_bench.runs.score_files import METRIC, frame, read_history, read_scores, scores_of, write_scores
+from lvm_bench.runs.score_files import METRIC, read_history, read_scores, scores_of, write_scores
 
 HEADER = "dataset,method,seed,metric,value\n"
 Put = Callable[..., Path]

@@ -145,8 +145,8 @@ def _why_absent(row: Row, dataset: str, columns: list[Column], cells: dict[CellK
     """
     reasons, lacking = row.absent.get(dataset, {}), dict[str, list[str]]()
     for column in columns:
-        reason = reasons.get(scored(row.metric(column)))
-        if reason and not _runs(cells.get((row.name, dataset, column.metric))):
+        has_runs = _runs(cells.get((row.name, dataset, column.metric)))
+        if not has_runs and (reason := reasons.get(scored(row.metric(column)))):
             lacking.setdefault(reason, []).append(column.label)
     return "; ".join(f"no number ({listed(names, 4)}): {reason}" for reason, names in lacking.items())
 

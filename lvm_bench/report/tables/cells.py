@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -74,6 +74,11 @@ class Table:
     against: str = ""
     spread: str = SPREADS[0]
     unmeasured: frozenset[str] = frozenset()  # the data sets on which no method has a score, with a reason
+
+    @cached_property
+    def numbered(self) -> set[tuple[str, str]]:
+        """Each row with each data set on which it has a number."""
+        return {(row, dataset) for row, dataset, _ in self.cells}
 
     def columns_on(self, dataset: str) -> list[Column]:
         """The columns that are shown of a data set: those that have a number on it.

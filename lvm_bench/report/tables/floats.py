@@ -21,16 +21,22 @@ SEP = 6.0  # between two columns
 
 LABEL = "tab:"  # what labels begin with, unless a user asks for something else
 
-_WIDTHS = {
-    character: width
+
+class _Widths(dict[str, float]):
+    """The widths of characters."""
+
+    def __missing__(self, character: str) -> float:
+        return 6.5  # of most capitals and signs
+
+
+_WIDTHS = _Widths(
+    (character, width)
     for characters, width in (
         ("!',.:;[]`ilfj-|", 2.8), ("()rtsI{}", 3.4), ("0123456789aegockqvxyzJ?/*$^_~\" ", 4.3), ("Sbdhnpu", 4.8),
         ("mwMW%#", 7.6),
     )
     for character in characters
-}  # fmt: skip
-
-_OTHER = 6.5  # most capitals and signs
+)  # fmt: skip
 
 _NOTE = 0.9  # the width of \scriptsize in that of \footnotesize
 
@@ -59,7 +65,7 @@ class Group:
 
 def width(text: str) -> float:
     """The width of a text on one line."""
-    return sum(_WIDTHS.get(character, _OTHER) for character in text)
+    return sum(map(_WIDTHS.__getitem__, text))
 
 
 def label(*parts: str) -> str:

@@ -292,9 +292,9 @@ _FURTHER = re.compile(r"\.(fake|expost)-([\w-]+)")
 OTHER = "other"  # scores that no table above shows, such as those of a new metric
 
 
-def _with_samplers(columns: Iterable[Column], frame: pd.DataFrame) -> Iterator[Column]:
+def _with_samplers(columns: Iterable[Column], keys: Iterable[str]) -> Iterator[Column]:
     """The columns, and beside each of samples one for every further sampler whose samples have scores."""
-    pairs = sorted({found.groups() for key in frame["metric"].unique() if (found := _FURTHER.search(key))})
+    pairs = sorted({found.groups() for key in keys if (found := _FURTHER.search(key))})
     for column in columns:
         yield column
         samples = _SAMPLES.search(column.key)
@@ -305,12 +305,13 @@ def _with_samplers(columns: Iterable[Column], frame: pd.DataFrame) -> Iterator[C
 
 def uncovered(frame: pd.DataFrame, extractor: str) -> list[str]:
     """The keys of scores that no layout has a column for."""
+    keys = {*frame["metric"].unique()}
     shown = {
         key.replace("@", f"@{extractor}")
         for layout in LAYOUTS.values()
-        for key in (*(c.key for c in _with_samplers(layout.columns, frame)), *layout.covers)
+        for key in (*(c.key for c in _with_samplers(layout.columns, keys)), *layout.covers)
     }
-    return sorted({*frame["metric"].unique()} - shown)
+    return sorted(keys - shown)
 
 
 def layout_of(name: str, frame: pd.DataFrame, extractor: str) -> Layout:
@@ -318,7 +319,7 @@ def layout_of(name: str, frame: pd.DataFrame, extractor: str) -> Layout:
     empty = Layout(OTHER, "", "Further scores, by their keys", (), (*REAL, *NORMAL))
     layout = empty if name == OTHER else LAYOUTS[name]
     further = [key for key in uncovered(frame, extractor) if table_of(key) == name]
-    columns = _with_samplers(layout.columns, frame)
+    columns = _with_samplers(layout.columns, frame["metric"].unique())
     return replace(layout, columns=(*columns, *(Column(_label(key, further), key) for key in further)))
 
 

@@ -1,6 +1,7 @@
 """A table of scores as LaTeX: siunitx aligns the means; deviations, intervals and marks stand behind them."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from lvm_bench.report.tables import floats, writers
@@ -82,6 +83,16 @@ class _Setting:
     width: float
 
 
+@dataclass(frozen=True)
+class _Laid:
+    """What stands in a tabular, and how wide that is."""
+
+    rows: list[Row]
+    settings: list[_Setting]
+    names: float  # the width of the column of names with the space behind it
+    width: float
+
+
 def to_latex(table: Table, suite: str, prefix: str = floats.LABEL) -> str:
     """Floats with the data sets side by side where they fit, else of one data set each; a label for each data set."""
     packages = "booktabs,siunitx,array" + (",xcolor" if table.against else "")
@@ -95,58 +106,66 @@ def _groups(table: Table, prefix: str) -> list[Group]:
     brief = BRIEF[table.name]
     asked = [table.against, table.spread if table.spread != SPREADS[0] else ""]
     if not shown:  # no run is finished
-        return [Group(brief, [floats.label(prefix, table.name, *asked)], [_block(table, [])])]
+        return [Group(brief, [floats.label(prefix, table.name, *asked)], [_block(table, [], _laid(table, []))])]
     labels = {name: floats.label(prefix, table.name, name, *asked) for name in shown}
     places = {name: [(name, column) for column in table.columns_on(name) or table.columns] for name in shown}
-    whole = _block(table, [place for name in shown for place in places[name]])
+    every = [place for name in shown for place in places[name]]
+    whole = _laid(table, every)
     if whole.width <= PAGE:
-        return [Group(f"{brief} on {listed([*map(table.datasets.__getitem__, shown)])}", [*labels.values()], [whole])]
+        caption = f"{brief} on {listed([*map(table.datasets.__getitem__, shown)])}"
+        return [Group(caption, [*labels.values()], [_block(table, every, whole)])]
     return [Group(f"{brief} on {table.datasets[name]}", [labels[name]], _blocks(table, places[name])) for name in shown]
 
 
 def _blocks(table: Table, places: list[Place]) -> list[Block]:
     """The scores of one data set in as few blocks as fit the page, the widest of them as narrow as can be."""
-    rows = _rows(table, places)
-    room = PAGE - _name_width(table, rows, places)
-    widths = [_setting(table, rows, place).width + SEP for place in places]
+    laid = _laid(table, places)
+    room = PAGE - laid.names
+    widths = [setting.width + SEP for setting in laid.settings]
     counts = floats.filled(widths, room)
     panels, start = [], 0
     for count in counts:
         panels.append(places[start : start + count])
         start += count
-    return [_block(table, panel, stretched=len(panels) > 1) for panel in panels]
+    return [_block(table, panel, _laid(table, panel), stretched=len(panels) > 1) for panel in panels]
 
 
-def _block(table: Table, places: list[Place], stretched: bool = False) -> Block:
-    """One tabular; `stretched` makes it as wide as the text."""
+def _laid(table: Table, places: list[Place]) -> _Laid:
+    """The rows, the columns and the widths of a tabular with these scores."""
     rows = _rows(table, places)
     settings = [_setting(table, rows, place) for place in places]
-    first = _name_width(table, rows, places)
-    name_spec = rf">{{\raggedright\arraybackslash}}p{{{first - SEP:.0f}pt}}" if first == _WIDEST_NAME else "l"
-    spec = "\n ".join([name_spec, *(setting.spec for setting in settings), "@{}"])
-    opening = (r"{tabular*}{\linewidth}{@{\extracolsep{\fill}}" if stretched else "{tabular}{@{}") + spec + "}"
-    body = _body(table, rows, places)
-    lines = [rf"\begin{opening}", r"\toprule", *_head(table, settings, places), r"\midrule", *body, r"\bottomrule"]
+    names = _name_width(table, rows, places)
     across: dict[str, float] = {}
     for (dataset, _), setting in zip(places, settings, strict=True):
         across[dataset] = across.get(dataset, 0.0) + setting.width + SEP
     if len(across) > 1:
         across = {name: max(wide, width(table.datasets[name]) + SEP) for name, wide in across.items()}
-    broken = sum(width(_name(row)) > first - SEP for row in rows)
+    return _Laid(rows, settings, names, names + sum(across.values()))
+
+
+def _block(table: Table, places: list[Place], laid: _Laid, stretched: bool = False) -> Block:
+    """One tabular; `stretched` makes it as wide as the text."""
+    names = laid.names
+    name_spec = rf">{{\raggedright\arraybackslash}}p{{{names - SEP:.0f}pt}}" if names == _WIDEST_NAME else "l"
+    spec = "\n ".join([name_spec, *(setting.spec for setting in laid.settings), "@{}"])
+    opening = (r"{tabular*}{\linewidth}{@{\extracolsep{\fill}}" if stretched else "{tabular}{@{}") + spec + "}"
+    head, body = _head(table, laid.settings, places), _body(table, laid.rows, places)
+    lines = [rf"\begin{opening}", r"\toprule", *head, r"\midrule", *body, r"\bottomrule"]
+    broken = sum(width(_name(row)) > names - SEP for row in laid.rows)
     text = "\n".join([*lines, rf"\end{{tabular{'*' if stretched else ''}}}"])
-    return Block(text, first + sum(across.values()), _RULES + LINE * (text.count(r"\\") + broken))
+    return Block(text, laid.width, _RULES + LINE * (text.count(r"\\") + broken))
 
 
 def _rows(table: Table, places: list[Place]) -> list[Row]:
     """The rows of a block: methods with a number or a footnote on its data sets, controls with a number in it."""
     datasets = {name for name, _ in places}
-    on = {name for name, of, _ in table.cells if of in datasets}
-    inside = {row for row, *where in table.cells if tuple(where) in {(name, column.metric) for name, column in places}}
-    return [
-        row
-        for row in table.rows
-        if row.name in (inside if row.control else on) or (not row.control and row.notes.keys() & datasets)
-    ]
+    return [row for row in table.rows if _is_shown(table, row, places, datasets)]
+
+
+def _is_shown(table: Table, row: Row, places: list[Place], datasets: set[str]) -> bool:
+    if row.control:
+        return any(_cell(table, row, place) for place in places)
+    return any((row.name, name) in table.numbered or name in row.notes for name in datasets)
 
 
 def _name(row: Row) -> str:
@@ -171,7 +190,7 @@ def _head(table: Table, settings: list[_Setting], places: list[Place]) -> list[s
     high = max((len(setting.heading) for setting in settings), default=0)
     padded = [[""] * (high - len(setting.heading)) + setting.heading for setting in settings]
     lines = [f" & {' & '.join(f'{{{latex(each)}}}' for each in line)} \\\\" for line in zip(*padded, strict=True)]
-    counts = {dataset: sum(name == dataset for name, _ in places) for dataset, _ in places}
+    counts = Counter(name for name, _ in places)
     if len(counts) == 1:
         return lines
     names, rules, start = [], [], 2

@@ -25,7 +25,7 @@ from lvm_bench.report.figures import (
     tuning,
 )
 from lvm_bench.report.tables import aggregate_tables, ranking
-from lvm_bench.runs import score_files
+from lvm_bench.runs import frames
 from lvm_bench.runs.choice import Choice, Trial
 from lvm_bench.runs.suite_record import About
 from lvm_bench.suites import bench_toml
@@ -46,7 +46,7 @@ def drawn(methods: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each kind of figure by its name, from made-up results of these methods."""
     stream = np.random.default_rng(0)
     keys = [("mnist", method, seed) for method in methods for seed in (0, 1)]
-    frame = score_files.frame({key: {score: float(stream.lognormal(0, 3)) for score in SCORES} for key in keys})
+    frame = frames.frame({key: {score: float(stream.lognormal(0, 3)) for score in SCORES} for key in keys})
     history = {key: (LOGGED, [[repr(float(x)) for x in stream.lognormal(0, 3, len(LOGGED))]] * 3) for key in keys}
     points = {method: stream.lognormal(0, 3, (3, 2)) for method in methods}
     clouds = [codes.Cloud(f"{style.name(m)} / 0.79", own, own / 9, m) for m, own in points.items()]
@@ -140,7 +140,7 @@ def test_a_row_has_eight_images() -> None:
 
 def test_alike_quantities_have_one_kind_of_axis() -> None:
     """The published entropy gaps go from .4 to 5, ours need not: both are logarithmic."""
-    frame = score_files.frame({("mnist", m, 0): dict.fromkeys(SCORES, 2.0 + at) for at, m in enumerate(FEW)})
+    frame = frames.frame({("mnist", m, 0): dict.fromkeys(SCORES, 2.0 + at) for at, m in enumerate(FEW)})
     relations = [*trade_off.ours(frame, SCORES[0], "distance"), *trade_off.theirs("mnist")]
     figure = trade_off.draw_relations(relations, ABOUT)
     kinds = {(relation.cause, axes.get_xscale()) for relation, axes in zip(relations, figure.axes, strict=True)}

@@ -17,7 +17,7 @@ from lvm_bench import disk
 from lvm_bench.report.figures import codes, curves, draw, style, trade_off
 from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.write import emit
-from lvm_bench.runs import gather, score_files
+from lvm_bench.runs import frames, gather
 from lvm_bench.runs.comparable import Remarks
 from lvm_bench.runs.layout import site_folder
 from lvm_bench.runs.record import Run, read_runs
@@ -161,7 +161,7 @@ def test_scores_and_histories_of_any_value(
         history[key] = (COLUMNS, logged[key[2] :])
     measured = {key: {name: number if key[2] else odd[key[1]] for name, number in SCORES.items()} for key in keys}
     pictures = curves.write(Folder(tmp_path), About(), history)
-    pictures += trade_off.write(Folder(tmp_path), About(extractor="classifier"), score_files.frame(measured))
+    pictures += trade_off.write(Folder(tmp_path), About(extractor="classifier"), frames.frame(measured))
     stems = ("curves", "aggregate-variance", "trade-off", "explanation")
     assert [picture.file.name for picture in pictures] == [f"mnist-{stem}" for stem in stems]
 

@@ -18,7 +18,7 @@ from lvm_bench.report.figures.files import Folder
 from lvm_bench.report.tables import claim_words, tex, writers
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.write import emit
-from lvm_bench.runs import comparable, score_files, suite_record
+from lvm_bench.runs import comparable, frames, score_files, suite_record
 from lvm_bench.runs.record import Run, read_runs
 from lvm_bench.runs.suite_record import About
 
@@ -182,7 +182,7 @@ def runs(suite: Path) -> list[Run]:
 
 
 def tables_frame(suite: Path) -> pd.DataFrame:
-    return score_files.frame(score_files.collect(runs(suite), pytest.fail))
+    return frames.frame(score_files.collect(runs(suite), pytest.fail))
 
 
 PICTURES = {

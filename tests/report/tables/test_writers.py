@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lvm_bench.report.tables.build import build_table
 from lvm_bench.report.tables.digits import number
-from lvm_bench.report.tables.layouts import LAYOUTS
+from lvm_bench.report.tables.layouts import LAYOUTS, OTHER, Column
 from lvm_bench.report.tables.markup import latex
 from lvm_bench.report.tables.tex import to_latex
 from lvm_bench.report.tables.writers import to_csv, to_terminal
@@ -100,6 +100,29 @@ def test_escaped_text_is_plain_for_latex(text: str) -> None:
     assert "\n" not in escaped
     assert _balanced(escaped)
     assert not re.search(r"(?<!\\)[#&%_]", escaped)
+
+
+def test_latex_of_twice_as_many_columns_takes_about_twice_as_long(
+    scored: Scored, about: About, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted is how often the key of a column is looked up."""
+    own, looked_up = Column.metric.fget, []
+    assert own
+
+    def counting(column: Column) -> str:
+        looked_up.append(column)
+        return str(own(column))
+
+    counts = []
+    for columns in (50, 100):
+        frame = pd.concat([scored({"vae": [1.0, 2.0], "real-images": [1.0]}, f"new_{n}.mean") for n in range(columns)])
+        table = build_table(OTHER, frame, about)
+        with monkeypatch.context() as patched:
+            patched.setattr(Column, "metric", property(counting))
+            to_latex(table, "s")
+        counts.append(len(looked_up) - sum(counts))
+    assert counts[0] >= 50
+    assert counts[1] < 3 * counts[0]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
