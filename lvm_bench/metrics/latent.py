@@ -105,8 +105,12 @@ def _factors_of_volume(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, " r"]:
     """
     if rows.shape[1] <= _WIDE:
         return principal_axes(rows)[1]
-    diagonal = torch.linalg.qr(rows, mode="r").R.diagonal().abs()
-    return diagonal[diagonal > diagonal.max() * max(rows.shape) * torch.finfo(rows.dtype).eps]
+    return _above_rounding(torch.linalg.qr(rows, mode="r").R.diagonal().abs(), rows.shape)
+
+
+def _above_rounding(factors: Float64[Tensor, " l"], shape: torch.Size) -> Float64[Tensor, " r"]:
+    """The factors of rows of a shape that are more than the rounding of the largest."""
+    return factors[factors > factors.max() * max(shape) * torch.finfo(factors.dtype).eps]
 
 
 @metric("gaussian_kl", better="lower", of=("mean", "sampled"), version=2)
@@ -138,15 +142,18 @@ def gaussian_kl_floor(codes: Float[Array, "n l"]) -> float:
 
 
 def _whiten(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """Codes with mean 0 and identity covariance, up to a rotation. Directions without variance stay 0."""
+    """Codes with mean 0 and identity covariance, up to a rotation. Directions without variance stay 0.
+
+    Of very many axes that all vary it takes Q of rows = Q R, in a fraction of the time of singular vectors.
+    """
     centre, spread = centre_and_spread(rows)
-    base, _, axes = principal_axes((rows - centre) / spread.where(spread > 0, math.inf))
+    relative = (rows - centre) / spread.where(spread > 0, math.inf)
+    if relative.shape[1] > _WIDE:
+        base, small = torch.linalg.qr(relative)
+        if len(_above_rounding(small.diagonal().abs(), rows.shape)) == rows.shape[1]:
+            return base * math.sqrt(len(rows) - 1)
+    base, _, axes = principal_axes(relative)
     return base @ axes.T * math.sqrt(len(rows) - 1)
-
-
-def _whiten_full_rank(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
-    """`_whiten`, up to another rotation, of codes that vary in every direction: in half of its time for many axes."""
-    return torch.linalg.qr(rows - rows.mean(0))[0] * math.sqrt(len(rows) - 1)
 
 
 def _whiten_as_paper(rows: Float64[Tensor, "n l"]) -> Float64[Tensor, "n l"]:
@@ -171,7 +178,7 @@ def _paper_entropy(rows: Float64[Tensor, "n l"]) -> tuple[float, float]:
 
 
 def gaussian_entropy(n: int, l: int) -> float:
-    """The `raw` entropy of n draws from N(0, I_l) itself, mean of 5 seeds. `gap` is the difference to it.
+    """The `raw` entropy of n draws from N(0, I_l), mean of 5 seeds, above 512 axes of 1. `gap` is the difference to it.
 
     It is computed once for each n and l. UserError for n < l + 2, where it tells nothing.
     """
@@ -183,10 +190,10 @@ def gaussian_entropy(n: int, l: int) -> float:
 @cache
 def _gaussian_entropy(n: int, l: int) -> float:
     """`gaussian_entropy`, kept."""
-    h, whiten = optimal_bandwidth(l, n), _whiten_full_rank if l > _WIDE else _whiten
-    streams = [generator(seed, "gaussian_entropy", n, l) for seed in range(5)]
+    h = optimal_bandwidth(l, n)
+    streams = [generator(seed, "gaussian_entropy", n, l) for seed in range(1 if l > _WIDE else 5)]
     draws = (torch.randn(n, l, generator=stream, dtype=torch.float64) for stream in streams)
-    return sum(-float(leave_one_out_log_density(whiten(z), h).mean()) for z in draws) / len(streams)
+    return sum(_raw_entropy(z, h) for z in draws) / len(streams)
 
 
 def whitened_entropy(codes: Float[Array, "n l"]) -> dict[str, float]:

@@ -30,6 +30,7 @@ LogDensity = Callable[[Float64[Tensor, "b l"]], Float64[Tensor, " b"]]
 _COLLAPSED = 0.01  # nats of a collapsed axis at most
 _CLAMP, _MOST = 20, 500  # largest |log_var| of the contract, and that float64 can take the exponential of
 _QUERIES = 2000  # codes over which an expectation is taken, at most
+_VALUES = 2**19  # numbers in those codes, at most: of very many axes fewer codes are taken
 _REACH, _NODES = 8, 513  # standard deviations on each side of the mean, and points, of an integral over an axis
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -104,12 +105,13 @@ class _Draws:
 
     @classmethod
     def of(cls, posterior: Given, seed: int, name: str) -> "_Draws":
-        """One code of each of at most 2,000 random images; q(z) keeps the posteriors of all n."""
+        """One code of each of at most 2,000 random images, fewer above 262 axes; q(z) keeps the posteriors of all n."""
         check_seed(name, seed)
         known = _checked(posterior, name)
         stream = generator(seed, "posterior")
         device = known.mean.device
-        chosen = torch.randperm(len(known.mean), generator=stream)[:_QUERIES].to(device)
+        count = min(_QUERIES, max(_VALUES // known.mean.shape[1], 1))
+        chosen = torch.randperm(len(known.mean), generator=stream)[:count].to(device)
         if isinstance(known, Gaussian):
             return cls._of_gaussians(known, chosen, stream)
         mine = each(known, lambda field: field[chosen])

@@ -247,10 +247,19 @@ def test_mmd_of_distant_clusters_keeps_the_digits_of_their_insides():
 
 def test_gaussian_entropy_of_many_axes_needs_no_singular_vectors(monkeypatch):
     monkeypatch.setattr(latent, "optimal_bandwidth", lambda l, n: 0.9)
-    plain = latent._gaussian_entropy.__wrapped__(60, 40)
+    draws = torch.randn(60, 40, generator=generator(0, "gaussian_entropy", 60, 40), dtype=torch.float64)
+    plain = latent._raw_entropy(draws, 0.9)
     monkeypatch.setattr(latent, "_WIDE", 39)
     monkeypatch.setattr(latent, "principal_axes", None)
     assert latent._gaussian_entropy.__wrapped__(60, 40) == pytest.approx(plain, rel=1e-10)
+
+
+def test_the_entropy_of_many_axes_is_that_of_singular_vectors_also_without_variance_in_a_direction(monkeypatch):
+    codes = normal(60, 40) @ normal(40, 40, seed=1) + 3
+    flat = torch.cat([codes[:, :39], codes[:, :39].sum(1, keepdim=True)], dim=1)
+    plain = [latent._raw_entropy(rows, 0.9) for rows in (codes, flat)]
+    monkeypatch.setattr(latent, "_WIDE", 39)
+    assert [latent._raw_entropy(rows, 0.9) for rows in (codes, flat)] == pytest.approx(plain, rel=1e-9)
 
 
 def test_the_gaussian_kl_of_many_axes_needs_no_singular_values(monkeypatch):
