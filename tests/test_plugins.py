@@ -304,7 +304,7 @@ def test_a_method_of_an_installed_package_is_listed_and_loaded_when_named(instal
 
 def test_variants_are_listed_with_what_they_are_of() -> None:
     methods = catalogue.rows("methods", PACKAGED, ())
-    assert ("rae-l2-gmm", "RAE-L2, mixture", "A variant of rae-l2.") in methods
+    assert ("rae-l2-gmm", "RAE-L2 (mixture)", "A variant of rae-l2.") in methods
     told = "A variant of avae in the suite ablation-beta-rule and of beta-tcvae in the suite ablation-tcvae-beta."
     assert ("beta-1", "", told) in methods
     assert ("mnist-12k", "MNIST (12,000 images)", "A variant of mnist.") in catalogue.rows("datasets", PACKAGED, ())
