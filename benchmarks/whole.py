@@ -20,7 +20,7 @@ from benchmarks.codes import scipy_leave_one_out
 from benchmarks.distances import by_prdc, published_prd, pytorch_fid_distance, torch_fidelity_kid
 from benchmarks.measure import quiet, taking_turns, timed
 from benchmarks.rows import Equality, Goal, Measured, NotMeasured, row
-from lvm_bench import disk
+from lvm_bench import cli, disk
 from lvm_bench.data.files import data_root, require
 from lvm_bench.data.image_set import read_images
 from lvm_bench.errors import UserError
@@ -33,6 +33,7 @@ from lvm_bench.execution.score_images import space_of
 from lvm_bench.execution.task import spec_of
 from lvm_bench.metrics import frechet_distance
 from lvm_bench.modelling.kde import PAPER_BANDWIDTHS, corrected_bandwidth, log_floor, optimal_bandwidth
+from lvm_bench.output import Steps, Volume
 from lvm_bench.registry import EXTRACTORS, METHODS
 from lvm_bench.report.page import render
 from lvm_bench.report.tables.compose import compose_tables
@@ -168,7 +169,7 @@ def image_files(folder: Path, n: int) -> dict[str, Path]:
 )
 def scoring(small: bool) -> Measured:
     """From the options to the JSON file, with the classifier trained before and no feature kept."""
-    options = dict.fromkeys(("recon", "size", "codes", "prior", "factors", "write_statistics"))
+    options: dict[str, Any] = dict.fromkeys(str(option.name) for option in cli.main.commands["score"].params)
     options |= {"extractor": ["classifier"], "metrics": ["frechet"], "device": "cpu"}
     with tempfile.TemporaryDirectory() as name, disk.cache_apart():
         folder = Path(name)
@@ -179,7 +180,7 @@ def scoring(small: bool) -> Measured:
 
         def ours() -> float:
             shutil.rmtree(disk.cache_folder() / "features", ignore_errors=True)
-            score.score(options | files, out, (), None, (), lambda _: None, lambda _: None)
+            score.score(options | files, out, (), None, (), lambda _: None, Steps(Volume.QUIET))
             return json.loads(out.read_text())["scores"]["frechet.fake@classifier"]
 
         def theirs() -> list[torch.Tensor]:
