@@ -281,6 +281,8 @@ def linked(text: str, folder: Path, page: Path) -> str:
             target = "faults.md"
         elif inside and (RESULTS / inside[0] / "scores.csv").is_file() and file.suffix in ("", ".md"):
             target = f"{inside[0]}.md"
+        elif file.parent == folder == ROOT / "benchmarks" and file.suffix == ".md":
+            target = f"{file.stem.lower()}.md"
         else:
             target = "/".join([".."] * len(page.relative_to(ROOT).parts)) + f"/{file.relative_to(ROOT)}"
         return f"{found[1]}({target}{hash_ if anchor else ''}{anchor})"
