@@ -15,11 +15,11 @@ import click
 from lvm_bench import __version__, cli_score
 from lvm_bench.cli_options import (
     Group,
-    Jobs,
     Name,
     chosen_options,
     config_option,
     data_option,
+    jobs_option,
     names_option,
     plugin_option,
     results_option,
@@ -200,14 +200,7 @@ def _check_one_place(jobs: int | None, address: str | None) -> None:
     show_default=True,
     help="Beside each mean: the population standard deviation, or a 95 % bootstrap interval over seeds.",
 )
-@click.option(
-    "--jobs",
-    type=Jobs(),
-    default="auto",
-    show_default=True,
-    envvar="LVM_BENCH_JOBS",
-    help="Figures drawn at a time: a number, or auto for as many as this machine has cores.",
-)
+@jobs_option("Figures drawn at a time: a number, or auto for as many as this machine has cores.")
 @click.option("--label", default="tab:", show_default=True, help="What the labels of the LaTeX tables begin with.")
 @click.option("--titles", is_flag=True, help="Write the titles of figures into them; a paper's captions say more.")
 @click.option("--watch", is_flag=True, help="Serve the page while runs go on, and bring it up to date; write nothing.")

@@ -132,6 +132,13 @@ def volume_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_volume
 
 
+def jobs_option(meaning: str) -> Any:
+    """The option --jobs, which means so."""
+    return click.option(
+        "--jobs", type=Jobs(), default="auto", show_default=True, envvar="LVM_BENCH_JOBS", help=meaning
+    )  # fmt: skip
+
+
 def _of_data(**more: Any) -> Any:
     return click.option(
         "--data", "data_folder", type=click.Path(path_type=Path),
@@ -183,13 +190,6 @@ _CHOSEN = (
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting for this suite."),
     click.option("--time-budget", metavar="TIME", help="End within this time, such as 3h55m, with exit code 75."),
     click.option("--retry-failed", is_flag=True, help="Run just the runs that failed, once more."),
-    click.option(
-        "--jobs",
-        type=Jobs(),
-        default="auto",
-        show_default=True,
-        envvar="LVM_BENCH_JOBS",
-        help="Runs at a time: a number, or auto for as many as this machine's cores or GPUs have room for.",
-    ),
+    jobs_option("Runs at a time: a number, or auto for as many as this machine's cores or GPUs have room for."),
     click.option("--address", metavar="HOST:PORT", help="Work on the nodes of this Ray cluster."),
 )  # fmt: skip

@@ -67,32 +67,40 @@ def test_a_terminal_gets_a_live_line_that_is_erased(job: Job) -> None:
     assert "\x1b[2K" in text
 
 
+class Stage:
+    """Six runs of `quick`, the lines they show, each at once, and a clock that tests set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        bench = bench_toml.defaults_folder() / "bench.toml"
+        self.jobs = resolve(bench, "quick", methods=("vae", "aae"), seeds=(0, 1, 2)).jobs
+        self.now, self.file = 1000.0, io.StringIO()
+        self.lines = Progress(Console(file=self.file, width=200))
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
+        self.lines.start(len(self.jobs), 0, len(self.jobs))
+
+
 @pytest.mark.parametrize("start", [0.0, 60.0])
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_the_time_left_leaves_out_what_is_done_once(
     start: float, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs of 8 s of training and 2 s of measuring, after a minute of reading data."""
-    jobs = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae", "aae"), seeds=(0, 1, 2)).jobs
-    now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
-    console = Console(file=io.StringIO(), width=200)
-    lines = Progress(console)
-    lines.start(len(jobs), 0, len(jobs))
-    now += start
+    stage = Stage(monkeypatch)
+    jobs, lines = stage.jobs, stage.lines
+    stage.now += start
     for begun in range(0, len(jobs), at_once):
         together = jobs[begun : begun + at_once]
         for share in (0.25, 0.5, 0.75, 1.0):
-            now += 2.0
+            stage.now += 2.0
             for job in together:
                 lines.tick(job, Tick(1, 4, share, 1.0, {}))
         for job in together:
             lines.scoring(job)
-        now += 2.0
+        stage.now += 2.0
         for job in together:
             lines.done(job, 10.0)
-    told = [re.search(r"run (\d+)s, suite (\d+)s", line) for line in console.file.getvalue().splitlines()]
+    told = [re.search(r"run (\d+)s, suite (\d+)s", line) for line in stage.file.getvalue().splitlines()]
     left = [tuple(map(int, found.groups())) for found in told if found]
     rounds = len(jobs) // at_once
     expected = [(2 * n, 10 * after + 2 * n + 2) for after in reversed(range(rounds)) for n in (2, 1, 0)]
@@ -103,21 +111,16 @@ def test_the_time_left_leaves_out_what_is_done_once(
 
 def test_a_worker_between_two_runs_does_not_double_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of six runs of 8 s at a time, of which one ends early: 2 s of the other, and 4 x 8 s by two workers."""
-    jobs = resolve(bench_toml.defaults_folder() / "bench.toml", "quick", methods=("vae", "aae"), seeds=(0, 1, 2)).jobs
-    now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr("lvm_bench.execution.progress.PLAIN_EVERY", -1.0)
-    console = Console(file=io.StringIO(), width=200)
-    lines = Progress(console)
-    lines.start(6, 0, 6)
+    stage = Stage(monkeypatch)
+    jobs, lines = stage.jobs, stage.lines
     for share in (0.25, 0.5):
-        now += 2.0
+        stage.now += 2.0
         for job in jobs[:2]:
             lines.tick(job, Tick(1, 4, share, 1.0, {}))
     lines.elsewhere(jobs[1])
-    now += 2.0
+    stage.now += 2.0
     lines.tick(jobs[0], Tick(1, 4, 0.75, 1.0, {}))
-    assert console.file.getvalue().splitlines()[-1].endswith("left: run 2s, suite 18s")
+    assert stage.file.getvalue().splitlines()[-1].endswith("left: run 2s, suite 18s")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (75, "1m15s"), (7440, "2h04m")])
